@@ -1,0 +1,47 @@
+"""stepsize: adaptive learning rates in one contract, x <- x - rate * direction.
+
+Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules that need them.
+"""
+
+from .average import Average
+from .descent import Path, Step, Tuned, descend, tune, walk
+from .rules import (
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    Coupled,
+    Decoupled,
+    HeavyBall,
+    InverseRoot,
+    RMSProp,
+    SignDescent,
+)
+from .transforms import ClipByNorm, ClipByValue, chain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "AMSGrad",
+    "AdaBelief",
+    "AdaGrad",
+    "Adam",
+    "Average",
+    "ClipByNorm",
+    "ClipByValue",
+    "Coupled",
+    "Decoupled",
+    "HeavyBall",
+    "InverseRoot",
+    "Path",
+    "RMSProp",
+    "SignDescent",
+    "Step",
+    "Tuned",
+    "chain",
+    "descend",
+    "tune",
+    "walk",
+]

@@ -1,0 +1,136 @@
+"""Running a rule on a problem given by its gradient, and choosing a learning rate honestly."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import EvidenceError, NonFiniteError, ShapeError
+
+
+class Step(NamedTuple):
+    """One step of a walk: the iterate it arrives at, and what took it there. Arrays of shape (..., d)."""
+
+    x: Any
+    rate: Any
+    direction: Any
+    state: Any
+
+
+class Path(NamedTuple):
+    """A recorded walk. Time leads: `x` has shape (n + 1, ..., d) and begins with x0, `rate` and `direction` (n, ..., d).
+
+    `time` holds the step numbers of `x`. `diverged` of shape (...) is the first step with a non-finite
+    gradient or iterate of each run, -1 where there was none.
+    """
+
+    x: np.ndarray
+    rate: np.ndarray
+    direction: np.ndarray
+    time: np.ndarray
+    diverged: np.ndarray
+    state: Any
+
+
+def _start(x0):
+    x = np.array(x0)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ShapeError(f"x0 needs shape (..., d) with d >= 1, got {x.shape}; write [x] for one number")
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ShapeError(f"x0 has dtype {x.dtype}; pass floats, such as np.asarray(x0, float)")
+    if not np.isfinite(x).all():
+        raise NonFiniteError("x0 has NaN or infinite coordinates; start from a finite point")
+    return x
+
+
+def _finite(a):
+    return np.isfinite(a).all(-1)
+
+
+def walk(rule, grad: Callable, x0) -> Iterator[Step]:
+    """x <- x - rate * direction, without end and without a guard; `grad(x, t)` is called with t = 0, 1, ...
+
+    x0 has shape (..., d); leading axes are independent runs. A rule whose hyper-parameters carry more
+    runs than x0 broadcasts x at the first step.
+    """
+    x = _start(x0)
+    state, t = rule.init(x), 0
+    while True:
+        g = np.asarray(grad(x, t))
+        if np.broadcast_shapes(g.shape, x.shape) != g.shape or g.shape[-1] != x.shape[-1]:
+            raise ShapeError(f"grad returned shape {g.shape} at step {t} for x of shape {x.shape}; they must agree")
+        state, rate, direction = rule.step(state, g, x)
+        x, t = x - rate * direction, t + 1
+        yield Step(x, rate, direction, state)
+
+
+def descend(rule, grad: Callable, x0, steps: int, *, every: int = 1, nonfinite: str = "raise") -> Path:
+    """`steps` steps of `rule` from x0, recorded at every `every`-th step.
+
+    nonfinite="raise" stops at the first NaN or infinity with the step and the run's index;
+    "record" lets the other runs go on and notes the step in `Path.diverged`.
+    """
+    if nonfinite not in ("raise", "record"):
+        raise ShapeError(f"nonfinite must be 'raise' or 'record', got {nonfinite!r}")
+    if steps < 1 or every < 1:
+        raise ShapeError(f"steps and every must be at least 1, got steps={steps}, every={every}")
+    records, diverged = [], None
+    with np.errstate(all="ignore" if nonfinite == "record" else "warn", over="ignore", invalid="ignore"):
+        for t, now in zip(range(1, steps + 1), walk(rule, grad, x0), strict=False):
+            finite = _finite(now.x)
+            diverged = np.full(finite.shape, -1) if diverged is None else diverged
+            if nonfinite == "raise" and not finite.all():
+                run = tuple(int(i) for i in np.argwhere(~finite)[0])
+                raise NonFiniteError(
+                    f"non-finite gradient or iterate at step {t}, run {run or 0}; lower the learning rate, "
+                    "clip the gradient, or pass nonfinite='record' where divergence is the finding"
+                )
+            diverged[(diverged < 0) & ~finite] = t
+            if t % every == 0 or t == steps:
+                records.append((now.x, now.rate, now.direction, t))
+    x, rate, direction, time = zip(*records, strict=True)
+    x = (np.broadcast_to(np.array(x0, x[0].dtype), x[0].shape), *x)
+    shape = x[0].shape
+    rate, direction = (np.stack([np.broadcast_to(a, shape) for a in series]) for series in (rate, direction))
+    return Path(np.stack(x), rate, direction, np.array([0, *time]), diverged, now.state)
+
+
+class Tuned(NamedTuple):
+    """A learning rate chosen on tuning seeds and what it scored on others.
+
+    `curve` (learning rates) is the statistic on the tuning seeds, `scores` (reporting seeds) the result,
+    `at_edge` whether the choice is the first or last of the grid.
+    """
+
+    lr: float
+    curve: np.ndarray
+    scores: np.ndarray
+    at_edge: bool
+
+
+def tune(run: Callable, lrs, tuning_seeds, reporting_seeds, statistic: Callable = np.mean) -> Tuned:
+    """The rate of `lrs` with the smallest `statistic` of run(lrs, tuning_seeds), scored on disjoint reporting seeds.
+
+    `run(lrs, seeds)` returns losses of shape (len(lrs), len(seeds)); a loss that is not finite counts as infinite.
+    """
+    lrs, tuning_seeds, reporting_seeds = np.asarray(lrs, float), list(tuning_seeds), list(reporting_seeds)
+    if lrs.ndim != 1 or lrs.size < 2:
+        raise ShapeError(f"lrs must be a grid of at least two learning rates, got shape {lrs.shape}")
+    if not tuning_seeds or not reporting_seeds:
+        raise EvidenceError("tune needs at least one tuning seed and one reporting seed")
+    if common := set(tuning_seeds) & set(reporting_seeds):
+        raise EvidenceError(f"seeds {sorted(common)[:5]} are in both sets; tune on seeds that are not reported")
+
+    def losses(rates, seeds):
+        loss = np.asarray(run(rates, seeds), float)
+        if loss.shape != (len(rates), len(seeds)):
+            raise ShapeError(f"run returned shape {loss.shape}, expected (lrs, seeds) = {(len(rates), len(seeds))}")
+        return np.where(np.isfinite(loss), loss, np.inf)
+
+    curve = np.array([statistic(row) for row in losses(lrs, tuning_seeds)])
+    best = int(np.argmin(curve))
+    if not np.isfinite(curve[best]):
+        raise EvidenceError(
+            f"no learning rate of the grid {lrs[0]:g} ... {lrs[-1]:g} has a finite {statistic.__name__}"
+        )
+    return Tuned(lrs[best], curve, losses(lrs[best : best + 1], reporting_seeds)[0], best in (0, lrs.size - 1))

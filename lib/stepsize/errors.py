@@ -1,0 +1,29 @@
+"""Every error of the library: one hierarchy, messages that name the value and the remedy."""
+
+
+class StepsizeError(Exception):
+    """Base of all errors raised on purpose; catch it to catch them all."""
+
+
+class HyperparameterError(StepsizeError, ValueError):
+    """A hyper-parameter lies outside its domain."""
+
+
+class ShapeError(StepsizeError, ValueError):
+    """Arrays whose shapes or dtypes do not fit together."""
+
+
+class NonFiniteError(StepsizeError, FloatingPointError):
+    """A gradient or an iterate became NaN or infinite."""
+
+
+class DatasetError(StepsizeError, LookupError):
+    """A data set is unknown, its package is missing, or its checksum differs."""
+
+
+class EvidenceError(StepsizeError, ValueError):
+    """Evidence that cannot be judged, or a claim that is unknown, repeated or left without evidence."""
+
+
+class BookError(StepsizeError, RuntimeError):
+    """A chapter, parameter or output that the book cannot be built with."""

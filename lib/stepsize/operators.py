@@ -1,0 +1,56 @@
+"""The few operators that NumPy, torch and SymPy spell differently, so that a rule is written once.
+
+`namespace(a)` finds the library from the operand; nothing is imported that the caller has not imported already.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def _sympy():
+    import sympy
+
+    return SimpleNamespace(
+        sqrt=sympy.sqrt, sign=sympy.sign, maximum=sympy.Max, minimum=sympy.Min, zeros_like=lambda a: 0 * a
+    )
+
+
+def namespace(a):
+    """The module whose functions act on `a`: torch for tensors, SymPy for expressions, NumPy for the rest."""
+    library = type(a).__module__.partition(".")[0]
+    return sys.modules["torch"] if library == "torch" else _sympy() if library == "sympy" else np
+
+
+def sqrt(a):
+    return namespace(a).sqrt(a)
+
+
+def sign(a):
+    """-1, 0 or 1."""
+    return namespace(a).sign(a)
+
+
+def maximum(a, b):
+    """The larger of two operands of the same library; `a` decides which."""
+    return namespace(a).maximum(a, b)
+
+
+def minimum(a, b):
+    """The smaller of two operands of the same library; `a` decides which."""
+    return namespace(a).minimum(a, b)
+
+
+def zeros_like(a):
+    return namespace(a).zeros_like(a)
+
+
+def constant(value, a):
+    """`value` in every coordinate of `a`; stays finite where `a` is not."""
+    return zeros_like(a) + value
+
+
+def norm(a):
+    """Euclidean norm over the last axis, which is kept: shape (..., d) -> (..., 1)."""
+    return (a * a).sum(-1)[..., None] ** 0.5
