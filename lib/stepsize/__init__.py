@@ -11,14 +11,12 @@ from .rules import (
     AdaGrad,
     Adam,
     AMSGrad,
-    Coupled,
-    Decoupled,
     HeavyBall,
-    InverseRoot,
     RMSProp,
     SignDescent,
 )
 from .transforms import ClipByNorm, ClipByValue, chain
+from .wrappers import Coupled, Decoupled, InverseRoot
 
 __version__ = "0.1.0"
 

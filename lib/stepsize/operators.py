@@ -9,6 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 
 
+def _is_symbol(a):
+    return hasattr(a, "free_symbols")
+
+
 def _sympy():
     import sympy
 
@@ -19,8 +23,9 @@ def _sympy():
 
 def namespace(a):
     """The module whose functions act on `a`: torch for tensors, SymPy for expressions, NumPy for the rest."""
-    library = type(a).__module__.partition(".")[0]
-    return sys.modules["torch"] if library == "torch" else _sympy() if library == "sympy" else np
+    if _is_symbol(a):
+        return _sympy()
+    return sys.modules["torch"] if type(a).__module__.partition(".")[0] == "torch" else np
 
 
 def sqrt(a):
@@ -51,6 +56,13 @@ def constant(value, a):
     return zeros_like(a) + value
 
 
+def positive(a):
+    """`a`, and where it is 0 the smallest normal number instead: the divisor of a 0 / 0 that should be 0. Symbols pass."""
+    return a if _is_symbol(a) else maximum(a, constant(namespace(a).finfo(a.dtype).tiny, a))
+
+
 def norm(a):
-    """Euclidean norm over the last axis, which is kept: shape (..., d) -> (..., 1)."""
+    """Euclidean norm over the last axis, which is kept: shape (..., d) -> (..., 1). Of a symbol: unevaluated."""
+    if _is_symbol(a):
+        return sys.modules["sympy"].Function("norm", nonnegative=True)(a)
     return (a * a).sum(-1)[..., None] ** 0.5

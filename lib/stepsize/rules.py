@@ -8,58 +8,16 @@
 `lr` of shape (runs, 1) runs a whole grid at once. NumPy arrays, torch tensors and SymPy symbols alike.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .average import Average
-from .errors import HyperparameterError
+from .contract import Elementwise, Stateless
 from .operators import constant, maximum, sign, sqrt, zeros_like
-
-_DOMAINS = {
-    "lr": ("at least 0", lambda a: a >= 0),
-    "eps": ("at least 0", lambda a: a >= 0),
-    "decay": ("at least 0", lambda a: a >= 0),
-    "initial": ("at least 0", lambda a: a >= 0),
-    "limit": ("above 0", lambda a: a > 0),
-    "beta": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-    "beta1": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-    "beta2": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-    "momentum": ("in [0, 1)", lambda a: (a >= 0) & (a < 1)),
-}
-
-
-class Checked:
-    """Validates hyper-parameters where they enter; fields are recognised by name, symbols pass."""
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in _DOMAINS or type(value).__module__.startswith("sympy"):
-                continue
-            domain, inside = _DOMAINS[field.name]
-            try:
-                number = np.asarray(value, dtype=float)
-            except (TypeError, ValueError):
-                raise HyperparameterError(
-                    f"{type(self).__name__}: {field.name} must be a number {domain}, got {value!r}"
-                ) from None
-            if not np.all(inside(number) & np.isfinite(number)):
-                raise HyperparameterError(
-                    f"{type(self).__name__}: {field.name} must be finite and {domain}, got {value}"
-                )
-
-
-class Stateless:
-    """For rules without a memory: the state is empty."""
-
-    def init(self, x):
-        return ()
 
 
 @dataclass(frozen=True, eq=False)
-class SGD(Stateless, Checked):
+class SGD(Stateless):
     """rate = lr, direction = g.  Robbins & Monro (1951)."""
 
     lr: Any = 1e-2
@@ -69,7 +27,7 @@ class SGD(Stateless, Checked):
 
 
 @dataclass(frozen=True, eq=False)
-class SignDescent(Stateless, Checked):
+class SignDescent(Stateless):
     """rate = lr, direction = sign(g).  Riedmiller & Braun (1993); Bernstein et al. (2018), signSGD.
 
     Steepest descent in the maximum norm. It has no accumulator: the control for what an accumulator adds.
@@ -82,7 +40,7 @@ class SignDescent(Stateless, Checked):
 
 
 @dataclass(frozen=True, eq=False)
-class HeavyBall(Checked):
+class HeavyBall(Elementwise):
     """b <- momentum b + g,  rate = lr, direction = b.  Polyak (1964), equation 9.
 
     The form of torch's SGD (dampening 0): b grows to g / (1 - momentum) under a constant gradient.
@@ -100,7 +58,7 @@ class HeavyBall(Checked):
 
 
 @dataclass(frozen=True, eq=False)
-class AdaGrad(Checked):
+class AdaGrad(Elementwise):
     """s <- s + g^2,  rate = lr / (sqrt(s) + eps), direction = g.  Duchi, Hazan & Singer (2011), section 1.1.
 
     eps stands outside the root, as in torch; `initial` is the value of s before the first gradient.
@@ -119,7 +77,7 @@ class AdaGrad(Checked):
 
 
 @dataclass(frozen=True, eq=False)
-class RMSProp(Checked):
+class RMSProp(Elementwise):
     """v <- beta v + (1 - beta) g^2,  rate = lr / (sqrt(v) + eps), direction = g.  Tieleman & Hinton (2012), lecture 6.5.
 
     eps stands outside the root, as in torch. No bias correction: the first step is lr / sqrt(1 - beta).
@@ -145,7 +103,7 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Adam(Checked):
+class Adam(Elementwise):
     """m, v: averages of g and g^2;  rate = lr / (sqrt(v.mean) + eps), direction = m.mean.  Kingma & Ba (2015), algorithm 1.
 
     The averages carry their own weight, which is the bias correction; there is no step counter.
@@ -201,65 +159,3 @@ class AdaBelief(Adam):
         v = state.v.push((g - m.total) ** 2, self.beta2)
         v = v._replace(total=v.total + self.eps)
         return Moments(m, v), self.lr / (sqrt(v.mean) + self.eps), m.mean
-
-
-class Wrapper(Checked):
-    """A rule around a rule; whatever it does not change (lr, init) is the inner rule's."""
-
-    @property
-    def lr(self):
-        return self.rule.lr
-
-    def init(self, x):
-        return self.rule.init(x)
-
-
-@dataclass(frozen=True, eq=False)
-class Decoupled(Wrapper):
-    """direction + decay (lr / rate) x: the weights shrink by lr * decay, whatever the rate.  Loshchilov & Hutter (2019), algorithm 2.
-
-    Decoupled(Adam()) is AdamW.
-    """
-
-    rule: Any
-    decay: Any = 1e-2
-
-    def step(self, state, g, x):
-        state, rate, direction = self.rule.step(state, g, x)
-        return state, rate, direction + self.decay * (self.lr / rate) * x
-
-
-@dataclass(frozen=True, eq=False)
-class Coupled(Wrapper):
-    """g + decay x enters the rule: the gradient of the loss plus decay |x|^2 / 2.  Hanson & Pratt (1988).
-
-    The `weight_decay` of torch's Adam, RMSprop, Adagrad and SGD.
-    """
-
-    rule: Any
-    decay: Any = 1e-2
-
-    def step(self, state, g, x):
-        return self.rule.step(state, g + self.decay * x, x)
-
-
-class Clocked(NamedTuple):
-    """A rule's state and the number of steps that each run has made."""
-
-    state: Any
-    t: Any
-
-
-@dataclass(frozen=True, eq=False)
-class InverseRoot(Wrapper):
-    """rate / sqrt(t) at step t = 1, 2, ...  Zinkevich (2003), theorem 1: the schedule of online gradient descent."""
-
-    rule: Any
-
-    def init(self, x):
-        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
-
-    def step(self, state, g, x):
-        t = state.t + 1
-        inner, rate, direction = self.rule.step(state.state, g, x)
-        return Clocked(inner, t), rate / sqrt(t), direction

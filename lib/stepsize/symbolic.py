@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy
 
-from .average import Average
+from .contract import leaves, rebuild
 
 #: How the book writes a name; anything else is printed as SymPy prints it.
 NOTATION = {
@@ -63,28 +63,6 @@ def _symbols(rule):
     return rule, found
 
 
-def _leaves(state, name):
-    """(name, leaf) pairs of a state, depth first: an average m is named m, its weight w_m."""
-    if isinstance(state, Average):
-        return [(name, state.total), (f"w_{name}", state.weight)]
-    if not isinstance(state, tuple):
-        return [(name, state)]
-    names = getattr(state, "_fields", range(len(state)))
-    return [
-        pair
-        for key, part in zip(names, state, strict=True)
-        for pair in _leaves(part, name if key == "state" else str(key))
-    ]
-
-
-def _rebuild(state, leaves):
-    """A state of the same structure with its leaves taken from the iterator."""
-    if isinstance(state, tuple):
-        parts = [_rebuild(part, leaves) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return next(leaves)
-
-
 #: What a state without names of its own is called in the formula of its paper.
 _MEMORY = {"AdaGrad": "s", "RMSProp": "v", "HeavyBall": "b"}
 
@@ -98,9 +76,9 @@ def trace(rule) -> Trace:
     symbolic, hyperparameters = _symbols(rule)
     template = rule.init(np.zeros(1))
     memory = _MEMORY.get(type(_innermost(rule)).__name__, "s")
-    state = {name: symbol(name) for name, _ in _leaves(template, memory)}
-    new, rate, direction = symbolic.step(_rebuild(template, iter(state.values())), symbol("g"), symbol("x"))
-    update = {name: sympy.sympify(leaf) for name, leaf in _leaves(new, memory)}
+    state = {name: symbol(name) for name, _ in leaves(template, memory)}
+    new, rate, direction = symbolic.step(rebuild(template, iter(state.values())), symbol("g"), symbol("x"))
+    update = {name: sympy.sympify(leaf) for name, leaf in leaves(new, memory)}
     # the longest expressions first, so that a new value is recognised before its parts
     order = sorted(update, key=lambda name: -sympy.count_ops(update[name]))
     for name in order:

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from .contract import Checked, Elementwise, Wrapper, require_rule
 from .errors import HyperparameterError
 from .operators import constant, maximum, minimum, norm
-from .rules import Checked, Wrapper
 
 
 @dataclass(frozen=True, eq=False)
 class ClipByNorm(Checked):
-    """g min(1, limit / |g|), the norm over the last axis.  Pascanu, Mikolov & Bengio (2013), algorithm 1."""
+    """g min(1, limit / |g|), the norm over the last axis.  Pascanu, Mikolov & Bengio (2013), algorithm 1.
+
+    Where |g|^2 overflows the factor is 0: the step is skipped, as with torch's clip_grad_norm_.
+    """
 
     limit: Any
 
@@ -20,7 +23,7 @@ class ClipByNorm(Checked):
 
 
 @dataclass(frozen=True, eq=False)
-class ClipByValue(Checked):
+class ClipByValue(Elementwise):
     """min(max(g, -limit), limit), coordinate by coordinate.  Mikolov (2012), section 3.2.2."""
 
     limit: Any
@@ -37,6 +40,10 @@ class Chain(Wrapper):
     transforms: tuple
     rule: Any
 
+    @property
+    def elementwise(self):
+        return all(getattr(part, "elementwise", False) for part in (*self.transforms, self.rule))
+
     def step(self, state, g, x):
         for transform in self.transforms:
             g = transform(g)
@@ -45,8 +52,9 @@ class Chain(Wrapper):
 
 def chain(*parts):
     """chain(transform, ..., rule): the rule applied to the gradient after each transform in turn."""
-    *transforms, rule = parts or (None,)
-    if not hasattr(rule, "step") or not all(map(callable, transforms)):
+    *transforms, rule = parts or ("nothing",)
+    require_rule(rule, "chain")
+    if not all(map(callable, transforms)):
         raise HyperparameterError(
             f"chain takes transforms and then one rule, as chain(ClipByNorm(1.0), Adam()); got {parts}"
         )

@@ -1,0 +1,59 @@
+"""Rules around a rule: weight decay, and a schedule of online gradient descent. Each is a rule again, and they nest."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .contract import Wrapper
+from .operators import positive, sqrt, zeros_like
+
+
+@dataclass(frozen=True, eq=False)
+class Decoupled(Wrapper):
+    """direction + decay (lr / rate) x: the weights shrink by lr * decay, whatever the rate.  Loshchilov & Hutter (2019), algorithm 2.
+
+    Decoupled(Adam()) is AdamW. A schedule outside scales the decay too, InverseRoot(Decoupled(rule)); inside it does not.
+    Where lr is 0, lr / rate is 0 / 0 and counts as 0: a schedule may pause the weights.
+    """
+
+    rule: Any
+    decay: Any = 1e-2
+
+    def step(self, state, g, x):
+        state, rate, direction = self.rule.step(state, g, x)
+        return state, rate, direction + self.decay * (self.lr / positive(rate)) * x
+
+
+@dataclass(frozen=True, eq=False)
+class Coupled(Wrapper):
+    """g + decay x enters the rule: the gradient of the loss plus decay |x|^2 / 2.  Hanson & Pratt (1988).
+
+    The `weight_decay` of torch's Adam, RMSprop, Adagrad and SGD.
+    """
+
+    rule: Any
+    decay: Any = 1e-2
+
+    def step(self, state, g, x):
+        return self.rule.step(state, g + self.decay * x, x)
+
+
+class Clocked(NamedTuple):
+    """A rule's state and the number of steps that each run has made."""
+
+    state: Any
+    t: Any
+
+
+@dataclass(frozen=True, eq=False)
+class InverseRoot(Wrapper):
+    """rate / sqrt(t) at step t = 1, 2, ...  Zinkevich (2003), theorem 1: the schedule of online gradient descent."""
+
+    rule: Any
+
+    def init(self, x):
+        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
+
+    def step(self, state, g, x):
+        t = state.t + 1
+        inner, rate, direction = self.rule.step(state.state, g, x)
+        return Clocked(inner, t), rate / sqrt(t), direction
