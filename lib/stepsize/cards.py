@@ -33,10 +33,10 @@ def card(verdict) -> str:
     )
     methods = "; ".join(dict.fromkeys(f"{e.interval.method}, n = {e.interval.n}" for e in verdict.evidence))
     return (
-        f'<div class="verdict-card {_class(verdict.says)}" id="claim-{verdict.claim}">'
-        f'<p class="claim"><strong>{verdict.claim}</strong> {escape(verdict.text)} {badge(verdict.says)}</p>{only_if}'
+        f'<div class="verdict-card {_class(verdict.says)}" id="claim-{escape(verdict.claim)}">'
+        f'<p class="claim"><strong>{escape(verdict.claim)}</strong> {escape(verdict.text)} {badge(verdict.says)}</p>{only_if}'
         '<div class="table-scroll" tabindex="0" role="region" '
-        f'aria-label="Evidence for claim {verdict.claim}">'
+        f'aria-label="Evidence for claim {escape(verdict.claim)}">'
         "<table><thead><tr><th>when</th><th>measured</th><th>value [interval]</th><th>claimed</th><th>says</th></tr></thead>"
         f"<tbody>{''.join(_rows(verdict))}</tbody></table></div>"
         f'<p class="methods">{escape(methods)}</p></div>'
@@ -54,7 +54,7 @@ class Table:
 
     def _repr_html_(self):
         rows = "".join(
-            f'<tr><td><a href="#claim-{v.claim}">{v.claim}</a></td><td>{escape(v.text)}</td><td>{badge(v.says)}</td></tr>'
+            f'<tr><td><a href="#claim-{escape(v.claim)}">{escape(v.claim)}</a></td><td>{escape(v.text)}</td><td>{badge(v.says)}</td></tr>'
             for v in self.verdicts
         )
         return (

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .contract import require_rule
 from .errors import EvidenceError, NonFiniteError, ShapeError
 
 
@@ -43,6 +44,14 @@ def _start(x0):
     return x
 
 
+def _fits(gradient, iterate):
+    """A gradient may bring more runs than the iterate has, never fewer, and always as many coordinates."""
+    try:
+        return np.broadcast_shapes(gradient, iterate) == gradient and gradient[-1] == iterate[-1]
+    except ValueError:
+        return False
+
+
 def _finite(a):
     return np.isfinite(a).all(-1)
 
@@ -54,10 +63,10 @@ def walk(rule, grad: Callable, x0) -> Iterator[Step]:
     runs than x0 broadcasts x at the first step.
     """
     x = _start(x0)
-    state, t = rule.init(x), 0
+    state, t = require_rule(rule, "walk").init(x), 0
     while True:
         g = np.asarray(grad(x, t))
-        if np.broadcast_shapes(g.shape, x.shape) != g.shape or g.shape[-1] != x.shape[-1]:
+        if not _fits(g.shape, x.shape):
             raise ShapeError(f"grad returned shape {g.shape} at step {t} for x of shape {x.shape}; they must agree")
         state, rate, direction = rule.step(state, g, x)
         x, t = x - rate * direction, t + 1
@@ -72,12 +81,19 @@ def descend(rule, grad: Callable, x0, steps: int, *, every: int = 1, nonfinite: 
     """
     if nonfinite not in ("raise", "record"):
         raise ShapeError(f"nonfinite must be 'raise' or 'record', got {nonfinite!r}")
-    if steps < 1 or every < 1:
-        raise ShapeError(f"steps and every must be at least 1, got steps={steps}, every={every}")
-    records, diverged = [], None
+    if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (steps, every)):
+        raise ShapeError(f"steps and every must be whole numbers of at least 1, got steps={steps}, every={every}")
+    records, seen, diverged = [], [], None
+
+    def watched(x, t):
+        g = np.asarray(grad(x, t))
+        seen[:] = [g]
+        return g
+
     with np.errstate(all="ignore" if nonfinite == "record" else "warn", over="ignore", invalid="ignore"):
-        for t, now in zip(range(1, steps + 1), walk(rule, grad, x0), strict=False):
-            finite = _finite(now.x)
+        for t, now in zip(range(1, steps + 1), walk(rule, watched, x0), strict=False):
+            # a bounded rule such as sign descent makes a finite step of an infinite gradient
+            finite = _finite(now.x) & _finite(seen[0])
             diverged = np.full(finite.shape, -1) if diverged is None else diverged
             if nonfinite == "raise" and not finite.all():
                 run = tuple(int(i) for i in np.argwhere(~finite)[0])
@@ -111,15 +127,19 @@ class Tuned(NamedTuple):
 def tune(run: Callable, lrs, tuning_seeds, reporting_seeds, statistic: Callable = np.mean) -> Tuned:
     """The rate of `lrs` with the smallest `statistic` of run(lrs, tuning_seeds), scored on disjoint reporting seeds.
 
-    `run(lrs, seeds)` returns losses of shape (len(lrs), len(seeds)); a loss that is not finite counts as infinite.
+    `lrs` rises. `run(lrs, seeds)` returns losses of shape (len(lrs), len(seeds)); one that is not finite counts as infinite.
     """
     lrs, tuning_seeds, reporting_seeds = np.asarray(lrs, float), list(tuning_seeds), list(reporting_seeds)
     if lrs.ndim != 1 or lrs.size < 2:
         raise ShapeError(f"lrs must be a grid of at least two learning rates, got shape {lrs.shape}")
+    if not np.all(np.diff(lrs) > 0):
+        raise ShapeError("lrs must rise, or the edge of the grid means nothing; pass np.sort(lrs)")
     if not tuning_seeds or not reporting_seeds:
         raise EvidenceError("tune needs at least one tuning seed and one reporting seed")
     if common := set(tuning_seeds) & set(reporting_seeds):
         raise EvidenceError(f"seeds {sorted(common)[:5]} are in both sets; tune on seeds that are not reported")
+    if len(set(reporting_seeds)) < len(reporting_seeds):
+        raise EvidenceError("reporting seeds repeat, which counts one run twice; give each seed once")
 
     def losses(rates, seeds):
         loss = np.asarray(run(rates, seeds), float)
@@ -128,9 +148,10 @@ def tune(run: Callable, lrs, tuning_seeds, reporting_seeds, statistic: Callable 
         return np.where(np.isfinite(loss), loss, np.inf)
 
     curve = np.array([statistic(row) for row in losses(lrs, tuning_seeds)])
-    best = int(np.argmin(curve))
+    best = int(np.argmin(np.where(np.isnan(curve), np.inf, curve)))
     if not np.isfinite(curve[best]):
         raise EvidenceError(
-            f"no learning rate of the grid {lrs[0]:g} ... {lrs[-1]:g} has a finite {statistic.__name__}"
+            f"no learning rate of the grid {lrs[0]:g} ... {lrs[-1]:g} has a finite "
+            f"{getattr(statistic, '__name__', 'statistic')}; widen it downwards or use a median"
         )
-    return Tuned(lrs[best], curve, losses(lrs[best : best + 1], reporting_seeds)[0], best in (0, lrs.size - 1))
+    return Tuned(float(lrs[best]), curve, losses(lrs[best : best + 1], reporting_seeds)[0], best in (0, lrs.size - 1))

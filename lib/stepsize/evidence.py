@@ -5,84 +5,16 @@ All support: the claim holds. All contradict: it fails. Mixed: it holds only if.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from .errors import EvidenceError
+from .intervals import Interval, bootstrap, exact, proportion, student
+
+__all__ = ["Chapter", "Evidence", "Interval", "Verdict", "bootstrap", "combine", "exact", "proportion", "student"]
 
 MIME = "application/vnd.stepsize.verdict+json"
 VERDICTS = ("holds", "holds only if", "fails", "open")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate, the interval around it, how it was made and from how many independent units."""
-
-    estimate: float
-    low: float
-    high: float
-    method: str
-    n: int
-
-    def __post_init__(self):
-        if not self.low <= self.estimate <= self.high:
-            raise EvidenceError(f"the estimate {self.estimate} is not inside its interval [{self.low}, {self.high}]")
-
-
-def _sample(values, least):
-    values = np.asarray(values, float).ravel()
-    if values.size < least:
-        raise EvidenceError(f"an interval needs at least {least} values, got {values.size}; run more seeds")
-    if np.isnan(values).any():
-        raise EvidenceError(f"{np.isnan(values).sum()} of {values.size} values are NaN; count them as failures first")
-    return values
-
-
-def bootstrap(
-    values, statistic: Callable = np.mean, level: float = 0.95, resamples: int = 4000, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap over independent units (seeds, sensors, landscapes).  Efron & Tibshirani (1993), chapter 13.
-
-    `statistic(values, axis)` maps the units to a number. Infinite values are allowed where the statistic
-    is a quantile. Paired comparisons pass differences or log-ratios.
-    """
-    values = _sample(values, 5)
-    draws = np.random.default_rng(seed).integers(values.size, size=(resamples, values.size))
-    estimates = statistic(values[draws], axis=1)
-    low, high = np.quantile(estimates, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    estimate = float(statistic(values[None], axis=1)[0])
-    low, high = min(float(low), estimate), max(float(high), estimate)
-    return Interval(estimate, low, high, f"percentile bootstrap, {level:.0%}", values.size)
-
-
-def student(values, level: float = 0.95) -> Interval:
-    """mean +- t s / sqrt(n) over independent units.  Student (1908)."""
-    from scipy import stats
-
-    values = _sample(values, 5)
-    mean = values.mean()
-    half = stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size)
-    return Interval(float(mean), float(mean - half), float(mean + half), f"Student t, {level:.0%}", values.size)
-
-
-def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Share of successes with its score interval.  Wilson (1927)."""
-    from scipy import stats
-
-    if not 0 <= successes <= n or n < 5:
-        raise EvidenceError(f"{successes} successes of {n} is no sample of at least 5")
-    ci = stats.binomtest(int(successes), int(n)).proportion_ci(level, method="wilson")
-    # rounding puts the end of the interval of 0 or n successes within 1e-17 of the estimate, on either side
-    share = successes / n
-    return Interval(share, min(ci.low, share), max(ci.high, share), f"Wilson score, {level:.0%}", int(n))
-
-
-def exact(value: float, n: int = 1) -> Interval:
-    """A number without sampling error: an identity's largest deviation over `n` cases, or a closed form."""
-    return Interval(float(value), float(value), float(value), "exact computation", int(n))
 
 
 @dataclass(frozen=True)
@@ -99,11 +31,18 @@ class Evidence:
     region: tuple[float, float]
 
     def __post_init__(self):
-        low, high = self.region
-        if not low < high:
+        if not isinstance(self.interval, Interval):
+            raise EvidenceError(
+                f"the interval of '{self.measure}' is {self.interval!r}; make it with bootstrap, student, proportion or exact"
+            )
+        if len(self.region) != 2 or not self.region[0] < self.region[1]:
             raise EvidenceError(f"region {self.region} of '{self.measure}' is empty; give (low, high) with low < high")
+        if math.isinf(self.region[0]) and math.isinf(self.region[1]):
+            raise EvidenceError(f"region {self.region} of '{self.measure}' cannot be missed; bound it on one side")
         if not (self.condition.strip() and self.measure.strip()):
-            raise EvidenceError("evidence needs a condition and a measure in words")
+            raise EvidenceError(
+                f"evidence needs words: condition={self.condition!r}, measure={self.measure!r}; fill both"
+            )
 
     @property
     def says(self) -> str:
@@ -125,11 +64,11 @@ def combine(evidence) -> str:
 
 
 def number(value: float) -> str:
-    """A number as the book prints it: three significant digits, powers of ten where they are shorter."""
+    """A number as the book prints it: three significant digits, whole from 1000 on, powers of ten where they are shorter."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞" if value < 0 else "NaN"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
@@ -138,6 +77,15 @@ def describe_region(region: tuple[float, float]) -> str:
     """A region in words."""
     low, high = map(number, region)
     return f"at most {high}" if low == "-∞" else f"at least {low}" if high == "∞" else f"{low} to {high}"
+
+
+def _plain(a):
+    """Dictionaries, lists, texts and finite numbers of `a`; JSON has no infinity."""
+    if isinstance(a, dict):
+        return {key: _plain(value) for key, value in a.items()}
+    if isinstance(a, (tuple, list)):
+        return [_plain(value) for value in a]
+    return a if isinstance(a, (str, int)) else float(a) if math.isfinite(a) else str(float(a))
 
 
 @dataclass(frozen=True)
@@ -159,14 +107,14 @@ class Verdict:
         return tuple(dict.fromkeys(e.condition for e in self.evidence if e.says == "supports"))
 
     def record(self) -> dict:
-        """Plain data for the ledger."""
+        """Plain data for the ledger, valid JSON: what is infinite stands as the string that `float` reads."""
         return {
             "chapter": self.chapter,
             "claim": self.claim,
             "text": self.text,
             "verdict": self.says,
             "conditions": list(self.conditions) if self.says == "holds only if" else [],
-            "evidence": [asdict(e) | {"says": e.says} for e in self.evidence],
+            "evidence": [_plain(asdict(e)) | {"says": e.says} for e in self.evidence],
         }
 
     def __repr__(self):
@@ -199,16 +147,22 @@ class Chapter:
         """The verdict on `claim`; display it as the last value of a cell."""
         if claim not in self.claims:
             raise EvidenceError(f"chapter {self.name} has no claim {claim!r}; it has {', '.join(self.claims)}")
-        if claim in self.verdicts:
-            raise EvidenceError(f"claim {claim} was judged before; give all its evidence in one call")
         if not evidence:
             raise EvidenceError(f"claim {claim} was judged without evidence; measure something")
+        if not all(isinstance(e, Evidence) for e in evidence):
+            raise EvidenceError(f"claim {claim} was given {evidence!r}; give Evidence(...) one by one, not in a list")
         verdict = Verdict(self.name, claim, self.claims[claim], evidence)
-        self.verdicts[claim] = verdict
+        # running the cell again is no second judgement
+        if self.verdicts.setdefault(claim, verdict) != verdict:
+            raise EvidenceError(
+                f"claim {claim} was judged before on other evidence; give it all in one call, or make a new Chapter"
+            )
         return verdict
 
     def glue(self, key: str, value, spec: str = "") -> None:
         """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
+        if isinstance(value, float) and math.isnan(value):
+            raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
         from myst_nb import glue
 
         glue(f"{self.name}:{key}", _Text(format(value, spec) if spec else str(value)), display=False)
