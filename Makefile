@@ -1,0 +1,46 @@
+# Doors only: the work is in the Snakefile. `make help` lists them.
+# PROFILE=smoke builds the small test version; JOBS=n limits parallel chapters; GATE=warn goes on when a verdict
+# differs from the published one; TIMEOUT=s is the longest a chapter may run; PYTHON=... names another Python.
+
+PYTHON  ?= python3
+PROFILE ?= published
+JOBS    ?= all
+GATE    ?= stop
+TIMEOUT ?= 900
+VENV    := .venv/bin
+MAKE_IT  = @$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT)
+
+.PHONY: help venv book smoke test lab bench sweep zip reproduce lint clean distclean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z/%]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n '2,3s/^# //p' Makefile
+
+venv: ## .venv with the pinned packages; every other door opens this one first
+	@$(PYTHON) .ci/venv
+
+book: venv ## execute the chapters, check their verdicts, build _build/html
+	$(MAKE_IT) html
+
+smoke: venv ## the same in small, for tests: _build/smoke/html
+	@$(MAKE) --no-print-directory book PROFILE=smoke
+
+chapters/%: venv ## one chapter by name, as in make chapters/the_rules
+	$(MAKE_IT) '{out}/executed/$(patsubst %.md,%,$*).json'
+
+test: venv ## the tests that need no browser
+	@$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) -m 'not site' $(ARGS)
+
+lab: venv ## JupyterLab; a double click opens a chapter as a notebook
+	@$(VENV)/python -m jupyterlab chapters
+
+zip: venv ## the site as one archive
+	$(MAKE_IT) zip
+
+clean: ## remove everything that was built, keep .venv
+	@rm -rf _build .snakemake .pytest_cache .hypothesis .ruff_cache
+	@find lib tests benchmarks chapters -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	@rm -rf .venv .venv.lock
