@@ -93,8 +93,8 @@ def require_rule(rule, who: str):
     return rule
 
 
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _is_setting(name, value):
+    return name in DOMAINS or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _pairs(rule) -> Iterator[tuple[str, Any]]:
@@ -103,31 +103,37 @@ def _pairs(rule) -> Iterator[tuple[str, Any]]:
         for part in value if isinstance(value, tuple) else (value,):
             if is_dataclass(part):
                 yield from _pairs(part)
-            elif _is_number(part):
+            elif _is_setting(field.name, part):
                 yield field.name, part
 
 
-def hyperparameters(rule) -> dict[str, Any]:
-    """Every number of a rule by name, inner rules and transforms included; a repeated name becomes name_2, name_3."""
+def named(pairs) -> dict[str, Any]:
+    """A dictionary of (name, value) pairs in their order; a repeated name becomes name_2, name_3."""
     found, seen = {}, {}
-    for name, value in _pairs(rule):
+    for name, value in pairs:
         seen[name] = seen.get(name, 0) + 1
         found[name if seen[name] == 1 else f"{name}_{seen[name]}"] = value
     return found
 
 
-def substitute(rule, values: Iterator):
-    """The same rule with its numbers replaced, in the order of `hyperparameters`, and checked again."""
+def hyperparameters(rule) -> dict[str, Any]:
+    """Every hyper-parameter of a rule by name, inner rules and transforms included."""
+    return named(_pairs(rule))
 
-    def changed(part):
+
+def substitute(rule, values: Iterator):
+    """The same rule with its hyper-parameters replaced, in the order of `hyperparameters`, and checked again."""
+
+    def changed(name, part):
         if is_dataclass(part):
             return substitute(part, values)
-        return next(values) if _is_number(part) else part
+        return next(values) if _is_setting(name, part) else part
 
     changes = {}
     for field in fields(rule):
         value = getattr(rule, field.name)
-        changes[field.name] = tuple(map(changed, value)) if isinstance(value, tuple) else changed(value)
+        parts = [changed(field.name, part) for part in (value if isinstance(value, tuple) else (value,))]
+        changes[field.name] = tuple(parts) if isinstance(value, tuple) else parts[0]
     return replace(rule, **changes)
 
 
