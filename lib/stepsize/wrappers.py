@@ -1,10 +1,10 @@
-"""Rules around a rule: weight decay, and a schedule of online gradient descent. Each is a rule again, and they nest."""
+"""Rules around a rule: weight decay, and schedules. Each is a rule again, and they nest."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .contract import Wrapper
-from .operators import positive, sqrt, zeros_like
+from .operators import maximum, positive, sqrt, zeros_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +57,38 @@ class InverseRoot(Wrapper):
         t = state.t + 1
         inner, rate, direction = self.rule.step(state.state, g, x)
         return Clocked(inner, t), rate / sqrt(t), direction
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDecay(Wrapper):
+    """rate (1 - t / horizon) at step t = 0, 1, ..., 0 from the horizon on.  Defazio et al. (2023): the schedule of choice for a fixed budget."""
+
+    rule: Any
+    horizon: Any
+
+    def init(self, x):
+        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
+
+    def step(self, state, g, x):
+        inner, rate, direction = self.rule.step(state.state, g, x)
+        share = 1 - state.t / self.horizon
+        return Clocked(inner, state.t + 1), rate * maximum(share, zeros_like(share)), direction
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDecay(Wrapper):
+    """rate max(0, 1 - (t - 1) / horizon) at step t = 1, 2, ...: a line that reaches 0 after `horizon` steps, and stays there.
+
+    What a rule with steps of fixed length, such as sign descent or Adam on a full gradient, needs to come to rest.
+    """
+
+    rule: Any
+    horizon: Any = 1000
+
+    def init(self, x):
+        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
+
+    def step(self, state, g, x):
+        left = 1 - state.t / self.horizon
+        inner, rate, direction = self.rule.step(state.state, g, x)
+        return Clocked(inner, state.t + 1), rate * maximum(left, zeros_like(left)), direction

@@ -1,0 +1,124 @@
+"""The same valley seen from turned axes, with exact and with sampled gradients: who needs the axes, and who only the shape?
+
+Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes for learning rates.
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from .descent import walk
+from .errors import HyperparameterError, ShapeError
+from .metric import apply
+
+
+def rotation(angle: float, generators):
+    """exp(angle K): a turn by `angle` radians in every plane of the skew-symmetric K of shape (n, d, d), each of norm 1."""
+    w, Q = np.linalg.eigh(1j * generators)
+    turned = (Q * np.exp(-1j * angle * w)[..., None, :]) @ np.conj(np.swapaxes(Q, -1, -2))
+    return turned.real
+
+
+def generators(n: int, d: int, seed: int):
+    """n random skew-symmetric matrices of shape (d, d) with spectral norm 1."""
+    K = np.random.default_rng(seed).normal(size=(n, d, d))
+    K = K - np.swapaxes(K, -1, -2)
+    return K / np.linalg.norm(K, 2, axis=(-2, -1), keepdims=True)
+
+
+def _axes(condition: float, d: int):
+    if condition < 1 or d < 2:
+        raise HyperparameterError(f"a valley needs condition >= 1 and d >= 2, got condition={condition}, d={d}")
+    return np.logspace(0, -np.log10(condition), d)
+
+
+@dataclass(frozen=True, eq=False)
+class TurnedValley:
+    """f = x' R D R' x / 2, D with eigenvalues 1 ... 1 / condition, R = exp(angle K); n valleys with n starts `x0`."""
+
+    A: np.ndarray
+    x0: np.ndarray
+
+    @classmethod
+    def sample(cls, n: int, angle: float, condition: float = 1e4, d: int = 20, seed: int = 0) -> "TurnedValley":
+        """n valleys turned by the same angle about different planes. The starts turn along: f(x0) does not depend on the angle."""
+        R = rotation(angle, generators(n, d, seed))
+        y0 = np.random.default_rng([seed, 1]).normal(size=(n, d))
+        return cls((R * _axes(condition, d)) @ np.swapaxes(R, -1, -2), apply(R, y0))
+
+    def f(self, x):
+        return (x * apply(self.A, x)).sum(-1) / 2
+
+    def grad(self, x, t=None):
+        return apply(self.A, x)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamingRegression:
+    """y = x'w + noise, features x ~ N(0, R D R'), a fresh batch every step; n independent streams, seeded.
+
+    `grad(w, t)` of shape (..., n, d) is the least-squares gradient on the batch of step t, the same for every
+    learning rate and every call; `excess(w)` the exact expected loss above the noise floor.
+    """
+
+    seed: int
+    R: np.ndarray
+    w: np.ndarray
+    condition: float = 1e4
+    batch: int = 32
+    noise: float = 1.0
+
+    @classmethod
+    def sample(cls, n: int, angle: float, condition: float = 1e4, d: int = 20, seed: int = 0, **settings):
+        """n streams with true weights of unit excess loss at w = 0; weights and features turn along with the angle."""
+        R = rotation(angle, generators(n, d, seed))
+        v = np.random.default_rng([seed, 2]).normal(size=(n, d)) / np.sqrt(_axes(condition, d) * d / 2)
+        return cls(seed, R, apply(R, v), condition, **settings)
+
+    @property
+    def _root(self):
+        return np.sqrt(_axes(self.condition, self.w.shape[-1]))
+
+    def sampled(self, t: int):
+        """The batch of step t: features (n, batch, d) and noise (n, batch)."""
+        rng = np.random.default_rng([self.seed, 3, t])
+        n, d = self.w.shape
+        z = rng.standard_normal((n, self.batch, d)) * self._root
+        return z @ np.swapaxes(self.R, -1, -2), self.noise * rng.standard_normal((n, self.batch))
+
+    def grad(self, w, t):
+        X, noise = self.sampled(t)
+        residual = apply(X, w - self.w) - noise
+        return apply(np.swapaxes(X, -1, -2), residual) / self.batch
+
+    def excess(self, w):
+        return (apply(np.swapaxes(self.R, -1, -2), w - self.w) ** 2 * self._root**2).sum(-1) / 2
+
+
+def settling(rule, problem: TurnedValley, steps: int, tolerance: float = 1e-6):
+    """Steps after which f stays at or below tolerance * f(x0): an array (..., n), infinite where that did not happen."""
+    goal = tolerance * problem.f(problem.x0)
+    last = None
+    with np.errstate(all="ignore"):
+        for t, now in zip(range(1, steps + 1), walk(rule, problem.grad, problem.x0), strict=False):
+            above = ~(problem.f(now.x) <= goal)
+            last = np.zeros(above.shape) if last is None else last
+            last[above] = t
+    return np.where(last < steps, last + 1, np.inf)
+
+
+def final_loss(rule, stream: StreamingRegression, steps: int):
+    """Excess loss after `steps` steps from w = 0, relative to the start: (..., n); infinite where the run diverged."""
+    with np.errstate(all="ignore"):
+        end = next(islice(walk(rule, stream.grad, np.zeros_like(stream.w)), steps - 1, None))
+        loss = stream.excess(end.x)
+    return np.where(np.isfinite(loss), loss, np.inf) / stream.excess(np.zeros_like(stream.w))
+
+
+def grid(lrs) -> np.ndarray:
+    """Learning rates as a leading axis for problems of shape (n, d): (len(lrs), 1, 1)."""
+    lrs = np.asarray(lrs, float)
+    if lrs.ndim != 1:
+        raise ShapeError(f"a grid of learning rates is a list of numbers, got shape {lrs.shape}")
+    return lrs[:, None, None]
