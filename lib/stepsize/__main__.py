@@ -182,13 +182,13 @@ def main(arguments=None) -> int:
     try:
         args.function(args)
     except StepsizeError as error:
-        text = f"error: {error}"
-        print(text, file=sys.stderr, flush=True)
-        if os.environ.get("STEPSIZE_ERRORS"):
+        if folder := os.environ.get("STEPSIZE_ERRORS"):
             name = getattr(args, "chapter", args.command)
-            folder = Path(os.environ["STEPSIZE_ERRORS"])
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
+            print(f"{name} · {args.profile} · failed, see below", flush=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{name}.txt").write_text(f"error: {error}\n", encoding="utf-8")
+        else:
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
 

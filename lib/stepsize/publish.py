@@ -87,6 +87,8 @@ def build(book: Book, source: Path, work: Path) -> Path:
         (work / "sphinx.log").write_text(log, encoding="utf-8")
         lines = [locate(book, source, line) for line in problems] or [log[-2000:]]
         raise BookError("the strict build found:\n  " + "\n  ".join(dict.fromkeys(lines)))
+    for template in (html / "_static").glob("*macros.html"):
+        template.unlink()  # the theme leaves its own templates among the pages
     return html
 
 
