@@ -13,6 +13,10 @@ class ShapeError(StepsizeError, ValueError):
     """Arrays whose shapes or dtypes do not fit together."""
 
 
+class TraceError(StepsizeError, TypeError):
+    """A rule that cannot be read as a formula, because it branches on data or leaves the common operators."""
+
+
 class NonFiniteError(StepsizeError, FloatingPointError):
     """A gradient or an iterate became NaN or infinite."""
 
@@ -27,3 +31,11 @@ class EvidenceError(StepsizeError, ValueError):
 
 class BookError(StepsizeError, RuntimeError):
     """A chapter, parameter or output that the book cannot be built with."""
+
+
+class NetworkError(StepsizeError, ValueError):
+    """A reaction network, or a request to simulate it, that makes no sense."""
+
+
+class SimulationError(StepsizeError, RuntimeError):
+    """A simulation that cannot be finished: the population explodes or the budget of events is spent."""

@@ -1,106 +1,96 @@
-"""A rule read as mathematics: `step` runs once on SymPy symbols, and what comes out is the formula that runs on arrays."""
+"""A rule in the notation of the papers: LaTeX, printed from the trace of its `step`."""
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, NamedTuple
+import re
 
-import numpy as np
 import sympy
+from sympy.printing.latex import LatexPrinter
 
-from .contract import leaves, rebuild
+from .tracing import DIRECTION, RATE, G, Trace, X, symbol, trace
+
+__all__ = ["NOTATION", "Formula", "Trace", "latex", "symbol", "trace"]
 
 #: How the book writes a name; anything else is printed as SymPy prints it.
 NOTATION = {
     "lr": r"\alpha",
-    "beta": r"\beta",
-    "beta1": r"\beta_1",
-    "beta2": r"\beta_2",
     "eps": r"\varepsilon",
     "momentum": r"\mu",
     "decay": r"\lambda",
-    "initial": "s_0",
     "limit": "c",
-    "peak": r"\hat v",
-    "t": "t",
+    "horizon": "T",
+    "peak": r"\hat{v}",
+    "rate": r"\text{rate}",
+    "direction": r"\text{direction}",
 }
 
 
-class Trace(NamedTuple):
-    """What one step does: symbols of the old state, expressions of the new one by the same names, rate and direction.
+class _Conventional(LatexPrinter):
+    """Sums and products in the order of the papers: beta m + (1 - beta) g, sqrt(v) + eps, 1 - beta, g - m."""
 
-    In `rate` and `direction` a symbol of the state stands for its *new* value; `substituted` undoes that.
-    """
+    def __init__(self, names, hyperparameters):
+        super().__init__({"symbol_names": names})
+        self.hyper = list(hyperparameters)
 
-    state: dict[str, sympy.Symbol]
-    update: dict[str, sympy.Expr]
-    rate: sympy.Expr
-    direction: sympy.Expr
-    hyperparameters: dict[str, sympy.Symbol]
+    def _rank(self, e):
+        """Numbers 0, hyper-parameters 1, the state 2, the gradient 3, the iterate 4."""
+        bases = {_base(s) for s in e.free_symbols.difference(self.hyper)}
+        return 4 if "x" in bases else 3 if "g" in bases else 2 if bases else int(bool(e.free_symbols))
 
-    def substituted(self):
-        """rate and direction as functions of the *old* state, the gradient g and the iterate x."""
-        new = {self.state[name]: expression for name, expression in self.update.items()}
-        return self.rate.subs(new, simultaneous=True), self.direction.subs(new, simultaneous=True)
+    def _term(self, e):
+        # numbers and hyper-parameters stand last in a sum (a number before a difference), differences after all
+        return e.could_extract_minus_sign(), (6, 5, 2, 3, 4)[self._rank(e)], e.sort_key()
 
+    def _factor(self, e):
+        # in a product numbers and hyper-parameters stand first, and a sum after the symbols of its rank
+        return self._rank(e), e.is_Add, self.hyper.index(e) if e in self.hyper else -1, e.sort_key()
 
-def symbol(name: str) -> sympy.Symbol:
-    """Non-negative for what cannot be negative (rates, weights, second moments), real for g, x and first moments."""
-    signed = name in ("g", "x", "m", "b")
-    return sympy.Symbol(name, real=True) if signed else sympy.Symbol(name, nonnegative=True)
+    def _as_ordered_terms(self, e, order=None):
+        return sorted(e.args, key=self._term)
 
+    def _product(self, e):
+        if e.could_extract_minus_sign():
+            return f"- {self._print(-e)}"
+        over, under = sympy.fraction(e)
+        if under != 1:
+            return rf"\frac{{{self._print(over)}}}{{{self._print(under)}}}"
+        factors = (self._print(f) if not f.is_Add else self._group("", f) for f in sorted(e.args, key=self._factor))
+        return " ".join(factors)
 
-def _symbols(rule):
-    """The rule with every hyper-parameter replaced by its symbol, inner rules included."""
-    found = {}
-    for field in fields(rule):
-        value = getattr(rule, field.name)
-        if is_dataclass(value):
-            inner, symbols = _symbols(value)
-            found |= symbols
-            rule = replace(rule, **{field.name: inner})
-        elif isinstance(value, (int, float)):
-            found[field.name] = symbol(field.name)
-            rule = replace(rule, **{field.name: found[field.name]})
-    return rule, found
+    def _group(self, name, *args):
+        return rf"{name}\left({', '.join(map(self._print, args))}\right)"
 
+    def _extreme(self, e):
+        return self._group(rf"\{str(e.func).lower()}", *sorted(e.args, key=self._term))
 
-#: What a state without names of its own is called in the formula of its paper.
-_MEMORY = {"AdaGrad": "s", "RMSProp": "v", "HeavyBall": "b"}
+    def _function(self, e):
+        return rf"\lVert {self._print(e.args[0])} \rVert" if str(e.func) == "norm" else super()._print_Function(e)
 
-
-def _innermost(rule):
-    return _innermost(rule.rule) if hasattr(rule, "rule") else rule
+    _print_Mul, _print_Function, _print_Max, _print_Min = _product, _function, _extreme, _extreme  # noqa: N815
 
 
-def trace(rule) -> Trace:
-    """Run `rule.step` once on symbols. Works for every rule that branches on nothing; a rule that does raises TypeError."""
-    symbolic, hyperparameters = _symbols(rule)
-    template = rule.init(np.zeros(1))
-    memory = _MEMORY.get(type(_innermost(rule)).__name__, "s")
-    state = {name: symbol(name) for name, _ in leaves(template, memory)}
-    new, rate, direction = symbolic.step(rebuild(template, iter(state.values())), symbol("g"), symbol("x"))
-    update = {name: sympy.sympify(leaf) for name, leaf in leaves(new, memory)}
-    # the longest expressions first, so that a new value is recognised before its parts
-    order = sorted(update, key=lambda name: -sympy.count_ops(update[name]))
-    for name in order:
-        rate, direction = (sympy.sympify(e).subs(update[name], state[name]) for e in (rate, direction))
-    return Trace(state, update, rate, direction, hyperparameters)
+def _base(symbol_) -> str:
+    return symbol_.name.partition("_new")[0]
 
 
-def _names(expressions):
-    symbols = set().union(*(e.free_symbols for e in expressions))
-    return {s: NOTATION.get(s.name, s.name) for s in symbols}
+def _tex(name: str) -> str:
+    base, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()
+    return NOTATION.get(base, sympy.latex(sympy.Symbol(base))) + (f"_{{{number}}}" if number else "")
 
 
 def latex(rule) -> str:
-    """The rule's formulas as aligned LaTeX, printed from its trace: the state's updates, then rate and direction."""
+    """The rule's formulas as aligned LaTeX, printed from its trace: assignments in order, then the step that they make."""
     t = trace(rule)
-    names = _names([*t.update.values(), t.rate, t.direction, *t.state.values()])
-
-    def tex(e: Any) -> str:
-        return sympy.latex(e, symbol_names=names, mul_symbol=None, order="none")
-
-    rows = [rf"{tex(t.state[name])} &\leftarrow {tex(expression)}" for name, expression in t.update.items()]
-    rows += [rf"\text{{rate}} &= {tex(t.rate)}", rf"\text{{direction}} &= {tex(t.direction)}"]
+    step = sympy.Add(*(t.assignments[RATE] * term for term in sympy.Add.make_args(t.assignments[DIRECTION])))
+    latest = {_base(s): s for s in (*t.state.values(), G, X, RATE, DIRECTION)}
+    names = {s: _tex(s.name) for s in (*latest.values(), *t.hyperparameters.values())}
+    rows = []
+    for assigned, expression in (t.assignments | {X: X - step}).items():
+        right = _Conventional(names, t.hyperparameters.values()).doprint(expression)
+        base = _base(assigned)
+        becomes = "=" if assigned in (RATE, DIRECTION) else r"\leftarrow"
+        rows.append(f"{_tex(base)} &{becomes} {right}")
+        # the value before is told apart from here on, should a later line still use it
+        names[latest[base]], names[assigned] = rf"{{{_tex(base)}}}_{{\text{{old}}}}", _tex(base)
+        latest[base] = assigned
     return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
 
 
