@@ -73,22 +73,3 @@ class LinearDecay(Wrapper):
         inner, rate, direction = self.rule.step(state.state, g, x)
         share = 1 - state.t / self.horizon
         return Clocked(inner, state.t + 1), rate * maximum(share, zeros_like(share)), direction
-
-
-@dataclass(frozen=True, eq=False)
-class LinearDecay(Wrapper):
-    """rate max(0, 1 - (t - 1) / horizon) at step t = 1, 2, ...: a line that reaches 0 after `horizon` steps, and stays there.
-
-    What a rule with steps of fixed length, such as sign descent or Adam on a full gradient, needs to come to rest.
-    """
-
-    rule: Any
-    horizon: Any = 1000
-
-    def init(self, x):
-        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
-
-    def step(self, state, g, x):
-        left = 1 - state.t / self.horizon
-        inner, rate, direction = self.rule.step(state.state, g, x)
-        return Clocked(inner, state.t + 1), rate * maximum(left, zeros_like(left)), direction
