@@ -17,6 +17,7 @@ from stepsize import (
     Decoupled,
     HeavyBall,
     InverseRoot,
+    LinearDecay,
     RMSProp,
     SignDescent,
     chain,
@@ -115,6 +116,13 @@ def inverse_root_loop(x):
         yield x
 
 
+def linear_decay_loop(x):
+    for t in range(1, STEPS + 1):
+        lr = 0.1 * max(0.0, 1 - (t - 1) / 150)
+        x = [a - lr * g for a, g in zip(x, gradient(x, t - 1), strict=True)]
+        yield x
+
+
 def clip_by_norm_loop(x):
     for t in range(STEPS):
         g = gradient(x, t)
@@ -134,6 +142,7 @@ LOOPS = {
     "SignDescent": (SignDescent(0.02), sign_loop),
     "AdaBelief": (AdaBelief(0.05, 0.8, 0.99, 1e-3), adabelief_loop),
     "InverseRoot": (InverseRoot(SGD(0.1)), inverse_root_loop),
+    "LinearDecay": (LinearDecay(SGD(0.1), 150), linear_decay_loop),
     "ClipByNorm": (chain(ClipByNorm(2.0), SGD(0.05)), clip_by_norm_loop),
     "ClipByValue": (chain(ClipByValue(0.5), SGD(0.05)), clip_by_value_loop),
 }

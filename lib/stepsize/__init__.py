@@ -16,7 +16,7 @@ from .rules import (
     SignDescent,
 )
 from .transforms import ClipByNorm, ClipByValue, chain
-from .wrappers import Coupled, Decoupled, InverseRoot
+from .wrappers import Coupled, Decoupled, InverseRoot, LinearDecay
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "Decoupled",
     "HeavyBall",
     "InverseRoot",
+    "LinearDecay",
     "Path",
     "RMSProp",
     "SignDescent",
