@@ -86,7 +86,7 @@ MUTANTS = [
     ("InverseRoot", "rate / sqrt(t), direction", "rate / t, direction"),
     ("InverseRoot", "rate / sqrt(t), direction", "rate / sqrt(state.t + 2), direction"),
     ("InverseRoot", "rate / sqrt(t), direction", "rate, direction"),
-    ("LinearDecay", "maximum(left, zeros_like(left))", "left"),
+    ("LinearDecay", "maximum(share, zeros_like(share))", "share"),
     ("LinearDecay", "1 - state.t", "1 - (state.t + 1)"),
     ("LinearDecay", "rate * maximum", "rate + maximum"),
     ("ClipByNorm", "maximum(length, constant(self.limit, length))", "length"),
