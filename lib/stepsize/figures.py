@@ -1,7 +1,11 @@
 """House style of the book's figures: one look, one colour and marker per method in every chapter."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+
+#: Inches. At a phone's 360 pixels the smallest letters are still 8 pixels high.
+WIDTH = 6.5
 
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness. Related methods share a
 # hue family and differ in marker and line, so that no reading rests on colour alone.
@@ -13,6 +17,7 @@ _METHODS = {
     "SGD": (_GREY, "o", "-"),
     "heavy ball": (_GREY, "s", "--"),
     "clipped SGD": (_GREY, "v", ":"),
+    "standardised SGD": (_GREY, "X", "-."),
     "sign": (_PURPLE, "D", "-"),
     "sign, 1/√t": (_PURPLE, "d", "--"),
     "AdaGrad": (_RED, "^", "-"),
@@ -21,9 +26,12 @@ _METHODS = {
     "Adam": (_BLUE, "o", "-"),
     "Adam, β₂ = 0.99": (_BLUE, "s", "--"),
     "Adam, β₂ = 0.9": (_BLUE, "D", ":"),
+    "AdamW": (_BLUE, "p", "-."),
+    "clipped Adam": (_BLUE, "v", "-."),
     "AMSGrad": (_SKY, "X", "-"),
     "AdaBelief": (_SKY, "*", "--"),
     "EWMA": (_BLACK, "h", ":"),
+    "implicit SGD": (_ORANGE, "*", "--"),
     "reference": (_BLACK, "", "--"),
     "natural gradient": (_ORANGE, "p", "-"),
 }
@@ -34,21 +42,42 @@ VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2
 def method(name: str) -> dict:
     """Line properties of a method, the same in every chapter: plt.plot(t, x, **method("Adam")).
 
-    A variant takes its family's style: the longest known name that `name` begins with.
+    A variant takes its family's style: the longest known name that `name` begins with. Markers of different
+    methods start apart, so that curves that coincide still show both.
     """
     known = [known for known in _METHODS if name.startswith(known)]
-    colour, marker, line = _METHODS[max(known, key=len)] if known else (_BLACK, "", "-.")
-    return {"color": colour, "marker": marker, "linestyle": line, "label": name, "markevery": 0.12, "markersize": 5}
+    found = max(known, key=len) if known else None
+    colour, marker, line = _METHODS.get(found, (_BLACK, "", "-."))
+    start = 0.02 * (list(_METHODS).index(found) % 6) if known else 0.0
+    return {
+        "color": colour, "marker": marker, "linestyle": line, "label": name, "markevery": (start, 0.12), "markersize": 5,
+    }  # fmt: skip
+
+
+def panels(rows: int = 1, height: float = 2.0, **kwargs):
+    """A figure of house width with panels one above the other, which a phone can show; they share their x axis."""
+    return plt.subplots(rows, figsize=(WIDTH, 0.6 + height * rows), **({"sharex": True} | kwargs))
+
+
+def band(axes, x, runs, name: str, statistic=np.median, spread=(0.25, 0.75)) -> None:
+    """The middle of many runs, shape (len(x), ...), as a method's line, with the range between two quantiles shaded."""
+    runs = np.reshape(runs, (len(x), -1))
+    style = method(name)
+    axes.plot(x, statistic(runs, axis=1), **style)
+    axes.fill_between(x, *np.quantile(runs, spread, axis=1), color=style["color"], alpha=0.18, linewidth=0)
 
 
 def house_style() -> None:
     """Set the look of every figure of a chapter; call once, with the imports."""
-    sns.set_theme(context="notebook", style="ticks", palette="colorblind", font_scale=0.95)
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
     plt.rcParams.update(
         {
-            "figure.figsize": (6.8, 4.0),
+            "figure.figsize": (WIDTH, 4.0),
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
+            # matplotlib brings this font along, so that a picture is the same on every machine that draws it;
+            # readers without it see the next one, which is no wider
+            "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": "medium",
@@ -56,6 +85,7 @@ def house_style() -> None:
             "axes.grid": True,
             "grid.alpha": 0.25,
             "legend.frameon": False,
+            "legend.fontsize": "small",
             "lines.linewidth": 1.6,
             "svg.fonttype": "none",
             "svg.hashsalt": "stepsize",

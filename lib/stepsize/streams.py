@@ -1,17 +1,17 @@
-"""Counts that arrive one at a time: a Poisson regression fitted online, its bursts, and the laws of recovery after one.
+"""Counts that arrive one at a time: Poisson regression fitted online, by any rule and by two that statisticians use.
 
 Time leads: a stream has x of shape (T, ..., d) and y of shape (T, ...); the axes between are independent members.
 The first feature is the constant 1. A forecast is made before its count is seen.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .contract import Stateless
-from .descent import Tuned, tune, walk
+from .descent import walk
 from .errors import HyperparameterError, ShapeError
 
 #: |log mean| is kept below this for every method alike: a forecast stays between 6e-6 and 160,000.
@@ -52,7 +52,7 @@ def deviance(y, mu):
 
 
 def poisson_stream(
-    seeds, steps=6000, base=0.5, slopes=(0.6, -0.4, 0.3), burst=60.0, start=2000, stop=2100, flip=3000
+    seeds, steps=6000, base=0.5, slopes=(0.5, -0.5, 0.5), burst=60.0, start=2000, stop=2100, flip=3000
 ) -> Stream:
     """Counts of mean base exp(slopes . x), times `burst` for start <= t < stop; from `flip` on the slopes change sign.
 
@@ -77,12 +77,18 @@ def poisson_stream(
     return Stream(*(np.stack(part, axis=1) for part in zip(*members, strict=True)))
 
 
-def calendar_stream(counts, hour, weekend) -> Stream:
-    """Counts (T, members) by hour of the day, working day and weekend apart: the constant 1 and 48 indicators, d = 49."""
+def calendar_stream(counts, hour, weekend, constant=True) -> Stream:
+    """Counts (T, members) by the 24 hours, working days and weekends apart: 48 indicators, after the constant 1 if wanted."""
     cell = np.asarray(hour) + 24 * np.asarray(weekend, int)
-    x = np.zeros((len(cell), 49))
-    x[:, 0] = x[np.arange(len(cell)), 1 + cell] = 1
-    return Stream(np.broadcast_to(x[:, None], (*counts.shape, 49)), np.asarray(counts))
+    x = np.eye(48)[cell]
+    x = np.insert(x, 0, 1.0, axis=1) if constant else x
+    return Stream(np.broadcast_to(x[:, None], (*counts.shape, x.shape[-1])), np.asarray(counts))
+
+
+def level(stream: Stream, steps: int):
+    """theta (members, d) that forecasts each member's mean over its first `steps` counts, whatever the features."""
+    constant = (stream.x[..., 0] == 1).all()
+    return np.log(stream.y[:steps].mean(0))[..., None] * (np.arange(stream.x.shape[-1]) == 0 if constant else 1.0)
 
 
 class Forecast(NamedTuple):
@@ -120,9 +126,9 @@ def log_rate(step):
     return np.log(step.rate).mean(-1)
 
 
-def log_step(step):
-    """Logarithm of the length of the step, rate * direction."""
-    return np.log(np.linalg.norm(step.rate * step.direction, axis=-1))
+def length(step):
+    """Length of the step, |rate * direction|."""
+    return np.linalg.norm(step.rate * step.direction, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +141,7 @@ class ImplicitSGD(Stateless):
     """
 
     lr: Any = 1e-2
+    elementwise = False
 
     def step(self, state, g, x):
         from scipy.special import wrightomega
@@ -168,70 +175,3 @@ class EWMA(Stateless):
         weight = self.lr / (1 + self.lr)
         there = log_mean + np.log1p(-weight * g * self.cells / np.exp(log_mean))
         return state, weight + 0 * g, (x - there) / weight
-
-
-def at_rate(rule, lr):
-    """`rule` with another learning rate, however deep it is wrapped."""
-    return replace(rule, rule=at_rate(rule.rule, lr)) if hasattr(rule, "rule") else replace(rule, lr=lr)
-
-
-class Raced(NamedTuple):
-    """A method after a race: its `Tuned` rate and scores, and the KL per step in every window, name -> (members,)."""
-
-    tuned: Tuned
-    windows: dict[str, np.ndarray]
-
-
-def geometric(values, axis=None):
-    """exp(mean(log(values))): the typical value of costs that spread over factors."""
-    return np.exp(np.log(values).mean(axis))
-
-
-def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, **kind):
-    """KL(lam, mu) per step of each method; goal by goal its rate is chosen on tuning seeds and reported on others.
-
-    `goals` name the windows that are tuned for, each for itself; `kind` goes to `poisson_stream`.
-    Returns results[goal][method], a `Raced`.
-    """
-    kind = {"steps": max(w.stop for w in windows.values())} | kind
-    streams = {tuple(seeds): poisson_stream(seeds, **kind) for seeds in (tuning, reporting)}
-    results = {goal: {} for goal in goals}
-    for name, method in methods.items():
-        seen = {}
-
-        def costs(rates, seeds, method=method, seen=seen):
-            key = (*rates, *seeds)
-            if key not in seen:
-                stream = streams[tuple(seeds)]
-                cost = kl(stream.lam[:, None], follow(at_rate(method, np.reshape(rates, (-1, 1, 1))), stream).mu)
-                seen[key] = {window: cost[at].mean(0) for window, at in windows.items()}
-            return seen[key]
-
-        for goal in goals:
-            tuned = tune(lambda rates, seeds: costs(rates, seeds)[goal], lrs, tuning, reporting, statistic)  # noqa: B023
-            results[goal][name] = Raced(tuned, {w: c[0] for w, c in costs([tuned.lr], reporting).items()})
-    return results
-
-
-def adagrad_ratio(quiet, burst):
-    """sqrt(S / (S + B)): AdaGrad's rate after a burst over its rate without one; S, B sums of squared gradients."""
-    return np.sqrt(quiet / (quiet + burst))
-
-
-def time_debt(burst, quiet_per_step):
-    """B / E[g^2]: AdaGrad after the burst is where the quiet stream brings it this many steps later."""
-    return burst / quiet_per_step
-
-
-def adam_ratio(ratio, beta2, steps):
-    """1 / sqrt(1 + (1/ratio^2 - 1) beta2^k): the rate relative to the quiet rate, k steps after it was `ratio`.
-
-    From v_k = v_q + (v_b - v_q) beta2^k. While v_b >> v_q the excess of v halves every ln 2 / ln(1/beta2) steps,
-    the rate doubles every two of them.
-    """
-    return 1 / np.sqrt(1 + (1 / np.square(ratio) - 1) * np.power(beta2, steps))
-
-
-def steps_until(restored, ratio, beta2):
-    """ln((1/ratio^2 - 1) / (1/restored^2 - 1)) / ln(1/beta2): when `adam_ratio` reaches `restored`."""
-    return np.log((1 / np.square(ratio) - 1) / (1 / np.square(restored) - 1)) / -np.log(beta2)

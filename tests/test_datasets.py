@@ -1,0 +1,87 @@
+"""Data sets are what they say: totals that history knows, calendars that agree with the world, checksums that bite."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import stepsize.datasets as datasets
+from mutants import mutant
+from stepsize.datasets import DATASETS, load
+from stepsize.errors import DatasetError
+
+
+def available(name):
+    if importlib.util.find_spec(DATASETS[name].module) is None:
+        pytest.skip(f"{DATASETS[name].module} is not installed")
+    return load(name)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(DatasetError, match=r"no data set 'nile'.*cholera_1849"):
+        load("nile")
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    missing = datasets.Dataset("Nothing", "", "", {}, dict, module="no_such_module", requirement="no-such==1.0")
+    monkeypatch.setitem(DATASETS, "nothing", missing)
+    with pytest.raises(DatasetError, match=r"pip install 'no-such==1\.0'"):
+        load("nothing")
+
+
+@pytest.mark.parametrize("content", [b"changed", None], ids=["changed", "absent"])
+def test_a_changed_or_absent_file_is_refused(content, tmp_path, monkeypatch):
+    if content:
+        (tmp_path / "a.csv").write_bytes(content)
+    entry = datasets.Dataset("Some counts", "", "", {"a.csv": "0" * 64}, dict)
+    monkeypatch.setattr(datasets.Dataset, "folder", lambda self: tmp_path)
+    with pytest.raises(DatasetError, match=r"Some counts.*a\.csv has checksum"):
+        entry.verify()
+    mutant(datasets.Dataset, "found != expected", "False")("t", "", "", entry.files, dict, "stepsize").verify()
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_every_data_set_says_whose_it_is_and_gives_read_only_arrays(name):
+    entry = DATASETS[name]
+    assert len(entry.source) > 20
+    assert entry.licence
+    assert all(len(checksum) == 64 for checksum in entry.files.values())
+    arrays = available(name)
+    assert all(not array.flags.writeable for array in arrays.values())
+    assert load(name) is arrays
+
+
+def test_cholera_1849_adds_up_to_the_deaths_that_were_registered():
+    data = load("cholera_1849")
+    np.testing.assert_array_equal(data["day"], np.arange(1, 366))
+    assert data["deaths"].sum() == 53_293
+    assert (data["deaths"].max(), data["day"][data["deaths"].argmax()]) == (1121, 249)  # 6 September
+    assert data["deaths"].min() == 0
+
+
+def test_auckland_hours_run_without_a_gap_and_new_years_crowd_comes_at_midnight():
+    data = available("auckland_pedestrians")
+    stamp = data["date"].astype("datetime64[h]") + data["hour"]
+    assert (np.diff(stamp) == np.timedelta64(1, "h")).all()
+    assert data["counts"].shape == (26_304, 19)
+    queen = data["counts"][:, list(data["sensor"]).index("45 Queen Street")]
+    night = (data["hour"] == 0) & (data["date"] == np.datetime64("2020-01-01"))
+    assert queen[night][0] > 10 * np.median(queen[data["hour"] == 0])
+
+
+def test_auckland_weekends_are_saturdays_and_sundays_and_the_lockdown_emptied_the_streets():
+    data = available("auckland_pedestrians")
+    days = {str(d): w for d, w in zip(data["date"], data["weekend"], strict=True)}
+    assert [days[f"2020-02-{d:02}"] for d in range(3, 10)] == [False] * 5 + [True] * 2  # 3 February 2020, a Monday
+    total = data["counts"].sum(1)
+    week = lambda start: total[  # noqa: E731
+        (data["date"] >= np.datetime64(start)) & (data["date"] < np.datetime64(start) + 7)
+    ].sum()
+    assert week("2020-03-26") < 0.1 * week("2020-03-05")
+
+
+def test_the_longest_silence_is_the_longest_run_of_zeros():
+    flags = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
+    assert datasets._longest_run(flags) == 3
+    assert datasets._longest_run(~flags) == 1
+    assert datasets._longest_run(np.zeros(4, bool)) == 0
+    assert mutant(datasets._longest_run, "[::2]", "[1::2]")(flags) != 3
