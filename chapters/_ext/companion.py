@@ -1,6 +1,8 @@
 """What this book adds to Sphinx: numbers as the run wrote them, and docstrings that are formulas."""
 
 import re
+import shutil
+from pathlib import Path
 
 from docutils import nodes
 from myst_nb.core.render import MimeData
@@ -34,8 +36,18 @@ def plain(app, what, name, obj, options, lines):
         )
 
 
+def tidy(app, error):
+    """Take out of the finished site what no page uses: the theme's icon fonts, its unfilled templates, source maps."""
+    static = Path(app.outdir) / "_static"
+    if error is None and static.is_dir():
+        shutil.rmtree(static / "vendor", ignore_errors=True)
+        for path in (*static.glob("*webpack-macros.html"), *static.rglob("*.map")):
+            path.unlink()
+
+
 def setup(app):
     app.setup_extension("myst_nb")
     app.add_role_to_domain("glue", "text", GluedText(), override=True)
     app.connect("autodoc-process-docstring", plain)
+    app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,113 @@
+"""What a browser sees on a page of the built book."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HTML = Path(os.environ.get("STEPSIZE_HTML", Path(__file__).parents[2] / "_build" / "html"))
+PHONE = {"width": 390, "height": 844}
+
+
+def page_names() -> list[str]:
+    """Every page of the site that a reader can open, relative to its root."""
+    return sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
+
+
+@dataclass
+class Visit:
+    """What a browser saw on one page."""
+
+    foreign: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    pictures: list[list[str]] = field(default_factory=list)
+    raw_maths: list[str] = field(default_factory=list)
+    too_wide: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+
+
+def address(name: str) -> str:
+    return (HTML / name).as_uri()
+
+
+def settle(page) -> None:
+    """Wait until the formulas are drawn."""
+    page.wait_for_function(
+        "() => !document.querySelector('script[src*=mathjax]') || window.MathJax?.startup?.promise"
+        "?.then(() => window.formulasDrawn = true) && window.formulasDrawn"
+    )
+
+
+def theme(page, name: str) -> None:
+    page.evaluate(
+        "t => { document.documentElement.dataset.theme = t; document.documentElement.dataset.mode = t }", name
+    )
+
+
+def violations(page) -> list[str]:
+    """axe-core's findings of impact serious or critical, one line each."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    return [
+        f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:160]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
+
+
+# What stays unrendered: a dollar or a backslash command in running text, or a formula that MathJax marks as an error.
+RAW_MATHS = r"""() => {
+  const found = [...document.querySelectorAll('mjx-container [data-mjx-error], mjx-merror')].map(e => e.textContent.slice(0, 80));
+  const walker = document.createTreeWalker(document.querySelector('.bd-article') ?? document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const parent = walker.currentNode.parentElement;
+    if (parent.closest('pre, code, script, style, mjx-container, textarea')) continue;
+    const hit = walker.currentNode.data.match(/\$\$|\\\(|\\\[|\\(begin|frac|sqrt|sum|alpha|beta|mathbb|mathrm)\b/);
+    if (hit) found.push(walker.currentNode.data.slice(0, 80));
+  }
+  return found;
+}"""
+
+# What sticks out of a phone's screen and is in no box that scrolls.
+TOO_WIDE = r"""() => {
+  if (document.documentElement.scrollWidth <= innerWidth) return [];
+  const scrolls = e => { for (; e; e = e.parentElement) { if (['auto', 'scroll', 'hidden', 'clip'].includes(getComputedStyle(e).overflowX) && e !== document.body && e !== document.documentElement) return true; } return false; };
+  const out = [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement));
+  return out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)).concat([`the page is ${document.documentElement.scrollWidth} px wide`]);
+}"""
+
+# Boxes that scroll sideways but that a keyboard cannot enter.
+UNREACHABLE = r"""() => [...document.querySelectorAll('.bd-article *')].filter(e =>
+    ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0
+    && e.tabIndex < 0 && !e.closest('details:not([open])')).map(e => e.outerHTML.slice(0, 120))"""
+
+
+def look(context, name: str) -> Visit:
+    """Open a page, look at it in light, in dark and on a phone, close it."""
+    report, page = Visit(), context.new_page()
+    page.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else report.foreign.append(r.url)
+    )
+    page.on("console", lambda m: report.console.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: report.console.append(str(e)))
+    page.on("requestfailed", lambda r: report.console.append(f"failed: {r.url}"))
+    page.goto(address(name))
+    settle(page)
+    report.pictures = page.evaluate(
+        "() => [...document.images].map(i => [i.getAttribute('src'), i.getAttribute('alt') ?? '', i.getAttribute('role') ?? '', String(i.complete && i.naturalWidth)])"
+    )
+    report.raw_maths = page.evaluate(RAW_MATHS)
+    page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    for mode in ("light", "dark"):
+        theme(page, mode)
+        report.violations[mode] = violations(page)
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(150)
+    theme(page, "light")
+    report.violations["phone"] = violations(page)
+    report.too_wide = page.evaluate(TOO_WIDE)
+    report.unreachable = page.evaluate(UNREACHABLE)
+    page.close()
+    return report

@@ -1,0 +1,73 @@
+"""A real browser on the built book, opened from the disk. Each page is visited once; the tests read what was seen."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from browsing import HTML, Visit, look, page_names
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+def pytest_generate_tests(metafunc):
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", page_names() or [pytest.param("", id="no pages")])
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.site)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium. Without it, or without a built book, these tests skip; where CI=true they fail."""
+    missing = None
+    if not (HTML / "index.html").is_file():
+        missing = f"no built book in {HTML.name}/; run make book first"
+    elif CHROMIUM is None:
+        missing = f"no browser; install one of {', '.join(NAMES)}"
+    if missing and os.environ.get("CI", "").lower() == "true":
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser):
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context):
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def visit(context):
+    """visit(name): what was seen on a page; the second call returns the report of the first."""
+    seen: dict[str, Visit] = {}
+
+    def once(name: str) -> Visit:
+        if name not in seen:
+            seen[name] = look(context, name)
+        return seen[name]
+
+    return once
