@@ -8,7 +8,7 @@ import seaborn as sns
 WIDTH = 6.5
 
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness. Related methods share a
-# hue family and differ in marker and line, so that no reading rests on colour alone.
+# hue family. Two methods whose colours some eye confuses differ in marker and in line (tests/test_figures.py).
 _BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED, _PURPLE, _GREY = (
     "#000000", "#B87700", "#2F8FC4", "#00805F", "#0072B2", "#D55E00", "#B5568C", "#6B6B6B",
 )  # fmt: skip
@@ -17,23 +17,23 @@ _METHODS = {
     "SGD": (_GREY, "o", "-"),
     "heavy ball": (_GREY, "s", "--"),
     "clipped SGD": (_GREY, "v", ":"),
-    "standardised SGD": (_GREY, "X", "-."),
-    "sign": (_PURPLE, "D", "-"),
-    "sign, 1/√t": (_PURPLE, "d", "--"),
+    "standardised SGD": (_GREY, "X", (0, (2, 2))),
+    "sign": (_PURPLE, "D", "-."),
+    "sign, 1/√t": (_PURPLE, "d", (0, (1, 1))),
     "AdaGrad": (_RED, "^", "-"),
     "clipped AdaGrad": (_RED, "v", ":"),
-    "RMSProp": (_GREEN, "P", "-"),
+    "RMSProp": (_GREEN, "P", (0, (6, 1.5))),
     "Adam": (_BLUE, "o", "-"),
     "Adam, β₂ = 0.99": (_BLUE, "s", "--"),
     "Adam, β₂ = 0.9": (_BLUE, "D", ":"),
-    "AdamW": (_BLUE, "p", "-."),
+    "AdamW": (_BLUE, "p", (0, (8, 2))),
     "clipped Adam": (_BLUE, "v", "-."),
-    "AMSGrad": (_SKY, "X", "-"),
-    "AdaBelief": (_SKY, "*", "--"),
+    "AMSGrad": (_SKY, "X", (0, (5, 1))),
+    "AdaBelief": (_SKY, "*", (0, (3, 1, 1, 1, 1, 1))),
     "EWMA": (_BLACK, "h", ":"),
     "implicit SGD": (_ORANGE, "*", "--"),
     "reference": (_BLACK, "", "--"),
-    "natural gradient": (_ORANGE, "p", "-"),
+    "natural gradient": (_ORANGE, "p", (0, (5, 1, 1, 1))),
 }
 
 VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
