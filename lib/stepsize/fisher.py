@@ -56,7 +56,7 @@ class Linear:
         x = np.zeros((*self.X.shape[:-2], self.X.shape[-1]))
         for _ in range(steps):
             g = self.grad(x)
-            if np.abs(g).max() < tolerance:
+            if np.abs(g).max() < tolerance and (self.variance(x).max(-1) > 1e-6).all():
                 return x
             newton = solve(self.fisher(x), g)
             length = np.ones_like(newton[..., :1])

@@ -1,0 +1,117 @@
+"""Directions, step lengths and step counts of preconditioned gradients on regressions."""
+
+import numpy as np
+import pytest
+from mutants import mutant
+from stepsize import Adam, preconditioned
+from stepsize.errors import ShapeError
+from stepsize.metric import DiagonalPower, Riemannian
+from stepsize.preconditioned import (
+    KINDS,
+    RACERS,
+    angle,
+    directions,
+    distant,
+    race,
+    regression,
+    slope,
+    steps_to,
+    stretched,
+    trained,
+)
+
+
+def test_angles_are_those_of_the_metric():
+    assert angle(np.eye(2), np.array([1.0, 0.0]), np.array([1.0, 1.0])) == pytest.approx(45)
+    # in the metric diag(1, 4) the second axis counts double
+    assert angle(np.diag([1.0, 4.0]), np.array([1.0, 0.0]), np.array([1.0, 1.0])) == pytest.approx(
+        np.degrees(np.arctan(2))
+    )
+
+
+def test_the_angle_in_the_fisher_metric_is_the_same_in_all_coordinates_and_the_euclidean_one_is_not():
+    plain, turned = (regression(kind, range(5)) for kind in KINDS[-2:])
+    found = []
+    for model in (plain, turned):
+        x = 0.5 * model.minimiser()
+        u = directions(model, x)
+        F = model.fisher(x)
+        found.append(
+            (angle(F, u["empirical Fisher"], u["natural gradient"]), angle(F, u["SGD"], u["natural gradient"]))
+        )
+    assert np.abs(found[0][0] - found[1][0]).max() < 1e-6
+    assert np.abs(found[0][1] - found[1][1]).max() < 1e-6  # a rotation is Euclidean, too
+
+
+def test_on_a_diagonal_fisher_information_the_diagonal_is_exact():
+    model = regression("unit scales", range(3))
+    model = type(model)(np.linalg.qr(model.X)[0] * 20, model.y)
+    u = directions(model, np.zeros((3, 8)))  # at 0 the weights are equal, so that F = X'X / 4n
+    assert np.abs(u["diagonal Fisher"] - u["natural gradient"]).max() < 1e-12
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (1.0, -1.0)])
+def test_a_stretched_coordinate_takes_steps_of_scale_to_the_1_minus_2p(power, expected):
+    scales = np.logspace(-3, 3, 7)
+    for snr in (0.3, 3.0):
+        rate, step = stretched(DiagonalPower(1.0, 0.99, power), scales, snr, range(10), 400)
+        assert slope(scales, step).mean() == pytest.approx(expected, abs=0.02)
+        assert slope(scales, rate).mean() == pytest.approx(-2 * power, abs=0.02)
+
+
+def test_adam_without_noise_steps_lr_in_every_unit():
+    _, step = stretched(Adam(0.1, eps=0.0), np.logspace(-3, 3, 7), 1e12, range(2), 100)
+    assert np.abs(step / 0.1 - 1).max() < 1e-10
+
+
+def test_natural_gradient_solves_a_linear_regression_in_one_step_and_the_empirical_needs_the_distance_squared():
+    model, best, x0 = distant([10.0, 30.0], range(5))
+    assert np.linalg.norm(x0 - best, axis=-1) == pytest.approx(np.array([[10.0] * 5, [30.0] * 5]))
+    assert (steps_to(Riemannian(model.fisher), model, 1e-8, 5, x0, best) == 1).all()
+    near, far = np.median(steps_to(Riemannian(model.empirical), model, 1e-8, 3000, x0, best), -1)
+    assert far / near > 3**1.8
+    assert (steps_to(Riemannian(model.empirical), model, 1e-8, 5, x0, best) == 6).all()
+
+
+def test_racing_learning_rates_together_gives_what_each_gives_alone():
+    model = regression("unit scales", range(3), 100, 4)
+    lrs = np.array([0.1, 0.3])[:, None, None]
+    together = steps_to(RACERS["Adam"](model, lrs), model, 1e-6, 200)
+    for row, lr in zip(together, lrs, strict=True):
+        assert np.array_equal(row, steps_to(RACERS["Adam"](model, lr), model, 1e-6, 200)[..., :].reshape(-1))
+
+
+def test_diagonal_racer_is_blind_to_correlation_and_the_natural_one_is_not():
+    tuned = {
+        name: race(name, "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50)
+        for name in ("diagonal Fisher", "natural gradient")
+    }
+    assert tuned["natural gradient"].scores.max() < 15
+    assert tuned["diagonal Fisher"].scores.min() == 51
+
+
+def test_a_wrong_diagonal_is_noticed(monkeypatch):
+    monkeypatch.setattr(
+        preconditioned, "_diagonal", mutant(preconditioned._diagonal, "metric(x) * np.eye", "metric(x) + 0 * np.eye")
+    )
+    assert race("diagonal Fisher", "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50).scores.max() < 15
+
+
+def test_the_metric_of_rmsprop_grows_with_the_gradients_it_saw():
+    model = regression("unequal units", range(3))
+    seen, metric = trained(DiagonalPower(0.01, 0.99, 0.5), model, 16, 300)
+    assert np.abs(slope(seen, metric) - 1).max() < 0.1
+
+
+def test_slope_is_an_exponent():
+    a = np.logspace(0, 2, 5)
+    assert slope(a, -3 * a**1.7) == pytest.approx(1.7, abs=1e-12)
+
+
+def test_unknown_regressions_are_refused_and_known_ones_repeat():
+    with pytest.raises(ShapeError, match="unit scales"):
+        regression("cubic", [0])
+    for kind in KINDS:
+        a, b = regression(kind, [4, 5], 50, 3), regression(kind, [5], 50, 3)
+        assert np.array_equal(a.X[1], b.X[0])
+        assert np.array_equal(a.y[1], b.y[0])
