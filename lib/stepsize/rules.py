@@ -41,7 +41,7 @@ class SignDescent(Stateless):
 
 @dataclass(frozen=True, eq=False)
 class HeavyBall(Elementwise):
-    """b <- momentum b + g,  rate = lr, direction = b.  Polyak (1964), equation 9.
+    """b <- momentum b + g,  rate = lr, direction = b.  Polyak (1964).
 
     The form of torch's SGD (dampening 0): b grows to g / (1 - momentum) under a constant gradient.
     """

@@ -24,7 +24,7 @@ class ClipByNorm(Checked):
 
 @dataclass(frozen=True, eq=False)
 class ClipByValue(Elementwise):
-    """min(max(g, -limit), limit), coordinate by coordinate.  Mikolov (2012), section 3.2.2."""
+    """min(max(g, -limit), limit), coordinate by coordinate.  Mikolov (2012)."""
 
     limit: Any
 
