@@ -7,8 +7,9 @@ PROFILE ?= published
 JOBS    ?= all
 GATE    ?= stop
 TIMEOUT ?= 900
+PLAN    ?= sweep.yml
 VENV    := .venv/bin
-MAKE_IT  = @$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT)
+MAKE_IT  = @$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
 
 .PHONY: help venv book smoke test lab bench sweep zip reproduce lint clean distclean
 .DEFAULT_GOAL := help
@@ -32,8 +33,21 @@ chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 test: venv ## the tests that need no browser
 	@$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) -m 'not site' $(ARGS)
 
+bench: venv ## the library against its peers; their packages go into .venv-bench
+	@if ls benchmarks/bench_*.py >/dev/null 2>&1; then $(PYTHON) .ci/venv bench && .venv-bench/bin/python -m benchmarks; \
+	else echo "benchmarks/ holds no bench_*.py yet: nothing to compare"; fi
+
+sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
+	$(MAKE_IT) sweep
+
+reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal verdicts and numbers
+	@$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed
+	@$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs 2 --out _build/reproduce/two executed
+	@$(VENV)/python -m stepsize compare _build/reproduce/one/executed _build/reproduce/two/executed
+
 lab: venv ## JupyterLab; a double click opens a chapter as a notebook
-	@$(VENV)/python -m jupyterlab chapters
+	@$(VENV)/jupytext-config --settings-file _build/lab/labconfig/default_setting_overrides.json set-default-viewer markdown myst
+	@JUPYTER_CONFIG_DIR=_build/lab $(VENV)/python -m jupyterlab chapters
 
 zip: venv ## the site as one archive
 	$(MAKE_IT) zip

@@ -1,11 +1,13 @@
 # What is built from what. The commands themselves are in lib/stepsize/__main__.py; the Makefile calls this file.
 # Runs as it is on one machine; the same rules go to a cluster through Snakemake's executor plugins.
 
+import json
 import os
 import sys
 
 from stepsize.book import Book, library_files
 from stepsize.publish import pages
+from stepsize.sweeps import points
 
 PROFILE = config.get("profile", "published")
 OUT = config.get("out") or ("_build" if PROFILE == "published" else f"_build/{PROFILE}")
@@ -21,6 +23,7 @@ os.environ["STEPSIZE_ERRORS"] = f"{OUT}/errors"
 
 wildcard_constraints:
     chapter=r"\w+",
+    point=r"\w+-\w+",
 
 
 rule html:
@@ -101,6 +104,40 @@ rule zip:
         f"{OUT}/adaptive-learning-rates.zip",
     shell:
         "{TOOL} pack {input} {output}"
+
+
+# Chapter x parameter grid x seeds, as sweep.yml says -> one table (CSV) and one picture.
+PLAN = config.get("plan", "")
+POINTS = points(BOOK, PLAN) if PLAN else {}
+
+
+rule point:
+    input:
+        source=lambda wildcards: f"chapters/{POINTS[wildcards.point]['chapter']}.md",
+        library=LIBRARY,
+        pins=PINS,
+    output:
+        notebook=f"{OUT}/sweep/points/{{point}}.ipynb",
+        record=f"{OUT}/sweep/points/{{point}}.json",
+    params:
+        fingerprint=lambda wildcards: BOOK.fingerprint(POINTS[wildcards.point]["chapter"], POINTS[wildcards.point]["parameters"]),
+        chapter=lambda wildcards: POINTS[wildcards.point]["chapter"],
+        parameters=lambda wildcards: json.dumps(POINTS[wildcards.point]["parameters"]),
+    shell:
+        "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {params.chapter} {output.record}"
+
+
+rule sweep:
+    input:
+        records=expand(f"{OUT}/sweep/points/{{point}}.json", point=POINTS),
+        plan=PLAN or [],
+    output:
+        f"{OUT}/sweep/sweep.csv",
+        f"{OUT}/sweep/sweep.svg",
+    params:
+        points=POINTS,
+    shell:
+        "{TOOL} sweep --profile {PROFILE} {PLAN} {OUT}/sweep/points {OUT}/sweep/sweep"
 
 
 onerror:

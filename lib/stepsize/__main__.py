@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from .errors import StepsizeError
@@ -31,6 +32,10 @@ def make(args) -> None:
         raise StepsizeError(f"unknown gate {args.gate!r}; use GATE=stop or GATE=warn")
     out = Path(args.out or out_folder(args.profile))
     targets = [t.format(out=out) for t in args.targets]
+    if "sweep" in targets:
+        from .sweeps import points
+
+        points(book, args.plan)
     for target in targets:
         if target.startswith(f"{out}/executed/"):
             book.source(Path(target).stem)
@@ -51,15 +56,42 @@ def make(args) -> None:
     errors = out / "errors"
     for old in errors.glob("*.txt"):
         old.unlink()
-    snakefile = Path(args.snakefile or "Snakefile")
     options = ["--cores", str(args.jobs), "--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy"]
-    options += ["--quiet", "all"] if not args.verbose else []
-    options += ["--config", f"profile={args.profile}", f"out={out}", f"gate={args.gate}"]
-    sys.stdout.flush()
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *options, *args.more, "--", *targets],
+    options += [
+        "--quiet",
+        "progress",
+        "rules",
+        "host",
+        "reason",
+        "--config",
+        f"profile={args.profile}",
+        f"out={out}",
+        f"gate={args.gate}",
+    ]
+    options += [f"plan={args.plan if 'sweep' in targets else ''}"]
+    from snakemake.cli import main as snakemake
+
+    if not args.verbose:
+        _hush()
+    snakemake(["--snakefile", args.snakefile or "Snakefile", *options, *args.more, "--", *targets])
+
+
+def _hush() -> None:
+    """Of Snakemake's own words only errors, and not those that the build gathers itself at its end."""
+    from snakemake import logging as its
+
+    said = (
+        "RuleException:\nCalledProcessError",
+        "Exiting because a job",
+        "WorkflowError:\nAt least one job",
+        "Complete log",
     )
+    keep = its.DefaultFilter.filter
+
+    def errors_only(self, record):
+        return record.levelno >= 40 and not str(record.msg).startswith(said) and keep(self, record)
+
+    its.DefaultFilter.filter = errors_only
 
 
 def execute(args) -> None:
@@ -81,7 +113,7 @@ def execute(args) -> None:
 def _done(book, folder: Path, given) -> str:
     """How many chapters of the book are up to date now."""
     if given is not None:
-        return ""
+        return " · " + ", ".join(f"{name} = {value}" for name, value in given.items())
     names, done = book.chapters, 0
     for name in names:
         path = folder / f"{name}.json"
@@ -141,6 +173,16 @@ def pack(args) -> None:
     print(f"zip · {args.output}", flush=True)
 
 
+def sweep(args) -> None:
+    """Gather the runs of a sweep in one table and one picture."""
+    from . import sweeps
+    from .book import Book
+
+    found = sweeps.points(Book(args.root, args.profile), args.plan)
+    sweeps.write(found, Path(args.folder), Path(args.output))
+    print(f"sweep · {len(found)} runs · {args.output}.csv · {args.output}.svg", flush=True)
+
+
 def compare(args) -> None:
     """Compare verdicts and glued values of two executed trees."""
     from .ledger import compare
@@ -164,7 +206,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument(f"--{name}", default=default)
         return sub
 
-    sub = command(make, jobs="all", gate="stop", timeout="900", out="", snakefile="")
+    sub = command(make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml")
     sub.add_argument("--verbose", action="store_true")
     sub.add_argument("--more", action="append", default=[], help="an option for Snakemake itself")
     sub.add_argument("targets", nargs="+", help="files or rules of the Snakefile; {out} is the profile's folder")
@@ -173,8 +215,20 @@ def parser() -> argparse.ArgumentParser:
     command(gate, "executed", "output", root=".")
     command(html, "out", root=".")
     command(pack, "html", "output")
+    command(sweep, "plan", "folder", "output", root=".")
     command(compare, "one", "two")
     return top
+
+
+def _report(args, text: str) -> None:
+    """Within a build: one file per failed job, shown together at the end. Alone: print it."""
+    if not (folder := os.environ.get("STEPSIZE_ERRORS")):
+        print(text, file=sys.stderr, flush=True)
+        return
+    name = getattr(args, "chapter", args.command)
+    print(f"{name} · {args.profile} · failed", flush=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
 
 
 def main(arguments=None) -> int:
@@ -182,13 +236,12 @@ def main(arguments=None) -> int:
     try:
         args.function(args)
     except StepsizeError as error:
-        if folder := os.environ.get("STEPSIZE_ERRORS"):
-            name = getattr(args, "chapter", args.command)
-            print(f"{name} · {args.profile} · failed, see below", flush=True)
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / f"{name}.txt").write_text(f"error: {error}\n", encoding="utf-8")
-        else:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        _report(args, f"error: {error}")
+        return 1
+    except Exception:
+        if not os.environ.get("STEPSIZE_ERRORS"):
+            raise
+        _report(args, traceback.format_exc())
         return 1
     return 0
 

@@ -186,9 +186,13 @@ class _Text(str):
 
 
 def find_claims() -> Path:
-    """claims.yml of the book: in the working directory, or in chapters/ of it or of a directory above."""
+    """claims.yml of the book: in the working directory, in chapters/ of it or above, or beside the library.
+
+    The last lets a chapter run wherever it was downloaded to.
+    """
     here = Path.cwd()
-    for path in (here / "claims.yml", *(d / "chapters" / "claims.yml" for d in (here, *here.parents))):
+    folders = (here, *here.parents, Path(__file__).resolve().parents[2])
+    for path in (here / "claims.yml", *(d / "chapters" / "claims.yml" for d in folders)):
         if path.is_file():
             return path
     raise EvidenceError(f"claims.yml was not found in {here.name}/ or above; run from the book's folder")

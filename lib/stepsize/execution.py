@@ -83,56 +83,85 @@ def die_with_the_build() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def kernel_that_logs(path: Path):
+    """A kernel manager whose kernel writes its own messages (not the cells' output) to a file."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Quiet(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            with path.open("ab") as log:
+                return await super().start_kernel(**options, stderr=log)
+
+    return Quiet
+
+
 def execute(book: Book, chapter: str, given: dict | None = None, timeout: float = 900):
     """Run a chapter from top to bottom -> (executed notebook, record). Raises BookError with file and line."""
+    parameters = book.parameters(chapter, given)
+    source = convert(book.source(chapter))
+    place, start = Places(book.source(chapter), source), time.monotonic()
+    with clean_kernel_settings(book.root):
+        import matplotlib.font_manager  # noqa: F401  fills the font cache here: in a chapter it would speak on stderr
+
+        for attempt in range(3):
+            with tempfile.TemporaryDirectory(prefix="book-") as scratch:
+                notebook, error = run(source, parameters, book.root / "chapters", Path(scratch), place, timeout)
+            if notebook is not None:
+                break
+            print(f"{chapter}: the kernel did not start ({error}), attempt {attempt + 1} of 3", flush=True)
+        else:
+            raise BookError(f"chapters/{chapter}.md: the kernel did not start three times: {error}; free some memory")
+    scan(notebook, place)
+    return tidy(notebook), record(book, chapter, notebook, place, parameters, given, time.monotonic() - start)
+
+
+def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: float):
+    """One attempt: (executed notebook, "") or, when the kernel did not start, (None, why)."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    source = book.source(chapter)
-    parameters = book.parameters(chapter, given)
-    notebook = convert(source)
-    place, running = Places(source, notebook), []
-    codes = [c for c in notebook.cells if c.cell_type == "code"]
-    start = time.monotonic()
+    before, after, log = (scratch / name for name in ("in.ipynb", "out.ipynb", "kernel.log"))
+    before.write_text(json.dumps(notebook), encoding="utf-8")
+    running, start = [], time.monotonic()
 
     def time_left(cell):
         running[:] = [cell]
         return max(start + timeout - time.monotonic(), 0.05)
 
-    with clean_kernel_settings(book.root), tempfile.TemporaryDirectory(prefix="book-") as scratch:
-        import matplotlib.font_manager  # noqa: F401  fills the font cache here: in a chapter it would speak on stderr
+    def died(error):
+        return _one_line(log.read_text(errors="replace")[-300:]) if log.is_file() and log.stat().st_size else error
 
-        before, after = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
-        before.write_text(json.dumps(notebook), encoding="utf-8")
-        try:
-            done = papermill.execute_notebook(
-                str(before),
-                str(after),
-                parameters=parameters,
-                kernel_name="python3",
-                language="python",
-                cwd=str(book.root / "chapters"),
-                progress_bar=False,
-                config=Config(KernelManager={"transport": "ipc"}),
-                timeout_func=time_left,
-            )
-        except papermill.PapermillExecutionError as error:
-            cell = next((c for c in codes if c.source == error.source), {})
-            raise BookError(
-                f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; run this chapter alone to see more"
-            ) from None
-        except CellTimeoutError:
-            raise BookError(
-                f"{place(running[0])}: time-out, the chapter ran longer than {timeout:g} s; "
-                "make it smaller or allow more with TIMEOUT=seconds"
-            ) from None
-        except DeadKernelError:
-            raise BookError(
-                f"{place(running[0] if running else {})}: the kernel died (killed or out of memory)"
-            ) from None
-    scan(done, place)
-    return tidy(done), record(book, chapter, done, place, parameters, given, time.monotonic() - start)
+    try:
+        done = papermill.execute_notebook(
+            str(before),
+            str(after),
+            parameters=parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=str(home),
+            progress_bar=False,
+            start_timeout=60,
+            # a socket file of its own: by default all kernels started from one folder share "kernel-ipc" and mix up
+            config=Config(KernelManager={"transport": "ipc", "ip": str(scratch / "k")}),
+            kernel_manager_class=kernel_that_logs(log),
+            timeout_func=time_left,
+        )
+    except papermill.PapermillExecutionError as error:
+        cell = next((c for c in notebook.cells if c.cell_type == "code" and c.source == error.source), {})
+        raise BookError(f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; mend the cell") from None
+    except CellTimeoutError:
+        raise BookError(
+            f"{place(running[0])}: time-out, the chapter ran longer than {timeout:g} s; "
+            "make it smaller or allow more with TIMEOUT=seconds"
+        ) from None
+    except (DeadKernelError, RuntimeError) as error:
+        if not running:
+            return None, died(_one_line(error))
+        raise BookError(
+            f"{place(running[0])}: the kernel died: {died(_one_line(error))}; give it more memory"
+        ) from None
+    return done, ""
 
 
 def _one_line(text) -> str:
