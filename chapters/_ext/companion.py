@@ -1,14 +1,19 @@
-"""What this book adds to Sphinx: numbers as the run wrote them, and docstrings that are formulas."""
+"""What this book adds to Sphinx: numbers and verdicts as the run wrote them, links to chapters, readable docstrings."""
 
+import json
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
-from myst_nb.core.render import MimeData
 from myst_nb.core.variables import RetrievalError
 from myst_nb.ext.glue.roles import PasteRoleAny, PasteTextRole
 from myst_nb.ext.glue.utils import glue_warning, retrieve_glue_data
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxRole
+from stepsize.cards import badge
+from stepsize.evidence import number
 
 
 class GluedText(PasteTextRole):
@@ -21,10 +26,72 @@ class GluedText(PasteTextRole):
         if "::" in self.text:
             return PasteRoleAny.run(self)
         try:
-            data: MimeData = retrieve_glue_data(self.document, self.text)
+            data = retrieve_glue_data(self.document, self.text)
         except RetrievalError as error:
             return [], [glue_warning(str(error), self.document, self.line)]
         return [nodes.inline(self.text, str(data.data["text/plain"]), classes=["pasted-text"])], []
+
+
+class LedgerRole(SphinxRole):
+    """A role that reads the ledger of the run, `_generated/verdicts.json`."""
+
+    def claim(self, name):
+        path = Path(self.env.srcdir) / "chapters" / "_generated" / "verdicts.json"
+        self.env.note_dependency(str(path))
+        claims = {c["claim"]: c for c in json.loads(path.read_text(encoding="utf-8"))["claims"]}
+        return claims.get(name)
+
+    def refuse(self, text):
+        message = self.inliner.reporter.warning(f"{{{self.name}}}`{self.text}`: {text}", line=self.lineno)
+        return [], [message]
+
+
+class VerdictOf(LedgerRole):
+    """{verdict}`A3`: the badge of a claim's verdict, linked to its card."""
+
+    def run(self):
+        claim = self.claim(self.text)
+        if claim is None:
+            return self.refuse("no such claim in claims.yml")
+        if claim["verdict"] is None:
+            return [nodes.raw("", '<span class="verdict verdict-untested">not yet tested</span>', format="html")], []
+        link = f'<a class="verdict-link" href="{claim["chapter"]}.html#claim-{self.text}">{badge(claim["verdict"])}</a>'
+        return [nodes.raw("", link, format="html")], []
+
+
+class Measured(LedgerRole):
+    """{measured}`A3 | rotated`: the estimate of the claim's one measurement whose words contain the second part."""
+
+    def run(self):
+        name, _, words = (part.strip() for part in self.text.partition("|"))
+        claim = self.claim(name)
+        if claim is None:
+            return self.refuse("no such claim in claims.yml")
+        if claim["verdict"] is None:
+            return [nodes.inline("", "…")], []
+        found = [e for e in claim["evidence"] if words in f"{e['measure']}; {e['condition']}"]
+        if len(found) != 1:
+            known = " / ".join(f"{e['measure']}; {e['condition']}" for e in claim["evidence"])
+            return self.refuse(f"{len(found)} measurements contain these words; there are: {known}")
+        i = found[0]["interval"]
+        how = f"{found[0]['measure']}: {number(float(i['low']))} to {number(float(i['high']))}, {i['method']}, n = {i['n']}"
+        text = f'<span class="measured" title="{escape(how)}">{number(float(i["estimate"]))}</span>'
+        return [nodes.raw("", text, format="html")], []
+
+
+class ChapterLink(SphinxRole):
+    """{chapter}`tau_leaping`: a link that carries the chapter's title, or its name in words while it is unwritten."""
+
+    def run(self):
+        name = f"chapters/{self.text}"
+        words = nodes.inline("", self.text.replace("_", " "))
+        if name not in self.env.found_docs:
+            return [words], []
+        link = addnodes.pending_xref(
+            "", words, refdomain="std", reftype="doc", reftarget=f"/{name}", refexplicit=False, refwarn=True
+        )
+        link["refdoc"] = self.env.docname
+        return [link], []
 
 
 def plain(app, what, name, obj, options, lines):
@@ -48,6 +115,9 @@ def tidy(app, error):
 def setup(app):
     app.setup_extension("myst_nb")
     app.add_role_to_domain("glue", "text", GluedText(), override=True)
+    app.add_role("verdict", VerdictOf())
+    app.add_role("measured", Measured())
+    app.add_role("chapter", ChapterLink())
     app.connect("autodoc-process-docstring", plain)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
