@@ -11,7 +11,7 @@ from stepsize.secant import (
     bfgs_inverse,
     bfgs_metric,
     dfp_inverse,
-    gaussian_divergence,
+    divergence_margins,
     minimise,
     powell_damping,
     two_loop,
@@ -79,24 +79,11 @@ def test_an_affine_change_of_coordinates_commutes_with_the_update():
     assert np.abs(there - here).max() / np.abs(here).max() < 1e-11
 
 
-def feasible_directions(s, n, count, rng):
-    """Symmetric D with D s = 0: the ways to move a metric without leaving the secant condition."""
-    P = np.eye(n) - np.outer(s, s) / (s @ s)
-    S = rng.normal(size=(count, n, n))
-    return P @ (S + np.swapaxes(S, 1, 2)) @ P
-
-
-def kl_gap(update, runs=40, count=25):
-    """Smallest KL(N(0, B') || N(0, B)) - KL(N(0, B+) || N(0, B)) over feasible B' near and far from B+ = update(B)."""
-    rng, gaps = np.random.default_rng(3), []
-    for B, s, y in zip(*(a for i, a in enumerate(problem(n=5, runs=runs)) if i != 1), strict=True):
-        best = update(B, s, y)
-        floor = np.linalg.eigvalsh(best)[0]
-        for scale in (0.01, 0.5):
-            D = feasible_directions(s, 5, count, rng)
-            D *= scale * floor / np.linalg.norm(D, 2, axis=(1, 2), keepdims=True)
-            gaps.append((gaussian_divergence(best + D, B) - gaussian_divergence(best, B)).min())
-    return min(gaps)
+def kl_gap(update):
+    """Smallest margin of update(B, s, y) over random metrics with the same secant, near and far."""
+    B, _, s, y = problem(n=5, runs=40)
+    rng = np.random.default_rng(3)
+    return min(divergence_margins(update(B, s, y), B, s, 25, size, rng).min() for size in (0.01, 0.5))
 
 
 def test_bfgs_is_the_kl_nearest_metric_that_satisfies_the_secant_condition():
@@ -149,7 +136,9 @@ def test_damping_keeps_a_fifth_of_the_curvature_and_leaves_good_pairs_alone():
 
 
 def test_a_broken_damping_lets_the_curvature_fall():
-    assert damped_share(mutant(powell_damping, "(1 - share) * sBs", "sBs"))[0].min() < 0.2 - 1e-3
+    with np.errstate(divide="ignore"):
+        share = damped_share(mutant(powell_damping, "(1 - share) * sBs", "sBs"))[0]
+    assert share.min() < 0.2 - 1e-3
 
 
 def test_the_two_loops_equal_the_dense_inverse_built_from_the_same_pairs():

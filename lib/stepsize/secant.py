@@ -75,8 +75,21 @@ def gaussian_divergence(P, Q):
     return (trace - P.shape[-1] - np.linalg.slogdet(P)[1] + np.linalg.slogdet(Q)[1]) / 2
 
 
+def divergence_margins(new, B, s, count: int, size: float, rng):
+    """KL(N(0, B') || N(0, B)) - KL(N(0, new) || N(0, B)) for `count` random B' near `new` with B's = new s: (count, ...).
+
+    Changes D = P S P, P the projection along s and S random symmetric, are all that keep the secant condition;
+    their norm is `size` times the smallest eigenvalue of `new`, so that B' stays a metric for size < 1.
+    """
+    P = np.eye(s.shape[-1]) - s[..., :, None] * s[..., None, :] / _dot(s, s)[..., None]
+    S = rng.normal(size=(count, *new.shape))
+    D = P @ (S + np.swapaxes(S, -1, -2)) @ P
+    D *= size * np.linalg.eigvalsh(new)[..., 0, None, None] / np.linalg.norm(D, 2, axis=(-2, -1), keepdims=True)
+    return gaussian_divergence(new + D, B) - gaussian_divergence(new, B)
+
+
 def powell_damping(s, y, Bs, share: float = 0.2):
-    """theta y + (1 - theta) Bs with the largest theta <= 1 that keeps s'y >= share s'Bs.  Powell (1978), equation 5.1 there with share 0.2.
+    """theta y + (1 - theta) Bs with the largest theta <= 1 that keeps s'y >= share s'Bs.  Powell (1978); Nocedal & Wright (2006), procedure 18.2, with share 0.2.
 
     `Bs` is the metric times the step: for s = -lr H g it is -lr g, no matrix needed.
     """
