@@ -74,7 +74,8 @@ def poisson_stream(
         y[start:stop] += extra.poisson((burst - 1) * lam[start:stop])
         lam[start:stop] *= burst
         members.append((np.insert(x, 0, 1.0, axis=1), y, lam))
-    return Stream(*(np.stack(part, axis=1) for part in zip(*members, strict=True)))
+    x, y, lam = (np.stack(part, axis=-1) for part in zip(*members, strict=True))
+    return Stream(np.moveaxis(x, 1, -1), y, lam)  # a view of (T, d, members): see `follow`
 
 
 def calendar_stream(counts, hour, weekend, constant=True) -> Stream:
@@ -113,8 +114,10 @@ def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None) -> Fo
         mu.append(mean(theta, stream.x[t]))
         return (mu[-1] - stream.y[t])[..., None] * stream.x[t]
 
-    shape = np.broadcast_shapes(np.shape(rule.lr), stream.x[0].shape)
-    steps = walk(rule, grad, np.broadcast_to(np.asarray(theta, float), shape))
+    *runs, d = np.broadcast_shapes(np.shape(rule.lr), stream.x[0].shape)
+    start = np.moveaxis(np.empty((d, *runs)), 0, -1)  # members contiguous in memory: inner loops run over them, not d
+    start[...] = theta
+    steps = walk(rule, grad, start)
     for _, now in zip(stream.y, steps, strict=False):
         if watch:
             watched.append(watch(now))
