@@ -152,8 +152,8 @@ def test_amsgrad_takes_the_maximum_with_the_new_second_moment():
     assert rows[2:6] == [
         r"v &\leftarrow \beta_{2} v + \left(1 - \beta_{2}\right) g^{2}",
         r"w_{v} &\leftarrow \beta_{2} w_{v} + 1 - \beta_{2}",
-        r"\hat{v} &\leftarrow \max\left(\hat{v}, v\right)",
-        r"\text{rate} &= \frac{\alpha}{\sqrt{\frac{\hat{v}}{w_{v}}} + \varepsilon}",
+        r"v_{\max} &\leftarrow \max\left(v_{\max}, v\right)",
+        r"\text{rate} &= \frac{\alpha}{\sqrt{\frac{v_{\max}}{w_{v}}} + \varepsilon}",
     ]
 
 
@@ -254,7 +254,7 @@ def test_without_its_check_a_trace_would_follow_the_wrong_branch(monkeypatch):
 def test_the_longest_value_must_be_recognised_first(monkeypatch):
     shortest = mutant(stepsize.tracing._in_order, "reversed(patterns)", "patterns")
     monkeypatch.setattr(stepsize.tracing, "_in_order", shortest)
-    assert r"\max" in printed(AMSGrad())[5]
+    assert r"\max\left" in printed(AMSGrad())[5]
 
 
 def test_leaves_of_a_trace_are_those_of_the_state():

@@ -17,7 +17,7 @@ NOTATION = {
     "decay": r"\lambda",
     "limit": "c",
     "horizon": "T",
-    "peak": r"\hat{v}",
+    "peak": r"v_{\max}",
     "rate": r"\text{rate}",
     "direction": r"\text{direction}",
 }
