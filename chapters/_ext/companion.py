@@ -95,12 +95,19 @@ class ChapterLink(SphinxRole):
 
 
 def plain(app, what, name, obj, options, lines):
-    """Docstrings hold formulas, in which | and * mean what they mean in mathematics: escape them, keep `code`."""
-    for i, line in enumerate(lines):
-        parts = re.split(r"(`[^`]+`)", line)
-        lines[i] = "".join(
-            f"`{part}`" if j % 2 else re.sub(r"([*|_\\])", r"\\\1", part) for j, part in enumerate(parts)
-        )
+    """Docstrings hold formulas, in which | and * mean what they mean in mathematics: escape them, keep `code`.
+
+    An indented paragraph is code.
+    """
+    written = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        code = line.startswith("    ")
+        if code and not before.strip():
+            written += [".. code-block:: python", ""]
+        parts = [line] if code else re.split(r"(`[^`]+`)", line)
+        escaped = (p if code else f"`{p}`" if j % 2 else re.sub(r"([*|_\\])", r"\\\1", p) for j, p in enumerate(parts))
+        written.append("".join(escaped))
+    lines[:] = written
 
 
 def tidy(app, error):
