@@ -1,7 +1,7 @@
 """A rule's trace is the rule: the same numbers, and the formula that a paper would print."""
 
 import inspect
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,16 @@ def classes(module, method):
     return [c for c in found if is_dataclass(c) and any(method in vars(base) for base in c.__mro__)]
 
 
-RULES = [rule() for rule in classes(stepsize.rules, "step")]
-TRANSFORMS = [transform(0.7) for transform in classes(stepsize.transforms, "__call__")]
+def made(cls, **given):
+    """One of a class, with some number where it has no default."""
+    return cls(**given, **{f.name: 0.7 for f in fields(cls) if f.default is MISSING and f.name not in given})
+
+
+RULES = [made(rule) for rule in classes(stepsize.rules, "step")]
+TRANSFORMS = [made(transform) for transform in classes(stepsize.transforms, "__call__")]
 WRAPPERS = [c for c in classes(stepsize.wrappers, "step") if fields(c)[0].name == "rule"]
 NESTED = [
-    *(wrapper(rule) for wrapper in WRAPPERS for rule in RULES),
+    *(made(wrapper, rule=rule) for wrapper in WRAPPERS for rule in RULES),
     *(chain(transform, rule) for transform in TRANSFORMS for rule in RULES),
     chain(ClipByValue(0.9), ClipByNorm(0.8), ClipByValue(0.7), Coupled(Decoupled(RMSProp(), 0.1), 0.2)),
     Decoupled(Coupled(InverseRoot(AdaBelief()), 0.2), 0.3),
