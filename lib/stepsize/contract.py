@@ -50,11 +50,12 @@ class Checked:
             number = np.asarray(value.tolist() if hasattr(value, "tolist") else value)
             if number.dtype.kind not in "iuf":
                 raise HyperparameterError(
-                    f"{type(self).__name__}: {field.name} must be a number {domain}, got {value!r}"
+                    f"{type(self).__name__}: {field.name} must be a number {domain}, got {short(value)}"
                 )
-            if not np.all(inside(number) & np.isfinite(number)):
+            good = inside(number) & np.isfinite(number)
+            if not good.all():
                 raise HyperparameterError(
-                    f"{type(self).__name__}: {field.name} must be finite and {domain}, got {value}"
+                    f"{type(self).__name__}: {field.name} must be finite and {domain}, got {number[~good][0]}"
                 )
 
 
@@ -89,8 +90,16 @@ class Wrapper(Checked):
 def require_rule(rule, who: str):
     """`rule` itself if it keeps the contract init(x), step(state, g, x); an error in the name of `who` otherwise."""
     if isinstance(rule, type) or not (hasattr(rule, "init") and hasattr(rule, "step")):
-        raise HyperparameterError(f"{who} needs a rule such as Adam(lr=1e-3), got {rule!r}; make an instance of a rule")
+        raise HyperparameterError(
+            f"{who} needs a rule such as Adam(lr=1e-3), got {short(rule)}; make an instance of a rule"
+        )
     return rule
+
+
+def short(value) -> str:
+    """A value as an error message quotes it: on one line and not long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_setting(name, value):

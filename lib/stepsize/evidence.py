@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .contract import short
 from .errors import EvidenceError
 from .intervals import Interval, bootstrap, exact, proportion, student
 
@@ -33,7 +34,7 @@ class Evidence:
     def __post_init__(self):
         if not isinstance(self.interval, Interval):
             raise EvidenceError(
-                f"the interval of '{self.measure}' is {self.interval!r}; make it with bootstrap, student, proportion or exact"
+                f"the interval of '{self.measure}' is {short(self.interval)}; make it with bootstrap, student, proportion or exact"
             )
         if len(self.region) != 2 or not self.region[0] < self.region[1]:
             raise EvidenceError(f"region {self.region} of '{self.measure}' is empty; give (low, high) with low < high")
@@ -150,7 +151,9 @@ class Chapter:
         if not evidence:
             raise EvidenceError(f"claim {claim} was judged without evidence; measure something")
         if not all(isinstance(e, Evidence) for e in evidence):
-            raise EvidenceError(f"claim {claim} was given {evidence!r}; give Evidence(...) one by one, not in a list")
+            raise EvidenceError(
+                f"claim {claim} was given {short(evidence)}; give Evidence(...) one by one, not in a list"
+            )
         verdict = Verdict(self.name, claim, self.claims[claim], evidence)
         # running the cell again is no second judgement
         if self.verdicts.setdefault(claim, verdict) != verdict:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .contract import Checked, Elementwise, Wrapper, require_rule
+from .contract import Checked, Elementwise, Wrapper, require_rule, short
 from .errors import HyperparameterError
 from .operators import constant, maximum, minimum, norm
 
@@ -56,6 +56,6 @@ def chain(*parts):
     require_rule(rule, "chain")
     if not all(map(callable, transforms)):
         raise HyperparameterError(
-            f"chain takes transforms and then one rule, as chain(ClipByNorm(1.0), Adam()); got {parts}"
+            f"chain takes transforms and then one rule, as chain(ClipByNorm(1.0), Adam()); got {short(parts)}"
         )
     return Chain(tuple(transforms), rule)
