@@ -1,10 +1,10 @@
-"""Rules around a rule: weight decay, and schedules. Each is a rule again, and they nest."""
+"""Rules around a rule: weight decay, schedules, one rate for all coordinates. Each is a rule again, and they nest."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .contract import Wrapper
-from .operators import maximum, positive, sqrt, zeros_like
+from .operators import maximum, norm, positive, sqrt, zeros_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +73,30 @@ class LinearDecay(Wrapper):
         inner, rate, direction = self.rule.step(state.state, g, x)
         share = 1 - state.t / self.horizon
         return Clocked(inner, state.t + 1), rate * maximum(share, zeros_like(share)), direction
+
+
+class Shared(NamedTuple):
+    """The state behind one rate for all coordinates, and the state behind each coordinate's direction."""
+
+    size: Any
+    each: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled(Wrapper):
+    """The rate of the rule fed with |g| / sqrt(d), the direction of the rule fed with g.  AdaGrad: Ward, Wu & Bottou (2019), AdaGrad-Norm.
+
+    One rate for all coordinates: the control for what "per parameter" adds. It has no axes: turn the problem and the path
+    turns along. In one dimension it is the rule itself. Ward et al. leave out sqrt(d), which here keeps lr comparable.
+    """
+
+    rule: Any
+    elementwise = False
+
+    def init(self, x):
+        return Shared(self.rule.init(x[..., :1]), self.rule.init(x))
+
+    def step(self, state, g, x):
+        size, rate, _ = self.rule.step(state.size, norm(g) / g.shape[-1] ** 0.5, x[..., :1])
+        each, _, direction = self.rule.step(state.each, g, x)
+        return Shared(size, each), rate, direction
