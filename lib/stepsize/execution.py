@@ -97,7 +97,7 @@ def kernel_that_logs(path: Path):
 
 def execute(book: Book, chapter: str, given: dict | None = None, timeout: float = 900):
     """Run a chapter from top to bottom -> (executed notebook, record). Raises BookError with file and line."""
-    parameters = book.parameters(chapter, given)
+    parameters, fingerprint = book.parameters(chapter, given), book.fingerprint(chapter, given)
     source = convert(book.source(chapter))
     place, start = Places(book.source(chapter), source), time.monotonic()
     with clean_kernel_settings(book.root):
@@ -112,7 +112,9 @@ def execute(book: Book, chapter: str, given: dict | None = None, timeout: float 
         else:
             raise BookError(f"chapters/{chapter}.md: the kernel did not start three times: {error}; free some memory")
     scan(notebook, place)
-    return tidy(notebook), record(book, chapter, notebook, place, parameters, given, time.monotonic() - start)
+    said = record(notebook, place) | {"seconds": round(time.monotonic() - start, 2)}
+    about = {"chapter": chapter, "profile": book.profile, "fingerprint": fingerprint, "parameters": parameters}
+    return tidy(notebook), about | said
 
 
 def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: float):
@@ -194,7 +196,7 @@ def scan(notebook, place) -> None:
                     )
 
 
-def record(book: Book, chapter: str, notebook, place, parameters: dict, given, seconds: float) -> dict:
+def record(notebook, place) -> dict:
     """What the run says: verdicts, glued numbers, seconds per cell. No path of this machine."""
     verdicts, glued, cells = [], {}, []
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
@@ -209,16 +211,7 @@ def record(book: Book, chapter: str, notebook, place, parameters: dict, given, s
                     for mime, text in data.items()
                     if not mime.removeprefix(GLUE).startswith("image/")
                 }
-    return {
-        "chapter": chapter,
-        "profile": book.profile,
-        "fingerprint": book.fingerprint(chapter, given),
-        "parameters": parameters,
-        "seconds": round(seconds, 2),
-        "cells": cells,
-        "verdicts": verdicts,
-        "glued": glued,
-    }
+    return {"cells": cells, "verdicts": verdicts, "glued": glued}
 
 
 def tidy(notebook):

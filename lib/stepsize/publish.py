@@ -97,16 +97,17 @@ def locate(book: Book, source: Path, line: str) -> str:
     line = line.replace(f"{source.resolve()}/", "")
     if not (found := re.match(r"(chapters/(\S+)\.ipynb):(\d+): (.*)", line)):
         return line
-    path, name, number, text = found[1], found[2], int(found[3]), found[4]
+    path, name, number, message = found[1], found[2], int(found[3]), found[4]
     cells = json.loads((source / path).read_text(encoding="utf-8"))["cells"]
-    index, row = divmod(number, 10000)
-    try:
-        wanted = "".join(cells[index - 1]["source"]).splitlines()[max(row - 1, 0)].strip()
-        texts = (book.root / "chapters" / f"{name}.md").read_text(encoding="utf-8").splitlines()
-        place = f"line {next(n for n, t in enumerate(texts, 1) if t.strip() == wanted)}"
-    except (IndexError, StopIteration):
-        place = f"cell {index}"
-    return f"chapters/{name}.md, {place}: {text}"
+    index, row = divmod(number, 10000)  # so MyST-NB counts cells, from 1, and lines, from 2
+    block = "".join(cells[index - 1]["source"]) if 0 < index <= len(cells) else ""
+    text = (book.root / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+    if not block or (start := text.find(block)) < 0:
+        return f"chapters/{name}.md, cell {index}: {message}"
+    offset, quoted = max(row - 2, 0), [a or b for a, b in re.findall(r"'([^']+)'|\"([^\"]+)\"", message)]
+    lines = enumerate(block.splitlines())
+    offset = next((n for n, content in lines if n >= offset and any(q in content for q in quoted)), offset)
+    return f"chapters/{name}.md, line {text.count(chr(10), 0, start) + 1 + offset}: {message}"
 
 
 def put_in_place(html: Path, target: Path) -> None:
