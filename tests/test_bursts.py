@@ -13,6 +13,7 @@ from stepsize.bursts import (
     backtest,
     geometric,
     race,
+    schedule,
     steps_until,
     time_debt,
     twins,
@@ -121,25 +122,54 @@ def test_a_race_tunes_each_goal_on_its_own_seeds_and_reports_on_others():
     lrs = np.array([1e-3, 1e-2, 0.1, 1.0])
     found = race({"AdaGrad": AdaGrad()}, lrs, range(50, 58), range(6), WINDOWS, ("whole", "after"), **KIND)
     for goal in ("whole", "after"):
-        raced = found[goal]["AdaGrad"]
-        assert raced.tuned.lr == lrs[np.argmin(raced.tuned.curve)]
-        np.testing.assert_array_equal(raced.windows[goal], raced.tuned.scores)
-        assert raced.windows["after"].shape == (6,)
+        tuned, cost = found.tuned[goal]["AdaGrad"], found.cost[goal]["AdaGrad"]
+        assert tuned.lr == lrs[np.argmin(tuned.curve)]
+        np.testing.assert_array_equal(cost[goal], tuned.scores)
+        assert cost["after"].shape == (6,)
+        assert (found.ratio("AdaGrad", goal=goal) == 1).all()
     with pytest.raises(EvidenceError, match="in both sets"):
         race({"AdaGrad": AdaGrad()}, lrs, range(5), range(4, 9), WINDOWS, ("whole",), **KIND)
 
 
 def test_a_mean_of_windows_is_the_mean_of_the_whole():
     windows = {"a": slice(0, 100), "b": slice(100, 300), "all": slice(0, 300)}
-    w = race({"r": RMSProp()}, [1e-3, 1e-2], [9], range(3), windows, ("all",), **KIND)["all"]["r"].windows
+    w = race({"r": RMSProp()}, [1e-3, 1e-2], [9], range(3), windows, ("all",), **KIND).cost["all"]["r"]
     np.testing.assert_allclose((w["a"] + 2 * w["b"]) / 3, w["all"])
+
+
+def test_the_report_draws_every_method_and_tabulates_every_cost():
+    matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install 'stepsize[book]'")
+    matplotlib.use("Agg")
+    from stepsize.burst_report import cost_figure, daily_figure, recovery_figure, scores, window_figure
+
+    methods = {"AdaGrad": AdaGrad(0.5), "Adam": Adam(0.03)}
+    found = race(methods, [0.01, 0.1], range(50, 53), range(6), WINDOWS, ("whole", "after"), **KIND)
+    for axes, lines in ((cost_figure(found), 2), (window_figure(found, list(methods), ["whole", "after"]), 2)):
+        assert len(axes.containers) == lines * (2 if axes.get_yticklabels()[0].get_text() in methods else 1)
+    pairs = {name: twins(rule, range(3), steps=400, **KIND) for name, rule in methods.items()}
+    above, below = recovery_figure(pairs, methods, 100, 110)
+    assert len([line for line in above.lines if len(line.get_xdata()) == 290]) == 2
+    assert {line.get_label() for line in below.lines} >= set(methods)
+    assert set(scores(found).index) == set(methods)
+    date = np.repeat(np.arange(np.datetime64("2020-01-01"), np.datetime64("2020-01-11")), 24)
+    observed = daily_figure(date, np.ones((240, 2)), {}, "2020-01-03", "2020-01-05").lines[0]
+    np.testing.assert_array_equal(observed.get_ydata(), [48, 48, 48])
+
+
+def test_a_schedule_covers_the_scored_time_without_gap():
+    kind, w = schedule(6000)
+    assert kind == {"start": 2000, "stop": 2100, "flip": 3000}
+    parts = [w[name] for name in ("before", "burst", "recovery", "turn", "late")]
+    assert [p.start for p in parts] + [6000] == [500] + [p.stop for p in parts]
+    assert (w["whole"], w["after"]) == (slice(500, 6000), slice(3000, 6000))
 
 
 def test_twins_agree_until_the_burst_and_differ_by_it_alone():
     t = twins(AdaGrad(0.5), range(4), steps=200, **KIND | {"flip": 150})
     assert (t.ratio[:100] == 1).all()
     assert (t.ratio[110:] < 0.7).all()
-    assert (t.length[0, 100:105] > 5 * t.length[1, 100:105]).mean() > 0.5
+    assert (t.way(slice(0, 100)) == 1).all()
+    assert (t.way(slice(100, 105)) > 5).mean() > 0.5
     assert (np.diff(t.log_rate, axis=1) <= 1e-15).all()
 
 

@@ -14,11 +14,13 @@ def at_rate(rule, lr):
     return replace(rule, rule=at_rate(rule.rule, lr)) if hasattr(rule, "rule") else replace(rule, lr=lr)
 
 
-class Raced(NamedTuple):
-    """A method after a race: its `Tuned` rate and scores, and the KL per step in every window, name -> (members,)."""
-
-    tuned: Tuned
-    windows: dict[str, np.ndarray]
+def schedule(steps: int):
+    """A burst after a third of the time, lasting a sixtieth; the slopes turn at half time: `kind` and the named windows."""
+    start, stop, flip = steps // 3, steps // 3 + steps // 60, steps // 2
+    first, turned = steps // 12, 2 * steps // 3
+    edges = {"whole": (first, steps), "before": (first, start), "burst": (start, stop), "recovery": (stop, flip),
+             "turn": (flip, turned), "late": (turned, steps), "after": (flip, steps)}  # fmt: skip
+    return {"start": start, "stop": stop, "flip": flip}, {name: slice(*span) for name, span in edges.items()}
 
 
 def geometric(values, axis=None):
@@ -26,15 +28,25 @@ def geometric(values, axis=None):
     return np.exp(np.log(values).mean(axis))
 
 
-def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, **kind):
+class Race(NamedTuple):
+    """What a race found: `tuned[goal][method]` and the cost per step `cost[goal][method][window]`, of shape (members,)."""
+
+    tuned: dict[str, dict[str, Tuned]]
+    cost: dict[str, dict[str, dict[str, np.ndarray]]]
+
+    def ratio(self, name, rival="AdaGrad", goal="whole"):
+        """Cost of `name` over that of `rival`, stream by stream: each tuned for `goal` and scored on it."""
+        return self.cost[goal][name][goal] / self.cost[goal][rival][goal]
+
+
+def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, **kind) -> Race:
     """KL(lam, mu) per step of each method; goal by goal its rate is chosen on tuning seeds and reported on others.
 
     `goals` name the windows that are tuned for, each for itself; `kind` goes to `poisson_stream`.
-    Returns results[goal][method], a `Raced`.
     """
     kind = {"steps": max(w.stop for w in windows.values())} | kind
     streams = {tuple(seeds): poisson_stream(seeds, **kind) for seeds in (tuning, reporting)}
-    results = {goal: {} for goal in goals}
+    found = Race({goal: {} for goal in goals}, {goal: {} for goal in goals})
     for name, method in methods.items():
         seen = {}
 
@@ -48,8 +60,9 @@ def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals
 
         for goal in goals:
             tuned = tune(lambda rates, seeds: costs(rates, seeds)[goal], lrs, tuning, reporting, statistic)  # noqa: B023
-            results[goal][name] = Raced(tuned, {w: c[0] for w, c in costs([tuned.lr], reporting).items()})
-    return results
+            found.tuned[goal][name] = tuned
+            found.cost[goal][name] = {w: c[0] for w, c in costs([tuned.lr], reporting).items()}
+    return found
 
 
 class Twins(NamedTuple):
@@ -62,6 +75,10 @@ class Twins(NamedTuple):
     def ratio(self):
         """Rate with the burst over rate without, (T, members)."""
         return np.exp(self.log_rate[0] - self.log_rate[1])
+
+    def way(self, window: slice):
+        """Way covered in a window, the sum of the steps' lengths, over the twin's, (members,)."""
+        return self.length[0, window].sum(0) / self.length[1, window].sum(0)
 
 
 def twins(method, seeds, **kind) -> Twins:
