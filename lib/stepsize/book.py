@@ -158,13 +158,17 @@ def parameter_defaults(path: Path) -> dict:
         raise BookError(f"chapters/{path.name} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
     values = {}
     for statement in ast.parse(cells[0].source).body:
-        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-        for target in targets:
-            if isinstance(target, ast.Name):
+        for target in getattr(statement, "targets", None) or [getattr(statement, "target", None)]:
+            pairs = [(target, statement.value)] if isinstance(target, ast.Name) else []
+            if isinstance(target, ast.Tuple):
+                pairs = zip(
+                    target.elts, getattr(statement.value, "elts", [statement.value] * len(target.elts)), strict=False
+                )
+            for name, value in pairs:
                 try:
-                    values[target.id] = ast.literal_eval(statement.value)
+                    values[name.id] = ast.literal_eval(value)
                 except ValueError:
-                    values[target.id] = ...
+                    values[name.id] = ...
     return values
 
 
