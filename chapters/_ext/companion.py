@@ -111,12 +111,20 @@ def plain(app, what, name, obj, options, lines):
 
 
 def tidy(app, error):
-    """Take out of the finished site what no page uses: the theme's icon fonts, its unfilled templates, source maps."""
-    static = Path(app.outdir) / "_static"
-    if error is None and static.is_dir():
-        shutil.rmtree(static / "vendor", ignore_errors=True)
-        for path in (*static.glob("*webpack-macros.html"), *static.rglob("*.map")):
-            path.unlink()
+    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps), and
+    proofs lose the id that sphinx-proof gives to all of them."""
+    site = Path(app.outdir)
+    static = site / "_static"
+    if error is not None or not static.is_dir():
+        return
+    shutil.rmtree(static / "vendor", ignore_errors=True)
+    for path in (*static.glob("*webpack-macros.html"), *static.rglob("*.map")):
+        path.unlink()
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        mended = text.replace('<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">')
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
 
 
 def setup(app):
