@@ -7,7 +7,7 @@ from mutants import mutant
 from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent
 from stepsize.average import Average
 from stepsize.errors import ShapeError
-from stepsize.probes import noisy_bowl, respond, signals
+from stepsize.probes import noisy_bowl, respond, signals, step_size
 
 SEEN = {"AdaGrad": AdaGrad(), "RMSProp": RMSProp(), "Adam": Adam(), "AMSGrad": AMSGrad()}
 
@@ -95,6 +95,11 @@ def test_signals_have_size_one_but_for_one_step():
 def test_a_signal_needs_a_coordinate_axis():
     with pytest.raises(ShapeError, match="steps"):
         respond(SGD(), np.ones(10))
+
+
+def test_the_size_of_a_step_is_its_root_mean_square_over_runs_and_coordinates():
+    path = respond(SGD(0.5), np.tile([[3.0, 4.0]], (6, 1, 1)))
+    np.testing.assert_allclose(step_size(path), np.full(6, 0.5 * np.sqrt(12.5)), rtol=1e-15)
 
 
 def test_the_bowl_gives_a_loss_per_rate_and_seed_and_calls_divergence_infinite():

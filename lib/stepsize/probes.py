@@ -30,6 +30,12 @@ def respond(rule, signal) -> Path:
     return descend(rule, lambda x, t: signal[t], np.zeros(signal.shape[1:]), len(signal))
 
 
+def step_size(path: Path) -> np.ndarray:
+    """|rate * direction| at every step, root mean square over runs and coordinates; shape (steps,)."""
+    square = (path.rate * path.direction) ** 2
+    return np.sqrt(square.mean(tuple(range(1, square.ndim))))
+
+
 def noisy_bowl(rule, lrs, seeds, steps: int = 400, condition: float = 100.0, noise: float = 1.0, d: int = 10):
     """Losses of shape (lrs, seeds): sum h x^2 / 2 at the end, curvatures h from 1 to `condition`, Gaussian gradient noise.
 
