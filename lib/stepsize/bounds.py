@@ -1,0 +1,82 @@
+"""How long a step can get: closed forms for what the rules do on a plateau, on a cliff, and in the worst case.
+
+All lengths are in units of lr, for eps = 0. `t` and `k` count steps from 1; everything broadcasts.
+"""
+
+import numpy as np
+
+from .errors import HyperparameterError
+
+#: zeta(1/2), the constant term of 1 + 1/sqrt(2) + ... + 1/sqrt(T) - 2 sqrt(T).
+ZETA_HALF = -1.4603545088095868
+
+
+def adam_cliff(k, beta1=0.9, beta2=0.999, plateau=np.inf, contrast=np.inf):
+    """u_k = m / sqrt(v) at the k-th gradient G after `plateau` gradients g, G = contrast g.
+
+    With s = plateau + k:  m = (1 - beta1^k + beta1^k (1 - beta1^plateau) / contrast) / (1 - beta1^s), v alike with
+    beta2 and contrast^2. The default, an endless plateau and an infinite contrast, is (1 - beta1^k) / sqrt(1 - beta2^k).
+    """
+    k, plateau, contrast = (np.asarray(a, float) for a in (k, plateau, contrast))
+
+    def moment(beta, past):
+        return (1 - beta**k + beta**k * (1 - beta**plateau) * past) / (1 - beta ** (plateau + k))
+
+    return moment(beta1, 1 / contrast) / np.sqrt(moment(beta2, contrast**-2.0))
+
+
+def adam_cliff_peak(beta1=0.9, beta2=0.999):
+    """(k, u_k) of the longest step that a cliff makes; k = 1 where nothing is gained by waiting."""
+    k = np.arange(1, 4 + int(20 / (1 - max(beta1, beta2))))
+    u = adam_cliff(k, beta1, beta2)
+    return int(k[u.argmax()]), float(u.max())
+
+
+def adam_spike(beta1=0.9, beta2=0.999):
+    """max(1, (1 - beta1) / sqrt(1 - beta2)): the bound on a step given by Kingma & Ba (2015), section 2.1.
+
+    It is the response to one gradient after none, and the first steep step of a cliff.
+    """
+    return np.maximum(1.0, (1 - np.asarray(beta1)) / np.sqrt(1 - np.asarray(beta2)))
+
+
+def adam_worst(t=np.inf, beta1=0.9, beta2=0.999):
+    """max of |m_t / sqrt(v_t)| over all gradients g_1 ... g_t; attained by `adam_worst_gradients`. Zhang, Zou & Cao (2024), lemma.
+
+    With q = beta1^2 / beta2, by Cauchy and Schwarz,
+    (1 - beta1) / sqrt(1 - beta2) * sqrt((1 - q^t) / (1 - q)) * sqrt(1 - beta2^t) / (1 - beta1^t).
+    Infinite at t = inf where beta1^2 >= beta2.
+    """
+    t, beta1, beta2 = np.broadcast_arrays(*(np.asarray(a, float) for a in (t, beta1, beta2)))
+    if not np.all((beta1 >= 0) & (beta1 < 1) & (beta2 > 0) & (beta2 < 1) & (t >= 1)):
+        raise HyperparameterError("adam_worst needs beta1 in [0, 1), beta2 in (0, 1) and t >= 1")
+    q = beta1**2 / beta2
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # sum of q^i for i < t, also where q = 1
+        total = np.where(q == 1, t, (1 - q**t) / (1 - q))
+    return (1 - beta1) / np.sqrt(1 - beta2) * np.sqrt(total) * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+
+
+def adam_worst_gradients(t: int, beta1=0.9, beta2=0.999):
+    """g_j = (beta2 / beta1)^(j - t), j = 1 ... t: gradients that grow geometrically make the longest step at t."""
+    return (beta2 / beta1) ** (np.arange(1.0, t + 1) - t)
+
+
+def adagrad_distance(T):
+    """sum of 1/sqrt(t), t = 1 ... T: how far AdaGrad gets on a plateau, whatever its slope. 2 sqrt(T) + zeta(1/2) + O(1/sqrt(T))."""
+    return (1 / np.sqrt(np.arange(1.0, T + 1))).sum()
+
+
+def adagrad_cliff(plateau, contrast=np.inf):
+    """AdaGrad's first steep step after `plateau` gradients g, G = contrast g: 1 / sqrt(1 + plateau / contrast^2)."""
+    return 1 / np.sqrt(1 + np.asarray(plateau) / np.asarray(contrast, float) ** 2)
+
+
+def rmsprop_cliff(k, beta=0.99):
+    """RMSProp's k-th steep step after an endless plateau: 1 / sqrt(1 - beta^k)."""
+    return 1 / np.sqrt(1 - np.asarray(beta) ** k)
+
+
+def ema_threshold(beta1=0.9):
+    """rate * curvature above which an averaged gradient oscillates out of a parabola: 2 (1 + beta1) / (1 - beta1).  Cohen et al. (2022), equation 2."""
+    return 2 * (1 + beta1) / (1 - beta1)
