@@ -22,6 +22,7 @@ from stepsize import (
     SignDescent,
     chain,
 )
+from stepsize.wrappers import Pooled
 
 STEPS, D = 200, 7
 # powers of ten between the coordinates, and noise, so that eps, the correction and the averages all matter
@@ -123,6 +124,15 @@ def linear_decay_loop(x):
         yield x
 
 
+def pooled_loop(x):
+    total = 0.0
+    for t in range(STEPS):
+        g = gradient(x, t)
+        total += sum(b * b for b in g) / D
+        x = [a - 0.3 * b / (math.sqrt(total) + 1e-3) for a, b in zip(x, g, strict=True)]
+        yield x
+
+
 def clip_by_norm_loop(x):
     for t in range(STEPS):
         g = gradient(x, t)
@@ -143,6 +153,7 @@ LOOPS = {
     "AdaBelief": (AdaBelief(0.05, 0.8, 0.99, 1e-3), adabelief_loop),
     "InverseRoot": (InverseRoot(SGD(0.1)), inverse_root_loop),
     "LinearDecay": (LinearDecay(SGD(0.1), 150), linear_decay_loop),
+    "Pooled": (Pooled(AdaGrad(0.3, 1e-3)), pooled_loop),
     "ClipByNorm": (chain(ClipByNorm(2.0), SGD(0.05)), clip_by_norm_loop),
     "ClipByValue": (chain(ClipByValue(0.5), SGD(0.05)), clip_by_value_loop),
 }

@@ -58,7 +58,7 @@ def constant(value, a):
 
 def positive(a):
     """`a`, and where it is 0 the smallest normal number instead: the divisor of a 0 / 0 that should be 0. Symbols pass."""
-    return a if _is_symbol(a) else maximum(a, constant(namespace(a).finfo(a.dtype).tiny, a))
+    return a if _is_symbol(a) else namespace(a).clip(a, namespace(a).finfo(a.dtype).tiny, None)
 
 
 def norm(a):
