@@ -13,6 +13,7 @@ from .contract import Wrapper
 from .descent import Tuned, tune, walk
 from .errors import HyperparameterError
 from .operators import constant, maximum, norm, sqrt
+from .probes import respond
 from .rules import SGD, Adam, Moments
 from .transforms import ClipByNorm, ClipByValue, chain
 
@@ -167,7 +168,10 @@ RATES = 10 ** np.arange(-4, 1.01, 0.25)
 
 
 def place(tail: str, tuning: int, reporting: int, steps: int) -> dict[str, Tuned]:
-    """Late loss of every placement under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all."""
+    """Late loss of every placement under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all.
+
+    "clip before, not tuned again" is the clip c = 1 at the rate that was best without it.
+    """
 
     def run(make):
         def losses(lrs, seeds):
@@ -176,5 +180,15 @@ def place(tail: str, tuning: int, reporting: int, steps: int) -> dict[str, Tuned
 
         return losses
 
-    seeds = range(tuning), range(tuning, tuning + reporting)
-    return {name: tune(run(make), RATES, *seeds, np.median) for name, make in PLACEMENTS.items()}
+    tuned_on, reported_on = range(tuning), range(tuning, tuning + reporting)
+    runs = {name: tune(run(make), RATES, tuned_on, reported_on, np.median) for name, make in PLACEMENTS.items()}
+    kept = np.array([runs["Adam"].lr])
+    scores = run(PLACEMENTS["clip before, c = 1"])(kept, reported_on)[0]
+    return runs | {"clip before, not tuned again": runs["Adam"]._replace(scores=scores)}
+
+
+def steady_steps(rule, tail: str, runs: int, steps: int, seed: int = 1):
+    """(rate, |rate direction|) of the second half of `steps` steps under noise alone, each of shape (steps / 2, runs)."""
+    path = respond(rule, heavy_tailed(tail, (steps, runs, 1), np.random.default_rng(seed)))
+    rate, step = path.rate[steps // 2 :, :, 0], np.abs(path.rate * path.direction)[steps // 2 :, :, 0]
+    return rate, step
