@@ -151,3 +151,11 @@ def test_a_walk_is_cut_where_it_comes_near_and_one_that_never_does_is_an_error()
     assert length(cut) == pytest.approx(distance(path[0], TARGET))
     with pytest.raises(NonFiniteError, match="more steps"):
         approach(path[:1], 0.05)
+
+
+def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least():
+    paths = halfplane.walks(STARTS[:4], steps=4000)
+    assert len(paths) == 7
+    assert all(distance(path[-1], TARGET).max() == 0 for path in paths.values())
+    strays = {key: detour(path).max() for key, path in paths.items()}
+    assert min(strays, key=strays.get) == ("natural gradient", PLAIN.name)

@@ -8,7 +8,17 @@ from mutants import mutant
 from stepsize import SGD, Adam, descend
 from stepsize import metric as library
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
-from stepsize.metric import DiagonalPower, FullPower, Riemannian, apply, inner, law_defect, pull_back, second_moment
+from stepsize.metric import (
+    DiagonalPower,
+    FullPower,
+    Riemannian,
+    apply,
+    diagonal,
+    inner,
+    law_defect,
+    pull_back,
+    second_moment,
+)
 
 
 def problems(runs=200, d=6, seed=0):
@@ -179,10 +189,6 @@ def moments(seed=0, runs=50, n=200, d=5):
     return rng.standard_normal((runs, n, d)) * np.exp(rng.normal(size=(runs, 1, d))), rng
 
 
-def diagonal(v):
-    return v[..., None] * np.eye(v.shape[-1])
-
-
 def unit_defect(power, law=pull_back):
     s, rng = moments()
     units = np.exp(rng.uniform(-2, 2, (50, 5)))
@@ -243,3 +249,11 @@ def test_two_roads_to_one_point_leave_two_metrics_and_patience_makes_them_one():
     ratio = np.sqrt(v[1] / v[0])
     assert ratio[999].max() / ratio[999].min() > 1.5
     assert np.abs(ratio[-1] - 1).max() < 5e-3
+
+
+def test_the_unit_circle_of_a_metric_has_length_one_and_the_area_of_a_circle():
+    G = np.array([[2.0, 0.7], [0.7, 0.9]])
+    circle = library.unit_circle(G, 20_001)
+    assert np.ptp(inner(G, circle, circle)) < 1e-14
+    a, b = circle[:-1], circle[1:]
+    assert (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / 2 == pytest.approx(np.pi, rel=1e-6)

@@ -5,19 +5,22 @@ import pytest
 from mutants import mutant
 from stepsize import Adam, preconditioned
 from stepsize.errors import ShapeError
-from stepsize.metric import DiagonalPower, Riemannian
+from stepsize.metric import DiagonalPower, Riemannian, second_moment
 from stepsize.preconditioned import (
     KINDS,
     RACERS,
     angle,
+    angles,
     directions,
     distant,
+    law_defects,
     race,
     regression,
     slope,
     steps_to,
     stretched,
     trained,
+    two_roads,
 )
 
 
@@ -90,11 +93,45 @@ def test_diagonal_racer_is_blind_to_correlation_and_the_natural_one_is_not():
     assert tuned["diagonal Fisher"].scores.min() == 51
 
 
-def test_a_wrong_diagonal_is_noticed(monkeypatch):
-    monkeypatch.setattr(
-        preconditioned, "_diagonal", mutant(preconditioned._diagonal, "metric(x) * np.eye", "metric(x) + 0 * np.eye")
-    )
+def test_a_racer_with_the_wrong_matrix_is_noticed(monkeypatch):
+    broken = mutant(preconditioned._diagonal, "diagonal(np.diagonal(metric(x), axis1=-2, axis2=-1))", "metric(x)")
+    monkeypatch.setattr(preconditioned, "_diagonal", broken)
     assert race("diagonal Fisher", "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50).scores.max() < 15
+
+
+def test_which_second_moment_is_a_tensor_under_which_map():
+    broken = law_defects(regression("unequal units", range(10)).scores(np.zeros(8)))
+    assert max(broken["v, units"].max(), broken["V, both"].max()) < 1e-10
+    assert min(broken["√v, units"].min(), broken["v, rotation"].min()) > 0.1
+
+
+def test_two_roads_leave_two_accumulators_until_they_forget():
+    arrived, rested = two_roads(regression("unit scales", range(5)), steps=300)
+    assert arrived.min() > 1.5
+    assert rested.max() < 1 + 1e-3
+
+
+def test_the_average_over_road_and_standstill_is_the_one_of_the_concatenated_walk(monkeypatch):
+    # walk on for 50 more steps at the end point: the closed form for the standstill must agree
+    model, seen = regression("unit scales", range(3)), []
+
+    def watched(gradients, beta):
+        seen.append(np.sqrt(second_moment(np.concatenate([gradients, np.repeat(gradients[-1:], 50, 0)]), beta)[-1]))
+        return second_moment(gradients, beta)
+
+    monkeypatch.setattr(preconditioned, "second_moment", watched)
+    rested = two_roads(model, steps=200, idle=50, beta=0.99)[1]
+    ratio = seen[0][1] / seen[0][0]
+    assert np.abs(rested / (ratio.max(-1) / ratio.min(-1)) - 1).max() < 1e-12
+
+
+def test_angles_are_those_of_the_directions():
+    model = regression("unequal units", range(3))
+    x = 0.5 * model.minimiser()
+    u = directions(model, x)
+    found = angles(model)
+    assert "natural gradient" not in found
+    assert np.array_equal(found["SGD"][1], angle(model.fisher(x), u["SGD"], u["natural gradient"]))
 
 
 def test_the_metric_of_rmsprop_grows_with_the_gradients_it_saw():

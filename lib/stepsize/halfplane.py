@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .descent import descend
 from .errors import NonFiniteError
 from .metric import apply, inner, pull_back, solve
+from .rules import Adam
 
 
 def loss(theta):
@@ -173,3 +175,14 @@ def chart_defect(chart: Chart, theta, lr, natural: bool = True, steps: int = 1):
         return chart.point(phi)
 
     return distance(walk(PLAIN), walk(chart))
+
+
+def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:
+    """(method, chart) -> path to the target: the natural flow, and in each of the charts the gradient flow and Adam."""
+    paths = {("natural gradient", PLAIN.name): approach(flow(PLAIN, True, starts, 60.0))}
+    for chart in charts:
+        paths["SGD", chart.name] = approach(flow(chart, False, starts, 400.0, 800))
+        paths["Adam", chart.name] = approach(
+            chart.point(descend(Adam(lr), chart.grad, chart.coordinates(starts), steps).x)
+        )
+    return paths

@@ -116,3 +116,13 @@ def defect(make: Callable, problem: Problem, action: Action, steps: int):
     away = action.point(descend(make(there), there.grad, there.x0, steps).x)
     reach = np.linalg.norm(home - home[0], axis=-1).max(0)
     return np.linalg.norm(away - home, axis=-1).max(0) / reach
+
+
+def table(problem: Problem, steps: int, seed: int = 0):
+    """The defect of every preconditioner under every action: (names, names of actions, defects (preconditioners, actions, runs))."""
+    group = actions(np.random.default_rng(seed), *problem.x0.shape)
+    rows = [
+        [defect(lambda seen, make=make, lr=lr: make(seen, lr), problem, action, steps) for action in group]
+        for make, lr in zip(PRECONDITIONERS.values(), RATES, strict=True)
+    ]
+    return list(PRECONDITIONERS), [action.name for action in group], np.array(rows)

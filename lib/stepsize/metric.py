@@ -67,6 +67,18 @@ def pull_back(G, J):
     return np.swapaxes(J, -1, -2) @ G @ J
 
 
+def diagonal(v):
+    """The matrix with `v` on its diagonal, run by run."""
+    return v[..., None] * np.eye(v.shape[-1])
+
+
+def unit_circle(G, n: int = 200):
+    """n points D with D'GD = 1, for d = 2: what the metric calls one step away. Scaled to the area of the Euclidean circle."""
+    angle = np.linspace(0, 2 * np.pi, n)
+    root = np.linalg.inv(np.linalg.cholesky(checked_metric(G, 2)))
+    return np.stack([np.cos(angle), np.sin(angle)], -1) @ root * np.linalg.det(G) ** 0.25
+
+
 def law_defect(G, pulled):
     """sqrt(largest / smallest eigenvalue of pulled^-1 G) - 1: zero if and only if the two metrics agree up to a factor.
 
@@ -80,7 +92,7 @@ def law_defect(G, pulled):
 
 @dataclass(frozen=True, eq=False)
 class Riemannian(Checked):
-    """rate = lr, direction = (G(x) + damping I)^-1 g.  Amari (1998), equation 12; natural gradient if G is the Fisher information.
+    """rate = lr, direction = (G(x) + damping I)^-1 g.  Amari (1998), section 2; natural gradient if G is the Fisher information.
 
     `metric` maps x of shape (..., d) to G of shape (..., d, d). Damping is Levenberg's; it breaks the invariance.
     """
@@ -119,7 +131,7 @@ class DiagonalPower(Elementwise):
 
 @dataclass(frozen=True, eq=False)
 class FullPower(Checked):
-    """V <- beta V + (1 - beta) g g',  rate = lr, direction = V^-power g.  With power 1/2 and a sum: full-matrix AdaGrad, Duchi et al. (2011), figure 1.
+    """V <- beta V + (1 - beta) g g',  rate = lr, direction = V^-power g.  With power 1/2 and a sum: full-matrix AdaGrad, Duchi et al. (2011), section 1.1.
 
     `start` of shape (..., d, d) is V before the first gradient. It must be positive definite: the pseudo-inverse
     of a V of low rank is not covariant, so a cold start loses the invariance that the rule is about.

@@ -7,8 +7,8 @@ import numpy as np
 
 from .descent import Tuned, descend, tune, walk
 from .errors import ShapeError
-from .fisher import Linear, Logistic
-from .metric import Riemannian, inner, solve
+from .fisher import Linear, Logistic, outer_mean
+from .metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
 from .rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
 
 
@@ -32,6 +32,32 @@ def directions(model: Linear, x) -> dict[str, Any]:
         "sign": np.sign(g),
         "SGD": g,
     }
+
+
+def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
+    """Degrees of every direction from the natural gradient, part of the way to the minimiser: (2, runs), in Euclid's and in the Fisher metric."""
+    x = share * model.minimiser()
+    found, F = directions(model, x), model.fisher(x)
+    natural = found.pop("natural gradient")
+    return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in found.items()}
+
+
+def law_defects(scores, seed: int = 0) -> dict[str, Any]:
+    """How far second moments of scores (runs, n, d) break the tensor law, per run, under random units and a random rotation."""
+    rng, (runs, _, d) = np.random.default_rng(seed), scores.shape
+    units = diagonal(np.exp(rng.uniform(-2, 2, (runs, d))))
+    turn = np.linalg.qr(rng.standard_normal((runs, d, d)))[0]
+
+    def moment(power):
+        return lambda s: diagonal((s**2).mean(-2) ** power)
+
+    cases = {
+        "v, units": (moment(1.0), units),
+        "√v, units": (moment(0.5), units),
+        "v, rotation": (moment(1.0), turn),
+        "V, both": (outer_mean, units @ turn),
+    }
+    return {name: law_defect(of(scores @ A), pull_back(of(scores), A)) for name, (of, A) in cases.items()}
 
 
 #: The same regression under six conditions; the last two are one data set in two coordinate systems.
@@ -96,7 +122,7 @@ def steps_to(rule, model: Linear, gap: float, cap: int, x0=None, best=None):
 
 
 def _diagonal(metric):
-    return lambda x: metric(x) * np.eye(x.shape[-1])
+    return lambda x: diagonal(np.diagonal(metric(x), axis1=-2, axis2=-1))
 
 
 #: name -> (model, lr) -> rule. The damping keeps a diverged run from stopping the others.
@@ -153,3 +179,20 @@ def trained(rule, model: Linear, batch: int, steps: int, seed: int = 0):
 
     path = descend(rule, grad, np.zeros(model.X[..., 0, :].shape), steps)
     return np.sqrt(np.mean(np.square(seen), 0)), 1 / path.rate[-1]
+
+
+def two_roads(model: Linear, steps: int = 1000, idle: int = 20000, beta: float = 0.999, seed: int = 0):
+    """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight way, to the same point.
+
+    From 0 half way to the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
+    """
+    end, share = 0.5 * model.minimiser(), np.linspace(0, 1, steps)[:, None, None]
+    aside = np.random.default_rng(seed).standard_normal(end.shape)
+    aside *= 2 * np.linalg.norm(end, axis=-1, keepdims=True) / np.linalg.norm(aside, axis=-1, keepdims=True)
+    roads = np.stack([share * end, share * end + np.sin(np.pi * share) * aside], 1)
+    gradients = model.grad(roads)
+    v, still = second_moment(gradients, beta)[-1], gradients[-1] ** 2
+    # an average of the road and then of the standstill: each counts with its share of the weight
+    past, now = beta**idle * (1 - beta**steps), 1 - beta**idle
+    ratio = [np.sqrt(w[1] / w[0]) for w in (v, (past * v + now * still) / (past + now))]
+    return tuple(r.max(-1) / r.min(-1) for r in ratio)

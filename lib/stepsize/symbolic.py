@@ -16,6 +16,7 @@ NOTATION = {
     "momentum": r"\mu",
     "decay": r"\lambda",
     "limit": "c",
+    "power": "p",
     "horizon": "T",
     "peak": r"v_{\max}",
     "rate": r"\text{rate}",
