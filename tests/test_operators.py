@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutants import mutant
 from stepsize import operators
-from stepsize.operators import constant, maximum, minimum, norm, positive, sign, sqrt, zeros_like
+from stepsize.operators import constant, first, maximum, minimum, norm, positive, rms, sign, sqrt, zeros_like
 
 numbers = st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=6)
 
@@ -61,10 +61,17 @@ def test_the_norm_is_euclidean_over_the_last_axis():
     assert norm(a).shape == (4, 3, 1)
 
 
-def test_the_norm_of_a_symbol_is_left_unevaluated():
+def test_the_root_mean_square_of_equal_coordinates_is_their_size():
+    assert rms(np.full((2, 5), -3.0)).tolist() == [[3.0], [3.0]]
+    assert first(np.arange(6.0).reshape(2, 3)).tolist() == [[0.0], [3.0]]
+
+
+def test_norms_of_a_symbol_are_left_unevaluated():
     g = sympy.Symbol("g")
-    assert norm(g).args == (g,)
-    assert str(norm(g).func) == "norm"
+    for operator in (norm, rms):
+        assert operator(g).args == (g,)
+        assert str(operator(g).func) == operator.__name__
+    assert first(g) is g
 
 
 def test_zero_divided_by_a_positive_zero_is_zero_and_all_else_is_unchanged():

@@ -66,3 +66,15 @@ def norm(a):
     if _is_symbol(a):
         return sys.modules["sympy"].Function("norm", nonnegative=True)(a)
     return (a * a).sum(-1)[..., None] ** 0.5
+
+
+def rms(a):
+    """Root mean square over the last axis, which is kept: |a| / sqrt(d). Of a symbol: unevaluated."""
+    if _is_symbol(a):
+        return sys.modules["sympy"].Function("rms", nonnegative=True)(a)
+    return norm(a) / a.shape[-1] ** 0.5
+
+
+def first(a):
+    """The first coordinate, with its axis: shape (..., d) -> (..., 1). A symbol stands for any coordinate: itself."""
+    return a if _is_symbol(a) else a[..., :1]

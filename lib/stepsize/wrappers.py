@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .contract import Wrapper
-from .operators import maximum, norm, positive, sqrt, zeros_like
+from .operators import first, maximum, positive, rms, sqrt, zeros_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Shared(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pooled(Wrapper):
-    """The rate of the rule fed with |g| / sqrt(d), the direction of the rule fed with g.  AdaGrad: Ward, Wu & Bottou (2019), AdaGrad-Norm.
+    """The rate of the rule fed with rms(g) = |g| / sqrt(d), the direction of the rule fed with g.  AdaGrad: Ward, Wu & Bottou (2019), AdaGrad-Norm.
 
     One rate for all coordinates: the control for what "per parameter" adds. It has no axes: turn the problem and the path
     turns along. In one dimension it is the rule itself. Ward et al. leave out sqrt(d), which here keeps lr comparable.
@@ -94,9 +94,9 @@ class Pooled(Wrapper):
     elementwise = False
 
     def init(self, x):
-        return Shared(self.rule.init(x[..., :1]), self.rule.init(x))
+        return Shared(self.rule.init(first(x)), self.rule.init(x))
 
     def step(self, state, g, x):
-        size, rate, _ = self.rule.step(state.size, norm(g) / g.shape[-1] ** 0.5, x[..., :1])
+        size, rate, _ = self.rule.step(state.size, rms(g), first(x))
         each, _, direction = self.rule.step(state.each, g, x)
         return Shared(size, each), rate, direction
