@@ -57,4 +57,4 @@ clean: ## remove everything that was built, keep .venv
 	@find lib tests benchmarks chapters -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	@rm -rf .venv .venv.lock
+	@rm -rf .venv .venv-bench .venv*.lock
