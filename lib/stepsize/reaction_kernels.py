@@ -1,0 +1,365 @@
+"""Machine code for reaction networks: random streams, exact events, leaps. Compiled once for all networks.
+
+All kernels live in one file on purpose: numba's cache notices a change of the file a kernel stands in, not of
+files that it calls. `net` is `Network.program`, one row per reaction (one plain array: a tuple of arrays costs
+reference counting at every access, up to 20 times the run time), `c` (M,) rate constants, `x` (S,) counts as float64, `a` (M,)
+propensities, `s` (4,) the state of a run's own random stream, so that a batch of runs equals the runs apart.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+DONE, SPENT, EXPLODED = range(3)
+FIXED, CAO, ACTIVITY, ABSOLUTE = range(4)
+EULER, MIDPOINT, TRAPEZOID = range(3)
+REFUSE, CLIP, ALLOW = range(3)
+KIND, FIRST, SECOND, REACTANTS, CHANGES, AFFECTED, END = range(7)
+_U = np.uint64
+_HUGE = 1e15
+
+
+@njit(cache=True, error_model="numpy")
+def start_stream(s, key, run):
+    """Fill s from (key, run) by the SplitMix64 sequence.  Steele, Lea & Flood (2014), figure 17."""
+    z = _U(key) + (_U(run) << _U(2)) * _U(0x9E3779B97F4A7C15)
+    for i in range(4):
+        z += _U(0x9E3779B97F4A7C15)
+        y = (z ^ (z >> _U(30))) * _U(0xBF58476D1CE4E5B9)
+        y = (y ^ (y >> _U(27))) * _U(0x94D049BB133111EB)
+        s[i] = y ^ (y >> _U(31))
+
+
+@njit(cache=True, error_model="numpy")
+def uniform(s):
+    """A number inside (0, 1), 52 bits of xoshiro256++.  Blackman & Vigna (2021), figure 3."""
+    b = s[0] + s[3]
+    b = ((b << _U(23)) | (b >> _U(41))) + s[0]
+    t = s[1] << _U(17)
+    s[2] ^= s[0]
+    s[3] ^= s[1]
+    s[1] ^= s[2]
+    s[0] ^= s[3]
+    s[2] ^= t
+    s[3] = (s[3] << _U(45)) | (s[3] >> _U(19))
+    return (float(b >> _U(12)) + 0.5) * 2.220446049250313e-16
+
+
+@njit(cache=True, error_model="numpy")
+def _poisson_large(s, mean):
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    while True:
+        u = uniform(s) - 0.5
+        v = uniform(s)
+        us = 0.5 - abs(u)
+        k = math.floor((2.0 * a / us + b) * u + mean + 0.43)
+        if us >= 0.07 and v <= 0.9277 - 3.6224 / (b - 2.0):
+            return k
+        if k < 0.0 or (us < 0.013 and v > us):
+            continue
+        if math.log(v * inverse_alpha / (a / (us * us) + b)) <= k * math.log(mean) - mean - math.lgamma(k + 1.0):
+            return k
+
+
+@njit(cache=True, error_model="numpy")
+def poisson(s, mean):
+    """A Poisson count: inversion below 10, transformed rejection PTRS above.  Hörmann (1993), section 3."""
+    k = 0.0
+    if mean >= 10.0:
+        k = _poisson_large(s, mean)
+    elif mean > 0.0:
+        p, u = math.exp(-mean), uniform(s)
+        while u > p and k < 200.0:
+            u -= p
+            k += 1.0
+            p *= mean / k
+    return k
+
+
+@njit(inline="always", error_model="numpy")
+def renew(net, amount, c, x, a, j):
+    """a_i = c_i prod binomial(x, n) for every i that depends on reaction j; returns by how much their sum rose.
+
+    Row M of `net` belongs to no reaction and lists them all. Inlined, with one return: as a call it would count
+    references in the innermost loop, at up to ten times the run time.
+    """
+    rise = 0.0
+    for k in range(net[j, AFFECTED], net[j, END]):
+        i = net[j, k]
+        kind = net[i, KIND]
+        new = c[i]
+        if kind == 1:
+            new *= x[net[i, FIRST]]
+        elif kind == 2:
+            new *= x[net[i, FIRST]] * x[net[i, SECOND]]
+        elif kind == 3:
+            new *= 0.5 * x[net[i, FIRST]] * (x[net[i, FIRST]] - 1.0)
+        else:
+            for m in range(net[i, REACTANTS], net[i, CHANGES]):
+                for copy in range(int(amount[i, m])):
+                    new *= max(x[net[i, m]] - copy, 0.0) / (copy + 1.0)
+        rise += new - a[i]
+        a[i] = new
+    return rise
+
+
+@njit(cache=True, error_model="numpy")
+def propensities(net, amount, c, x, a):
+    """All propensities into `a`, zero where a count is not positive or falls short; returns their sum."""
+    renew(net, amount, c, x, a, a.size)
+    total = 0.0
+    for j in range(a.size):
+        low = 1.0
+        for k in range(net[j, REACTANTS], net[j, CHANGES]):
+            low = min(low, x[net[j, k]])
+        a[j] = max(a[j], 0.0) if low > 0.0 else 0.0
+        total += a[j]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def fire_until(net, amount, c, x, a, s, t, stop, budget):
+    """Exact events from t to `stop`, at most `budget`: direct method.  Gillespie (1977), section III.
+
+    Only propensities in the dependency graph are renewed. Their sum is carried along and summed afresh
+    before rounding can matter. Returns (time, events); the time is `stop` unless the budget was spent.
+    """
+    last = a.size - 1
+    total = propensities(net, amount, c, x, a)
+    low = total / 64.0
+    fresh = 0
+    events = 0
+    while events < budget:
+        if total <= low or fresh > 4096:
+            total = 0.0
+            for j in range(last + 1):
+                total += a[j]
+            low = total / 64.0
+            fresh = 0
+            if total <= 0.0:
+                return stop, events
+        t -= math.log(uniform(s)) / total
+        if t >= stop:
+            return stop, events
+        target = uniform(s) * total
+        j = 0
+        reached = a[0]
+        while reached < target and j < last:
+            j += 1
+            reached += a[j]
+        if a[j] <= 0.0:
+            low = np.inf
+            continue
+        for k in range(net[j, CHANGES], net[j, AFFECTED]):
+            x[net[j, k]] += amount[j, k]
+        total += renew(net, amount, c, x, a, j)
+        events += 1
+        fresh += 1
+    return t, events
+
+
+@njit(cache=True, error_model="numpy")
+def ssa_runs(
+    net, amount, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, events, status, ends
+):
+    """Every run of an ensemble through all stops: record the state, after the resets that fall on the stop."""
+    a = np.empty(c.shape[1])
+    s = np.empty(4, np.uint64)
+    x = np.empty(x0.shape[1])
+    for r in range(out.shape[0]):
+        start_stream(s, key, r)
+        x[:] = x0[r % x0.shape[0]]
+        cr = c[r % c.shape[0]]
+        t = 0.0
+        for k in range(stop.size):
+            t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], budget - events[r])
+            events[r] += n
+            if events[r] >= budget:
+                status[r] = SPENT
+                break
+            for i in range(reset_row[k], reset_row[k + 1]):
+                x[reset_who[i]] = reset_count[i]
+            if record[k] >= 0:
+                out[r, record[k]] = x
+        ends[r] = t
+
+
+@njit(cache=True, error_model="numpy")
+def relative_change(highest, count, i, eps):
+    """max(eps x_i / g_i, 1): how far a count may move.  Cao, Gillespie & Petzold (2006), equations 27 and 33.
+
+    g_i = (p / n)(n + sum_k k / (x_i - k)), k = 1 ... n - 1, for n copies in a reaction of order p; their table is
+    this formula for p <= 3.
+    """
+    n = highest[i, 1]
+    g = float(n)
+    for k in range(1, n):
+        g += k / (count - k) if count > k else np.inf
+    return max(eps * count * n / (g * highest[i, 0]), 1.0)
+
+
+@njit(cache=True, error_model="numpy")
+def moments(net, amount, x, a, critical, mu, var):
+    """Drift and variance per unit time of every count, over the reactions that are not critical."""
+    mu[:] = 0.0
+    var[:] = 0.0
+    for j in range(a.size):
+        if not critical[j]:
+            for k in range(net[j, CHANGES], net[j, AFFECTED]):
+                mu[net[j, k]] += amount[j, k] * a[j]
+                var[net[j, k]] += amount[j, k] * amount[j, k] * a[j]
+
+
+@njit(cache=True, error_model="numpy")
+def choose_step(net, amount, highest, x, a, rule, size, threshold, critical, mu, var):
+    """The leap that a rule proposes at x, and the propensity of the critical reactions (CAO only)."""
+    total, critical_total = 0.0, 0.0
+    for j in range(a.size):
+        critical[j] = False
+        total += a[j]
+        if rule == CAO and a[j] > 0.0:
+            for k in range(net[j, CHANGES], net[j, AFFECTED]):
+                if amount[j, k] < 0.0 and math.floor(x[net[j, k]] / -amount[j, k]) < threshold:
+                    critical[j] = True
+            if critical[j]:
+                critical_total += a[j]
+    tau = np.inf
+    if rule == FIXED:
+        tau = size
+    elif rule == ACTIVITY:
+        tau = size / total
+    else:
+        moments(net, amount, x, a, critical, mu, var)
+        for i in range(x.size):
+            if rule == ABSOLUTE:
+                tau = min(tau, size / math.sqrt(mu[i] * mu[i] + var[i]))
+            elif highest[i, 0] > 0 and var[i] > 0.0:
+                room = relative_change(highest, x[i], i, size)
+                tau = min(tau, room * room / var[i], room / abs(mu[i]))
+    return tau, critical_total
+
+
+@njit(inline="always", error_model="numpy")
+def fire(net, amount, y, j, times):
+    for k in range(net[j, CHANGES], net[j, AFFECTED]):
+        y[net[j, k]] += amount[j, k] * times
+
+
+@njit(cache=True, error_model="numpy")
+def lowest(y):
+    low = y[0]
+    for i in range(1, y.size):
+        low = min(low, y[i])
+    return low
+
+
+@njit(cache=True, error_model="numpy")
+def leap(net, amount, c, x, y, a, a2, mu, s, tau, scheme, critical):
+    """y <- x after one leap of the reactions that are not critical.
+
+    EULER: Poisson(a tau).  Gillespie (2001), equation 8. MIDPOINT: Poisson(a(x + drift tau / 2) tau), his
+    equation 19 without rounding. TRAPEZOID: half a leap with a to x', then half a leap with
+    (2 a(x') - a)+, weakly of second order.  Anderson & Koyama (2012), algorithm 2 with theta = 1/2.
+    """
+    for i in range(x.size):
+        y[i] = x[i]
+    for j in range(a.size):
+        a2[j] = a[j]
+    if scheme == MIDPOINT:
+        for j in range(a.size):
+            if not critical[j]:
+                fire(net, amount, y, j, 0.5 * a[j] * tau)
+        propensities(net, amount, c, y, a2)
+        for i in range(x.size):
+            y[i] = x[i]
+    if scheme == TRAPEZOID:
+        tau *= 0.5
+        for j in range(a.size):
+            if not critical[j]:
+                fire(net, amount, y, j, poisson(s, a[j] * tau))
+        propensities(net, amount, c, y, a2)
+        for j in range(a.size):
+            a2[j] = 2.0 * a2[j] - a[j]
+    for j in range(a.size):
+        if not critical[j]:
+            fire(net, amount, y, j, poisson(s, a2[j] * tau))
+
+
+@njit(cache=True, error_model="numpy")
+def leap_runs(
+    net, amount, highest, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, count, status, ends, taus,
+    rule, size, threshold, burst, scheme, below,
+):  # fmt: skip
+    """Every run of an ensemble by leaps. count[r] = leaps, exact events, refused leaps, leaps that went below zero.
+
+    CAO is algorithm 2 of Cao, Gillespie & Petzold (2006): no leap worth ten events, then `burst` exact events;
+    else at most one critical event ends the leap. A leap that would go below zero is refused and halved.
+    """
+    a, a2, critical = np.empty(c.shape[1]), np.empty(c.shape[1]), np.zeros(c.shape[1], np.bool_)
+    x, y, mu, var = np.empty(x0.shape[1]), np.empty(x0.shape[1]), np.empty(x0.shape[1]), np.empty(x0.shape[1])
+    s = np.empty(4, np.uint64)
+    for r in range(out.shape[0]):
+        start_stream(s, key, r)
+        x[:] = x0[r % x0.shape[0]]
+        cr = c[r % c.shape[0]]
+        t = 0.0
+        for k in range(stop.size):
+            while t < stop[k] and status[r] == DONE:
+                total = propensities(net, amount, cr, x, a)
+                if total <= 0.0:
+                    t = stop[k]
+                    break
+                longest, critical_total = choose_step(
+                    net, amount, highest, x, a, rule, size, threshold, critical, mu, var
+                )
+                until = np.inf
+                if critical_total > 0.0:
+                    until = -math.log(uniform(s)) / critical_total
+                while True:
+                    if rule == CAO and burst > 0 and longest < 10.0 / total:
+                        t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], burst)
+                        count[r, 1] += n
+                        break
+                    tau = min(longest, until)
+                    here = t + tau * (1.0 + 1e-9) >= stop[k]
+                    if here:
+                        tau = stop[k] - t
+                    leap(net, amount, cr, x, y, a, a2, mu, s, tau, scheme, critical)
+                    if not here and until <= longest:
+                        target = uniform(s) * critical_total
+                        chosen = -1
+                        for j in range(a.size):
+                            if critical[j] and target > 0.0:
+                                chosen = j
+                                target -= a[j]
+                        fire(net, amount, y, chosen, 1.0)
+                    if lowest(y) < 0.0:
+                        count[r, 3] += 1
+                        if below == REFUSE:
+                            count[r, 2] += 1
+                            longest = 0.5 * tau
+                            continue
+                        if below == CLIP:
+                            for i in range(y.size):
+                                y[i] = max(y[i], 0.0)
+                    x[:] = y
+                    if count[r, 0] < taus.shape[1] and r < taus.shape[0]:
+                        taus[r, count[r, 0]] = tau
+                    count[r, 0] += 1
+                    t = stop[k] if here else t + tau
+                    break
+                for i in range(x.size):
+                    if x[i] > _HUGE:
+                        status[r] = EXPLODED
+                if count[r, 0] + count[r, 1] + count[r, 2] >= budget:
+                    status[r] = SPENT
+            if status[r] != DONE:
+                break
+            for i in range(reset_row[k], reset_row[k + 1]):
+                x[reset_who[i]] = reset_count[i]
+            if record[k] >= 0:
+                out[r, record[k]] = x
+        ends[r] = t
