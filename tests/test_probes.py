@@ -42,14 +42,14 @@ def test_adabelief_does_know():
 
 
 @pytest.mark.parametrize("beta1", [0.0, 0.5, 0.9, 0.99])
-def test_alternating_signs_shrink_adams_step_to_one_minus_beta_over_one_plus_beta(beta1):
+def test_alternating_signs_shrink_adams_step(beta1):
     path = respond(Adam(lr=1.0, beta1=beta1, eps=0.0), signals(5000)["alternating"])
     np.testing.assert_allclose(abs(step(path))[-1], (1 - beta1) / (1 + beta1), rtol=1e-10)
     np.testing.assert_allclose(path.rate[-1], 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("beta1", [0.5, 0.9])
-def test_random_signs_shrink_it_to_the_root_of_that(beta1):
+def test_random_signs_shrink_it_less(beta1):
     # 4000 independent runs: the mean square of m is normal with relative sd <= sqrt(2 / 4000) = 0.022;
     # a band of 5 sd fails falsely with probability below 1e-6
     path = respond(Adam(lr=1.0, beta1=beta1, eps=0.0), signals(200, runs=4000, seed=1)["random signs"])

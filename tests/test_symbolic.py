@@ -128,7 +128,7 @@ def test_a_grid_of_learning_rates_has_the_formula_of_one():
 
 
 def printed(rule):
-    return Formula(rule).tex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}").split(" \\\\\n")
+    return Formula(rule).tex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}").split(" \\\\[4pt]\n")
 
 
 def test_rmsprop_is_printed_as_in_the_papers():
@@ -146,9 +146,9 @@ def test_adamw_is_decoupled_adam_with_lr_times_decay_off_the_weights():
         r"w_{m} &\leftarrow \beta_{1} w_{m} + 1 - \beta_{1}",
         r"v &\leftarrow \beta_{2} v + \left(1 - \beta_{2}\right) g^{2}",
         r"w_{v} &\leftarrow \beta_{2} w_{v} + 1 - \beta_{2}",
-        r"\text{rate} &= \frac{\alpha}{\sqrt{\frac{v}{w_{v}}} + \varepsilon}",
-        r"\text{direction} &= \frac{m}{w_{m}} + \lambda \left(\sqrt{\frac{v}{w_{v}}} + \varepsilon\right) x",
-        r"x &\leftarrow x - \frac{\alpha m}{w_{m} \left(\sqrt{\frac{v}{w_{v}}} + \varepsilon\right)} - \alpha \lambda x",
+        r"\text{rate} &= \frac{\alpha}{\sqrt{v / w_{v}} + \varepsilon}",
+        r"\text{direction} &= m / w_{m} + \lambda \left(\sqrt{v / w_{v}} + \varepsilon\right) x",
+        r"x &\leftarrow x - \frac{\alpha m}{w_{m} \left(\sqrt{v / w_{v}} + \varepsilon\right)} - \alpha \lambda x",
     ]
 
 
@@ -158,7 +158,7 @@ def test_amsgrad_takes_the_maximum_with_the_new_second_moment():
         r"v &\leftarrow \beta_{2} v + \left(1 - \beta_{2}\right) g^{2}",
         r"w_{v} &\leftarrow \beta_{2} w_{v} + 1 - \beta_{2}",
         r"v_{\max} &\leftarrow \max\left(v_{\max}, v\right)",
-        r"\text{rate} &= \frac{\alpha}{\sqrt{\frac{v_{\max}}{w_{v}}} + \varepsilon}",
+        r"\text{rate} &= \frac{\alpha}{\sqrt{v_{\max} / w_{v}} + \varepsilon}",
     ]
 
 

@@ -51,6 +51,8 @@ class _Conventional(LatexPrinter):
         if e.could_extract_minus_sign():
             return f"- {self._print(-e)}"
         over, under = sympy.fraction(e)
+        if under != 1 and over.is_Atom and under.is_Atom and self._rank(over) == 2:
+            return f"{self._print(over)} / {self._print(under)}"
         if under != 1:
             return rf"\frac{{{self._print(over)}}}{{{self._print(under)}}}"
         factors = (self._print(f) if not f.is_Add else self._group("", f) for f in sorted(e.args, key=self._factor))
@@ -92,7 +94,7 @@ def latex(rule) -> str:
         # the value before is told apart from here on, should a later line still use it
         names[latest[base]], names[assigned] = rf"{{{_tex(base)}}}_{{\text{{old}}}}", _tex(base)
         latest[base] = assigned
-    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+    return "\\begin{aligned}\n" + " \\\\[4pt]\n".join(rows) + "\n\\end{aligned}"
 
 
 class Formula:
