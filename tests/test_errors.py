@@ -202,6 +202,11 @@ OPTIM = [
     (lambda: Optimizer([parameter(2, dtype=torch.int64)], Adam()), "torch.int64", "real floats"),
     (lambda: scheduled(-1.0), "lr", "at least 0"),
     (lambda: scheduled("fast"), "one number", "use groups"),
+    (
+        lambda: Optimizer([parameter(2)], chain(ClipByNorm(1.0), SGD()), compiled=True),
+        "Chain looks at whole gradients",
+        "without a kernel",
+    ),
     (sparse_then_dense, "(3, 2)", "choose one"),
     (sparse_in_two_axes, "(3, 2)", "first axis only"),
     (state_of_another_rule, "Adam keeps", "the same rule"),

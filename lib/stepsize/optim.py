@@ -153,13 +153,13 @@ class Optimizer(torch.optim.Optimizer):
         grad = p.grad.coalesce()
         size = max(1, BLOCK * len(p) // max(1, p.numel()))
         for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
-            x, g = (a.to(_wide(p.dtype)).reshape(len(rows), -1) for a in (p.detach()[rows], values))
-            old = (_array(leaf[rows]) for leaf in memory)
+            x, g = (a.to(_wide(p.dtype)).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
+            old = (_array(leaf.index_select(0, rows)) for leaf in memory)
             state, rate, direction = rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
             for leaf, (_, value) in zip(memory, leaves(state), strict=True):
-                leaf[rows] = torch.as_tensor(value)
+                leaf.index_copy_(0, rows, torch.as_tensor(value))
             x = torch.as_tensor(_array(x) - rate * direction)
-            p.detach()[rows] = x.reshape(values.shape).to(p.dtype)
+            p.detach().index_copy_(0, rows, x.reshape(values.shape).to(p.dtype))
 
     def load_state_dict(self, state_dict):
         """As torch's, but state keeps its own dtype and is copied; a state of another rule is refused."""
