@@ -162,6 +162,14 @@ def test_groups_override_any_hyperparameter_wrapped_rules_included():
     assert (ours(0.5, 0.3) - train(theirs, model, x, y, range(50))).abs().max() <= 1e-12
 
 
+def test_a_group_may_override_what_a_state_begins_with():
+    p, q = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = Optimizer([{"params": [p]}, {"params": [q], "initial": 3.0}], AdaGrad(0.1, eps=0.0))
+    p.grad, q.grad = torch.ones(2, 2, dtype=torch.float64)
+    optimizer.step()
+    assert [p[0].item(), q[0].item()] == pytest.approx([0.9, 0.95], rel=1e-12)
+
+
 @pytest.mark.parametrize(
     "schedule",
     [

@@ -1,7 +1,9 @@
 """A rule as one loop of machine code: traced from its `step`, every array read once and written once, in place.
 
-run = kernel(Adam())
-run(x, g, leaves, hyperparameters)      # flat arrays of one dtype, weights and clocks of shape (1,); plain numbers
+    run = kernel(Adam())
+    run(x, g, leaves, hyperparameters)
+
+x, g and the leaves are flat arrays of one dtype, weights and clocks of shape (1,); hyper-parameters are plain numbers.
 """
 
 from functools import lru_cache, reduce

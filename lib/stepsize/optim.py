@@ -106,12 +106,12 @@ class Optimizer(torch.optim.Optimizer):
                     torch.autograd.graph.increment_version(p)  # NumPy writes are invisible to autograd
         return loss
 
-    def _memory(self, p, shape):
+    def _memory(self, rule, p, shape):
         """The state of `p` as tensors by name, made at its first gradient for runs of this shape."""
         memory = self.state[p]
         if "rows" not in memory:
             x = p.detach().to(_wide(p.dtype)).reshape(shape)
-            memory |= {name: leaf.clone() for name, leaf in named(leaves(self.rule.init(x))).items()}
+            memory |= {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
             memory["rows"] = len(shape) == 2
         elif memory["rows"] != (len(shape) == 2):
             raise ShapeError(
@@ -120,7 +120,7 @@ class Optimizer(torch.optim.Optimizer):
         return [leaf for name, leaf in memory.items() if name != "rows"]
 
     def _step_whole(self, rule, p):
-        memory = [_array(leaf) for leaf in self._memory(p, (-1,))]
+        memory = [_array(leaf) for leaf in self._memory(rule, p, (-1,))]
         x, g = (a.detach().to(_wide(p.dtype)).reshape(-1) for a in (p, p.grad))
         if self.compiled and p.device.type == "cpu":
             self._kernel()(_array(x), _array(g), memory, hyperparameters(rule).values())
@@ -149,7 +149,7 @@ class Optimizer(torch.optim.Optimizer):
     def _step_rows(self, rule, p):
         if p.grad.sparse_dim() != 1:
             raise ShapeError(f"a sparse gradient of shape {tuple(p.shape)} must be sparse in its first axis only")
-        memory = self._memory(p, (len(p), -1))
+        memory = self._memory(rule, p, (len(p), -1))
         grad = p.grad.coalesce()
         size = max(1, BLOCK * len(p) // max(1, p.numel()))
         for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
