@@ -119,6 +119,8 @@ def execute(book: Book, chapter: str, given: dict | None = None, timeout: float 
 
 def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: float):
     """One attempt: (executed notebook, "") or, when the kernel did not start, (None, why)."""
+    import logging
+
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
@@ -126,6 +128,7 @@ def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: f
     before, after, log = (scratch / name for name in ("in.ipynb", "out.ipynb", "kernel.log"))
     before.write_text(json.dumps(notebook), encoding="utf-8")
     running, start = [], time.monotonic()
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # our own check of parameters knows more than its
 
     def time_left(cell):
         running[:] = [cell]
