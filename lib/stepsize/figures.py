@@ -40,6 +40,8 @@ _METHODS = {
     "implicit SGD": (_ORANGE, "*", "--"),
     "reference": (_BLACK, "", "--"),
     "natural gradient": (_ORANGE, "p", (0, (5, 1, 1, 1))),
+    "diagonal Fisher": (_ORANGE, "+", (0, (1, 3))),
+    "empirical Fisher": (_ORANGE, "x", (0, (4, 1, 1, 1, 1, 1))),
 }
 
 VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
