@@ -4,7 +4,7 @@ import json
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from browsing import HTML, address, page_names, settle
+from browsing import CONTRAST, HTML, address, page_names, settle, theme, violations
 from stepsize.checks import problems
 
 
@@ -18,6 +18,13 @@ def test_a_page_loads_without_errors_or_warnings_on_the_console(name, visit):
 
 def test_a_page_has_no_serious_accessibility_violation_in_light_in_dark_or_on_a_phone(name, visit):
     assert visit(name).violations == {"light": [], "dark": [], "phone": []}
+
+
+def test_code_can_be_read_in_the_dark(page):
+    most = max(page_names(), key=lambda name: (HTML / name).read_text(encoding="utf-8").count('<span class="'))
+    page.goto(address(most))
+    theme(page, "dark")
+    assert violations(page, CONTRAST) == []
 
 
 def test_every_picture_loads_and_is_described_in_words(name, visit):
