@@ -108,7 +108,7 @@ def svg():
         above.plot(t, np.sin(t / 9), **method(name))
     band(below, t, np.random.default_rng(0).normal(size=(50, 9)), "Adam")
     below.set(xlabel="step $t$", ylabel="α / √v")
-    above.legend()
+    above.legend(NAMES[:3])
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()

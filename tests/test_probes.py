@@ -118,3 +118,15 @@ def test_without_noise_a_bowl_is_descended_to_its_closed_form():
     loss = noisy_bowl(SGD, [0.01], [0], steps=10, noise=0.0)
     h = np.geomspace(1, 100, 10)
     assert loss[0, 0] == pytest.approx((h * (1 - 0.01 * h) ** 20 / 2).sum(), rel=1e-12)
+
+
+def test_the_zoo_holds_every_rule_and_every_figure_knows_it():
+    from stepsize import figures
+    from stepsize.probes import ZOO
+
+    assert set(ZOO.values()) == {
+        c
+        for c in vars(stepsize.rules).values()
+        if getattr(c, "__module__", "") == "stepsize.rules" and hasattr(c, "step")
+    }
+    assert set(ZOO) <= set(figures._METHODS)

@@ -4,6 +4,13 @@ import numpy as np
 
 from .descent import Path, descend
 from .errors import ShapeError
+from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+
+#: The rules without wrappers, by the names under which figures know them.
+ZOO = {
+    "SGD": SGD, "heavy ball": HeavyBall, "sign": SignDescent, "AdaGrad": AdaGrad,
+    "RMSProp": RMSProp, "Adam": Adam, "AMSGrad": AMSGrad, "AdaBelief": AdaBelief,
+}  # fmt: skip
 
 
 def signals(steps: int, runs: int = 1, seed: int = 0, height: float = 100.0) -> dict[str, np.ndarray]:
