@@ -50,9 +50,14 @@ class Raced(NamedTuple):
         return np.isfinite(self.times).sum(0) * np.log10(lrs[1] / lrs[0])
 
 
+def capped(times, steps: int):
+    """Settling times with 10 * steps for every run that did not settle, so that ratios and means exist."""
+    return np.where(np.isfinite(times), times, 10 * steps)
+
+
 def penalised(times, steps: int):
-    """Mean over the last axis with 10 * steps for every run that did not settle.  Hutter et al. (2009): PAR10."""
-    return np.where(np.isfinite(times), times, 10 * steps).mean(-1)
+    """Mean of `capped` over the last axis.  Hutter et al. (2009): penalised average run time, PAR10."""
+    return capped(times, steps).mean(-1)
 
 
 def choose(times: dict[str, np.ndarray], lrs, tuning: int, steps: int) -> Raced:
@@ -78,7 +83,7 @@ def choose(times: dict[str, np.ndarray], lrs, tuning: int, steps: int) -> Raced:
 METHODS: dict[str, dict[str, Callable]] = {
     "SGD": {"": lambda lr: SGD(lr)},
     "heavy ball": {f"μ = {mu}": lambda lr, mu=mu: HeavyBall(lr, mu) for mu in (0.9, 0.98)},
-    "clipped SGD": {f"c = {c}": lambda lr, c=c: chain(ClipByNorm(c), SGD(lr)) for c in (0.001, 0.01, 0.1)},
+    "clipped SGD": {f"c = {c}": lambda lr, c=c: chain(ClipByNorm(c), SGD(lr)) for c in (1e-4, 1e-3, 1e-2)},
     "sign": {"": lambda lr: SignDescent(lr)},
     "sign, 1/√t": {"": lambda lr: InverseRoot(SignDescent(lr))},
     "AdaGrad": {"": lambda lr: AdaGrad(lr, eps=0.0)},
