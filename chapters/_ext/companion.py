@@ -79,6 +79,25 @@ class Measured(LedgerRole):
         return [nodes.raw("", text, format="html")], []
 
 
+class GluedElsewhere(SphinxRole):
+    """{glued}`tau_leaping:key`: a number that another chapter glued, as that chapter formatted it."""
+
+    def run(self):
+        path = Path(self.env.srcdir) / "chapters" / f"{self.text.partition(':')[0]}.ipynb"
+        if not path.is_file():
+            return [nodes.inline("", "…")], []
+        self.env.note_dependency(str(path))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output.get("metadata", {}).get("scrapbook", {}).get("name") == self.text:
+                    text = output["data"]["application/papermill.record/text/plain"]
+                    return [nodes.inline("", "".join(text), classes=["measured"])], []
+        message = self.inliner.reporter.warning(
+            f"{{glued}}`{self.text}`: the chapter glues no such key", line=self.lineno
+        )
+        return [], [message]
+
+
 class ChapterLink(SphinxRole):
     """{chapter}`tau_leaping`: a link that carries the chapter's title, or its name in words while it is unwritten."""
 
@@ -132,6 +151,7 @@ def setup(app):
     app.add_role_to_domain("glue", "text", GluedText(), override=True)
     app.add_role("verdict", VerdictOf())
     app.add_role("measured", Measured())
+    app.add_role("glued", GluedElsewhere())
     app.add_role("chapter", ChapterLink())
     app.connect("autodoc-process-docstring", plain)
     app.connect("build-finished", tidy)
