@@ -135,7 +135,9 @@ def picture(rows: list[dict], path: Path) -> str:
             )
             left, seen = left + n, seen | {verdict}
     titles = {r["chapter"]: r["title"] for r in rows}
-    axes.set_yticks(range(len(chapters)), [titles[c] if len(titles[c]) < 34 else titles[c].partition(":")[0] for c in chapters])
+    axes.set_yticks(
+        range(len(chapters)), [titles[c] if len(titles[c]) < 34 else titles[c].partition(":")[0] for c in chapters]
+    )
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
