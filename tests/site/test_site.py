@@ -1,10 +1,11 @@
 """The built book as a reader meets it: from the disk, without network, in light and dark, on a phone, by keyboard."""
 
 import json
-from pathlib import PurePosixPath
+import re
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from browsing import CONTRAST, HTML, address, page_names, settle, theme, violations
+from browsing import CONTRAST, HTML, address, look, page_names, settle, theme, violations
 from stepsize.checks import problems
 
 
@@ -135,3 +136,32 @@ def test_every_chapter_offers_its_executed_notebook(page):
                 assert any(cell.get("outputs") for cell in cells), f"{name}: {path.name} was not executed"
                 offered += 1
     assert offered > 0
+
+
+def test_the_picture_in_the_readme_shows_the_verdicts_of_the_book(browser):
+    def words(path):
+        return [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")) if text]
+
+    built, shown = HTML / "_images" / "verdicts.svg", Path(__file__).parents[2] / ".github" / "verdicts.svg"
+    assert words(shown) == words(built), "copy _build/ledger/verdicts.svg to .github/verdicts.svg"
+
+
+BROKEN = """<!doctype html><html lang="en" data-theme="light"><title>Broken</title><body><main class="bd-article"><h1>Broken</h1>
+<img src="https://example.invalid/a.png" alt="a picture elsewhere"><img src="missing.png" alt="missing.png">
+<p style="color:#ccc;background:#fff">pale words</p><p>raw $$ and \\frac{1}{2}</p><div style="width:800px">wide</div>
+<div style="overflow-x:auto;width:100px"><div style="width:300px">scrolls</div></div>
+<script>console.error("loud"); throw new Error("thrown");</script></main></body></html>"""
+
+
+def test_a_broken_page_is_noticed_in_every_respect(context, tmp_path):
+    (tmp_path / "broken.html").write_text(BROKEN, encoding="utf-8")
+    seen = look(context, str(tmp_path / "broken.html"))
+    assert seen.foreign == ["https://example.invalid/a.png"]
+    assert any("loud" in line for line in seen.console)
+    assert any("thrown" in line for line in seen.console)
+    assert any("color-contrast" in line for line in seen.violations["light"])
+    assert any("color-contrast" in line for line in seen.violations["dark"])
+    assert ["missing.png", "missing.png", "", "0"] in seen.pictures
+    assert len(seen.raw_maths) == 1
+    assert seen.too_wide
+    assert seen.unreachable
