@@ -11,7 +11,6 @@ from stepsize.bursts import (
     adam_ratio,
     at_rate,
     backtest,
-    geometric,
     race,
     schedule,
     steps_until,
@@ -107,11 +106,6 @@ def test_at_rate_reaches_the_innermost_rule():
     rule = at_rate(Decoupled(chain(ClipByNorm(2.0), Adam(beta2=0.9)), 0.1), 0.5)
     assert (rule.lr, rule.rule.rule.beta2, rule.decay) == (0.5, 0.9, 0.1)
     assert rule.rule.transforms[0].limit == 2.0
-
-
-def test_geometric_is_the_mean_of_logarithms():
-    assert geometric(np.array([1.0, 100.0])) == pytest.approx(10)
-    np.testing.assert_allclose(geometric(np.array([[1.0, 4.0], [9.0, 1.0]]), axis=1), [2.0, 3.0])
 
 
 KIND = {"start": 100, "stop": 110, "flip": 200}

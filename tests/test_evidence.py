@@ -27,6 +27,7 @@ from stepsize.evidence import (
     combine,
     describe_region,
     exact,
+    geometric,
     number,
     proportion,
     student,
@@ -363,3 +364,8 @@ def test_the_library_is_imported_in_half_a_second_and_brings_only_numpy():
     seconds = [run.stdout.split() for run in runs]
     assert min(float(first) for first, *_ in seconds) < 0.5
     assert all(len(rest) == 1 for rest in seconds), seconds
+
+
+def test_geometric_is_the_mean_of_logarithms():
+    assert geometric(np.array([1.0, 100.0])) == pytest.approx(10)
+    np.testing.assert_allclose(geometric(np.array([[1.0, 4.0], [9.0, 1.0]]), axis=1), [2.0, 3.0])

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from .bursts import adagrad_ratio, adam_ratio, geometric
-from .evidence import bootstrap
+from .bursts import adagrad_ratio, adam_ratio
+from .evidence import bootstrap, geometric
 from .figures import WIDTH, method, panels, plt
 
 

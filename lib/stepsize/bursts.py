@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .descent import Tuned, tune
+from .intervals import geometric
 from .streams import Stream, deviance, follow, kl, length, level, log_rate, poisson_stream
 
 
@@ -21,11 +22,6 @@ def schedule(steps: int):
     edges = {"whole": (first, steps), "before": (first, start), "burst": (start, stop), "recovery": (stop, flip),
              "turn": (flip, turned), "late": (turned, steps), "after": (flip, steps)}  # fmt: skip
     return {"start": start, "stop": stop, "flip": flip}, {name: slice(*span) for name, span in edges.items()}
-
-
-def geometric(values, axis=None):
-    """exp(mean(log(values))): the typical value of costs that spread over factors."""
-    return np.exp(np.log(values).mean(axis))
 
 
 class Race(NamedTuple):

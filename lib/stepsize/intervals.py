@@ -38,6 +38,11 @@ def _sample(values, level, least=5):
     return values
 
 
+def geometric(values, axis=None):
+    """exp(mean(log(values))): the typical value of ratios and of costs that spread over factors; 0 if one is 0, infinite if one is."""
+    return np.exp(np.log(values).mean(axis))
+
+
 def bootstrap(
     values, statistic: Callable = np.mean, level: float = 0.95, resamples: int = 4000, seed: int = 0
 ) -> Interval:
