@@ -10,7 +10,7 @@ from .cards import badge
 from .evidence import VERDICTS, describe_region, number
 
 UNTESTED = "not yet tested"
-COLUMNS = ("claim", "the text says", "verdict", "measured [interval], claimed, condition")
+COLUMNS = ("claim", "the text says", "verdict")
 
 
 def title(book, chapter: str) -> str:
@@ -58,21 +58,31 @@ def _evidence(e: dict) -> str:
     )
 
 
+def _tally(evidence: list[dict]) -> str:
+    """'3 measurements: 1 supports, 2 contradict'."""
+    says = [e["says"] for e in evidence]
+    words = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict")}
+    found = ((n, *words.get(s, (s, s))) for s in ("supports", "contradicts", "undecided") if (n := says.count(s)))
+    parts = [f"{n} {one if n == 1 else many}" for n, one, many in found]
+    return f"{len(says)} measurement{'s' * (len(says) > 1)}: {', '.join(parts)}"
+
+
 def row(entry: dict, gate_open: bool) -> str:
-    """One claim as a table row, linked to its card."""
+    """One claim as a table row, linked to its card; the evidence unfolds."""
     if entry["verdict"] is None:
         link, verdict, rest = entry["claim"], f'<span class="verdict verdict-untested">{UNTESTED}</span>', ""
     else:
         link = f'<a href="{entry["chapter"]}.html#claim-{entry["claim"]}">{entry["claim"]}</a>'
-        verdict = badge(entry["verdict"])
-        rest = f"<ul>{''.join(map(_evidence, entry['evidence']))}</ul>"
+        verdict, rest = badge(entry["verdict"]), ""
         if entry["conditions"]:
-            verdict += f'<br><span class="only-if">… {escape("; ".join(entry["conditions"]))}</span>'
+            rest += f'<br><span class="only-if">… {escape("; ".join(entry["conditions"]))}</span>'
+        items = "".join(map(_evidence, entry["evidence"]))
+        rest += f"<details><summary>{_tally(entry['evidence'])}</summary><ul>{items}</ul></details>"
         if gate_open and entry["published"] != entry["verdict"]:
             verdict += (
                 f'<br><span class="differs">differs from the published verdict: {entry["published"] or "none"}</span>'
             )
-    return f"<tr><td>{link}</td><td>{escape(entry['text'])}</td><td>{verdict}</td><td>{rest}</td></tr>"
+    return f"<tr><td>{link}</td><td>{escape(entry['text'])}{rest}</td><td>{verdict}</td></tr>"
 
 
 def table(book, rows: list[dict]) -> str:
