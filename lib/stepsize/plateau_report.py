@@ -11,10 +11,20 @@ from .landscapes import PlateauValley
 from .settling import METHODS, Raced
 
 
+def title(name: str) -> str:
+    """Gradients are exact here, so the baseline goes by its own name; colours are those of SGD."""
+    return name.replace("SGD", "gradient descent")
+
+
 def median(times):
     """The median of settling times, where inf is larger than every number; for a table, with a line for inf."""
     value = np.quantile(times, 0.5, method="inverted_cdf")
     return f"{value:,.0f}" if np.isfinite(value) else "–"
+
+
+def share(times):
+    """The share of runs that settled, as a percentage."""
+    return f"{np.isfinite(times).mean():.0%}"
 
 
 def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60):
@@ -28,11 +38,16 @@ def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60
         since = np.arange(1 - before, after + 1)
         rate.plot(since, path.rate[window, 0] / path.rate[k - 1, 0], **style)
         step.plot(since, size[window] / size[k - 1], **style)
+        top = size[k : k + after].argmax()
+        word = f"× {size[k + top] / size[k - 1]:.0f}"
+        step.annotate(
+            word, (top + 1, size[k + top] / size[k - 1]), (6, 3), textcoords="offset points", color=style["color"]
+        )
     grid = np.linspace(x[k - before], 0.7 * float(land.width), 400)[:, None]
     ground.plot(grid, land.f(grid), color="#6B6B6B")
     near = path.x[k - before : k + 14]
     ground.plot(near, land.f(near), "o", color=method(name)["color"], ms=4, label=f"{name}, step by step")
-    ground.annotate("lip", (-float(land.width), float(land.f(-land.width))), (6, 8), textcoords="offset points")
+    ground.annotate("lip", (-float(land.width), float(land.f(-land.width))), (10, -4), textcoords="offset points")
     ground.set(xlabel="x", ylabel="f(x)")
     ground.legend(loc="lower left")
     for ax, name in ((rate, "rate"), (step, "step")):
@@ -89,10 +104,10 @@ def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
             edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap="viridis_r", rasterized=True
         )
         ax.axvline(np.log10(r.choice[1]), color="#D55E00", lw=1.4)
-        ax.set(title=name, yticks=[], ylabel="landscapes", xlim=(-4.2, 3.1))
+        ax.set(title=title(name), yticks=[], ylabel="landscapes", xlim=(-4.2, 3.1))
         ax.grid(False)
     axes[-1].set_xlabel("log₁₀ learning rate")
-    fig.colorbar(image, ax=axes, label="steps to settle", shrink=0.6, aspect=30)
+    fig.colorbar(image, ax=axes, label="steps to settle", location="bottom", shrink=0.7, aspect=40)
 
 
 def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, list[Raced]], steps: int):
@@ -103,7 +118,7 @@ def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, lis
         for name, races in group.items():
             y = [min(np.quantile(r.one, 0.5, method="inverted_cdf"), 1.6 * steps) for r in races]
             style = method(name) | {"markevery": 1} | hollow
-            ax.plot(place, y, **style | {"label": f"{name}, pooled" if hollow else name})
+            ax.plot(place, y, **style | {"label": f"{title(name)}, pooled" if hollow else title(name)})
     ax.axhline(1.6 * steps, color="black", lw=0.8, ls=":")
     ax.annotate("not settled", (place[0], 1.6 * steps), (0, -12), textcoords="offset points", fontsize="small")
     ax.set(yscale="log", xlabel="angle between valley and axis (degrees)", ylabel="median steps to settle")
@@ -118,14 +133,8 @@ def orbit_figure(path, curvature: float, threshold: float, first: int, last: int
     far.plot(t, np.abs(path.x[t, 0]), color=method("Adam")["color"], lw=0.7, rasterized=True)
     rate.plot(t, path.rate[t, 0] * curvature, color=method("Adam")["color"])
     rate.axhline(threshold, color="black", lw=1, ls="--")
-    rate.annotate(
-        f"unstable above {threshold:.0f}",
-        (t[-1], threshold),
-        (0, -14),
-        textcoords="offset points",
-        ha="right",
-        fontsize="small",
-    )
+    words = {"textcoords": "offset points", "fontsize": "small", "bbox": {"fc": "white", "ec": "none", "pad": 1}}
+    rate.annotate(f"unstable above {threshold:.0f}", (t[0], threshold), (4, 5), **words)
     far.set(yscale="log", ylabel="|x| / α")
     rate.set(xlabel="step", ylabel="rate × curvature")
 
@@ -134,15 +143,15 @@ def race_table(raced: dict[str, Raced], lrs):
     """One row per method: share and median with each landscape's own best rate, the same with one rate for all, the window."""
     import pandas as pd
 
-    def share(times):
+    def settled(times):
         i = proportion(int(np.isfinite(times).sum()), times.size)
         return f"{i.estimate:.0%} [{i.low:.0%}, {i.high:.0%}]"
 
     rows = {
-        name: {
-            "own best rate: settled": share(r.oracle),
+        title(name): {
+            "own best rate: settled": settled(r.oracle),
             "steps": median(r.oracle),
-            "one rate for all: settled": share(r.one),
+            "one rate for all: settled": settled(r.one),
             "steps ": median(r.one),
             "the one rate": f"{r.choice[1]:.2g}" + (f", {r.choice[0]}" if r.choice[0] else ""),
             "decades that work": f"{np.median(r.window(lrs)):.2f}",

@@ -95,6 +95,12 @@ METHODS: dict[str, dict[str, Callable]] = {
 }
 
 
+def chosen(method: str, raced: Raced):
+    """The rule of a method with the setting and the rate that were chosen for it."""
+    setting, lr = raced.choice
+    return METHODS[method][setting](lr)
+
+
 def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int) -> Raced:
     """Every rate of `lrs` on every landscape; the first `tuning` of them choose, the others report."""
     lr = np.asarray(lrs, float)[:, None, None]
@@ -138,6 +144,11 @@ class Entry(NamedTuple):
     rate: np.ndarray
     ejected: np.ndarray
     overshoot: np.ndarray
+
+    @property
+    def came(self):
+        """Whether a run got into the valley at all."""
+        return np.isfinite(self.first)
 
 
 def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
