@@ -8,6 +8,7 @@ from .descent import descend
 from .figures import WIDTH, method, plt
 from .intervals import proportion
 from .landscapes import PlateauValley
+from .movable import Movable
 from .settling import METHODS, Raced
 
 
@@ -159,3 +160,32 @@ def race_table(raced: dict[str, Raced], lrs):
         for name, r in raced.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def movable_cliff(beta1=0.9) -> Movable:
+    """Adam's steps on a cliff, for any forgetting of the second moment and any length of the plateau before it."""
+    k = np.unique(np.r_[1:16, np.geomspace(16, 3000, 30).astype(int)])
+    forget = 10.0 ** -np.linspace(1, 4, 19)
+    plateau = np.unique(np.geomspace(1, 30_000, 18).astype(int))
+    u = bounds.adam_cliff(k, beta1, 1 - forget[:, None, None], plateau[:, None], 1e6)
+    spike, tight = (f(beta1, 1 - forget) for f in (bounds.adam_spike, lambda *betas: bounds.adam_worst(np.inf, *betas)))
+    top, height = k[u.argmax(-1)], u.max(-1)
+    says = [
+        [
+            f"Longest step: {h:.2f} α, at steep step {t}; the published bound is {s:.2f} α."
+            for h, t in zip(*row, strict=True)
+        ]
+        for *row, s in zip(height, top, spike, strict=True)
+    ]
+    beside = np.ones(len(plateau))
+    return Movable(
+        "plateau-movable-cliff",
+        "Adam's step at a cliff. Move the memory and the plateau.",
+        ("steep steps k", "step / α"),
+        k,
+        u,
+        {"published bound": spike[:, None] * beside, "tight bound": tight[:, None] * beside},
+        {"β₂": [f"{1 - a:.4f}" for a in forget], "plateau": [f"{n:,} steps" for n in plateau]},
+        says,
+        (12, len(plateau) - 1),
+    )
