@@ -1,5 +1,8 @@
 // Small repairs that need the finished page: what scrolls can be reached by keyboard, what has no name gets one.
 (() => {
+  // a page from the disk may not read other pages: the hits of a search then come without excerpts, and without errors
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
   const wide = "div.math, mjx-container[display], .highlight pre, .output pre, .pst-scrollable-table-container, .cell_output .output, .figure-scroll, .table-scroll";
 
   function name(element) {

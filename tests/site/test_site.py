@@ -65,9 +65,13 @@ def test_the_root_leads_to_the_front_page(page):
 
 
 def test_search_from_the_disk_finds_a_word_and_the_hit_opens(page):
+    loud = []
+    page.on("console", lambda m: loud.append(m.text) if m.type == "error" else None)
     page.goto(address("search.html") + "?q=preconditioner")
     hit = page.locator("#search-results ul.search li a").first
     hit.wait_for(timeout=15_000)
+    page.wait_for_function("() => document.querySelector('#search-results').innerText.includes('finished')")
+    assert loud == []
     hit.click()
     page.wait_for_url("**/chapters/*")
     assert "preconditioner" in page.locator(".bd-article").inner_text().lower()
