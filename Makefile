@@ -33,9 +33,9 @@ chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 test: venv ## the tests that need no browser
 	@$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) -m 'not site' $(ARGS)
 
-bench: venv ## the library against its peers; their packages go into .venv-bench
-	@if ls benchmarks/bench_*.py >/dev/null 2>&1; then $(PYTHON) .ci/venv bench && .venv-bench/bin/python -m benchmarks; \
-	else echo "benchmarks/ holds no bench_*.py yet: nothing to compare"; fi
+bench: venv ## the library against its peers; packages that only they need go into .venv-bench
+	@$(PYTHON) .ci/venv bench
+	@.venv-bench/bin/python benchmarks $(ARGS)
 
 sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
 	$(MAKE_IT) sweep
