@@ -261,9 +261,7 @@ def test_the_calendar_has_one_cell_an_hour_and_its_level_forecasts_the_mean():
 
 
 def river_run(optimizer, s, intercept_lr=0.0):
-    from river import optim
-
-    from river import linear_model
+    from river import linear_model, optim
 
     model = linear_model.LinearRegression(
         optimizer=optimizer(optim), loss=optim.losses.Poisson(), intercept_lr=intercept_lr, l2=0
