@@ -1,12 +1,13 @@
-"""The pictures and the table of the chapter on plateaus and valleys. Numbers come in, nothing is computed but what is drawn."""
+"""The pictures, the table and the wording of evidence of the chapter on plateaus and valleys; runs are made in `settling`."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
 
 from . import bounds
 from .descent import descend
+from .evidence import Evidence
 from .figures import WIDTH, method, plt
-from .intervals import proportion
+from .intervals import Interval, bootstrap, proportion
 from .landscapes import PlateauValley
 from .movable import Movable
 from .settling import METHODS, Raced
@@ -26,6 +27,24 @@ def median(times):
 def share(times):
     """The share of runs that settled, as a percentage."""
     return f"{np.isfinite(times).mean():.0%}"
+
+
+def settled(times) -> Interval:
+    """The share of runs that settled, with its interval."""
+    return proportion(int(np.isfinite(times).sum()), np.size(times))
+
+
+def middle(values) -> Interval:
+    """The median with its interval."""
+    return bootstrap(values, np.median)
+
+
+def each(samples: dict, words: str, region, interval=middle, when="") -> list[Evidence]:
+    """One piece of evidence per sample. Its name is the condition; with `when` as the condition, it begins the measure."""
+    return [
+        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
+        for name, values in samples.items()
+    ]
 
 
 def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60):
@@ -144,15 +163,15 @@ def race_table(raced: dict[str, Raced], lrs):
     """One row per method: share and median with each landscape's own best rate, the same with one rate for all, the window."""
     import pandas as pd
 
-    def settled(times):
-        i = proportion(int(np.isfinite(times).sum()), times.size)
-        return f"{i.estimate:.0%} [{i.low:.0%}, {i.high:.0%}]"
+    def percent(times):
+        i = settled(times)
+        return f"{100 * i.estimate:.0f}\u00a0[{100 * i.low:.0f},\u00a0{100 * i.high:.0f}]"
 
     rows = {
         title(name): {
-            "own best rate: settled": settled(r.oracle),
+            "own best rate: % settled": percent(r.oracle),
             "steps": median(r.oracle),
-            "one rate for all: settled": settled(r.one),
+            "one rate for all: % settled": percent(r.one),
             "steps ": median(r.one),
             "the one rate": f"{r.choice[1]:.2g}" + (f", {r.choice[0]}" if r.choice[0] else ""),
             "decades that work": f"{np.median(r.window(lrs)):.2f}",

@@ -31,6 +31,11 @@ def settle(rule, grad: Callable, x0, inside: Callable, steps: int, stay: float =
     return np.where(last < (1 - stay) * steps, last + 1, np.inf)
 
 
+def times_as_long(slow, fast, steps: int) -> np.ndarray:
+    """Ratio of settling times, run by run; a run that did not settle counts 10 * steps."""
+    return capped(slow, steps) / capped(fast, steps)
+
+
 class Raced(NamedTuple):
     """What a method does on an ensemble. Settling times in steps, inf where a run did not settle.
 
@@ -123,7 +128,7 @@ def turned_race(
     # all runs on one axis and the two coordinates apart in memory: loops run along the runs
     x0 = np.stack([np.tile(a(phase), rates) for a in (np.cos, np.sin)]).T
     lr = np.repeat(np.asarray(lrs, float), n)[:, None]
-    land = Quadratic(np.array([1.0, condition]), np.deg2rad(degrees)[:, None])
+    land = Quadratic(np.array([1.0, condition]), np.deg2rad(np.asarray(degrees, float))[:, None])
     times = {}
     for name, make in METHODS[method].items():
         rule = Pooled(make(lr)) if pooled else make(lr)
@@ -132,55 +137,12 @@ def turned_race(
     return [choose({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
 
-class Entry(NamedTuple):
-    """How runs entered the valley, shape (n,): ratios to the last step on the plateau; NaN for a run that never got there.
-
-    `first`, `peak`: the first steep step and the longest within `after` steep steps. `rate`: the lowest rate of these.
-    `ejected`: back on the plateau after having been in the valley. `overshoot`: the largest x, in widths.
-    """
-
-    first: np.ndarray
-    peak: np.ndarray
-    rate: np.ndarray
-    ejected: np.ndarray
-    overshoot: np.ndarray
-
-    @property
-    def came(self):
-        """Whether a run got into the valley at all."""
-        return np.isfinite(self.first)
+def twin_cost(pooled: dict, turned: dict, angle: int, steps: int) -> dict[str, np.ndarray]:
+    """How much longer each method takes at one angle when it has one rate for all coordinates, start by start."""
+    return {name: times_as_long(pooled[name][angle].one, turned[name][angle].one, steps) for name in pooled}
 
 
-def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
-    """Walk into the valleys of `land` and watch the first passage over the lip."""
-    x = land.start
-    k = np.zeros(x.shape)  # steps since the first steep gradient, counting it
-    before, rate_before, first, peak, low = (np.full(x.shape, np.nan) for _ in range(5))
-    ejected, overshoot = np.zeros(x.shape, bool), np.zeros(x.shape)
-    with np.errstate(all="ignore"):
-        for _, now in zip(range(steps), walk(rule, land.grad, x), strict=False):
-            steep = x >= -land.width
-            k += steep | (k > 0)
-            size = np.abs(now.rate * now.direction)
-            np.copyto(before, size, where=k == 0)
-            np.copyto(rate_before, now.rate, where=k == 0)
-            np.copyto(first, size, where=k == 1)
-            soon = (k > 0) & (k <= after)
-            peak, low = (np.where(soon, f(a, b), a) for f, a, b in ((np.fmax, peak, size), (np.fmin, low, now.rate)))
-            x = now.x
-            ejected |= (k > 0) & (x < -land.width)
-            overshoot = np.where(k > 0, np.fmax(overshoot, x / land.width), overshoot)
-    parts = first / before, peak / before, low / rate_before, ejected, overshoot
-    return Entry(*(np.broadcast_to(a, x.shape)[..., 0] for a in parts))
-
-
-def peaks(rule, grad: Callable, x0, edges) -> np.ndarray:
-    """The largest |x| in each window edges[i] < t <= edges[i + 1], shape (windows, ..., d)."""
-    windows, top, ends = [], 0.0, set(map(int, edges))
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(1, max(ends) + 1), walk(rule, grad, x0), strict=False):
-            top = np.maximum(top, np.abs(now.x))
-            if t in ends:
-                windows.append(top)
-                top = 0.0
-    return np.stack(windows[1:])
+def twin_cost_alone(method: str, raced: dict, land: PlateauValley, steps: int) -> dict[str, np.ndarray]:
+    """`twin_cost` where there is one coordinate, on the landscapes that `raced` reports, at the rate chosen there."""
+    pooled = settle(Pooled(chosen(method, raced[method])), land.grad, land.start, land.settled, steps)[..., 0]
+    return {method: times_as_long(pooled, raced[method].one, steps)}
