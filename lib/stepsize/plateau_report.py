@@ -60,9 +60,9 @@ def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60
         step.plot(since, size[window] / size[k - 1], **style)
         top = size[k : k + after].argmax()
         word = f"× {size[k + top] / size[k - 1]:.0f}"
-        step.annotate(
-            word, (top + 1, size[k + top] / size[k - 1]), (6, 3), textcoords="offset points", color=style["color"]
-        )
+        place = {"xytext": (-6, -4), "ha": "right"} if top == 0 else {"xytext": (0, 6), "ha": "center"}
+        spot = (top + 1, size[k + top] / size[k - 1])
+        step.annotate(word, spot, textcoords="offset points", color=style["color"], **place)
     grid = np.linspace(x[k - before], 0.7 * float(land.width), 400)[:, None]
     ground.plot(grid, land.f(grid), color="#6B6B6B")
     near = path.x[k - before : k + 14]
