@@ -178,11 +178,17 @@ def chart_defect(chart: Chart, theta, lr, natural: bool = True, steps: int = 1):
 
 
 def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:
-    """(method, chart) -> path to the target: the natural flow, and in each of the charts the gradient flow and Adam."""
-    paths = {("natural gradient", PLAIN.name): approach(flow(PLAIN, True, starts, 60.0))}
+    """(method, chart) -> path to the target, (points, starts, 2): geodesic, natural flow, gradient flow and Adam, in each of the charts."""
+    target = np.array([0.0, 1.0])
+    shortest = np.stack([geodesic(start, target) for start in starts], 1)
+    natural, paths = approach(flow(PLAIN, True, starts, 60.0)), {}
     for chart in charts:
-        paths["SGD", chart.name] = approach(flow(chart, False, starts, 400.0, 800))
-        paths["Adam", chart.name] = approach(
-            chart.point(descend(Adam(lr), chart.grad, chart.coordinates(starts), steps).x)
-        )
+        adam = descend(Adam(lr), chart.grad, chart.coordinates(starts), steps).x
+        gradient = flow(chart, False, starts, 400.0, 800)
+        paths |= {
+            ("geodesic", chart.name): shortest,
+            ("natural gradient", chart.name): natural,
+            ("SGD", chart.name): approach(gradient),
+            ("Adam", chart.name): approach(chart.point(adam)),
+        }
     return paths

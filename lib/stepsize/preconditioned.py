@@ -7,7 +7,7 @@ import numpy as np
 
 from .descent import Tuned, descend, tune, walk
 from .errors import ShapeError
-from .fisher import Linear, Logistic, outer_mean
+from .fisher import Linear, Logistic, batch_second_moment, outer_mean
 from .metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
 from .rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
 
@@ -88,6 +88,24 @@ def regression(kind: str, seeds, n: int = 500, d: int = 8) -> Logistic:
         raise ShapeError(f"no regression is called {kind!r}; choose from {', '.join(KINDS)}")
     X, y = zip(*(_draw(kind, seed, n, d) for seed in seeds), strict=True)
     return Logistic(np.stack(X), np.stack(y))
+
+
+def mixed(correlation: float, n: int = 4000) -> Logistic:
+    """One regression with two weights: inputs of the given correlation, the second on three times the scale of the first."""
+    base = regression("unit scales", [0], n, 2)
+    mix = np.array([[1.0, correlation], [0.0, np.sqrt(1 - correlation**2)]]) * [1.0, 3.0]
+    return Logistic(base.X @ mix, base.y)
+
+
+def batch_moments(model: Linear, x, batches) -> tuple[Any, dict[int, Any]]:
+    """diag F at x, and what v settles at there for each batch size, both (runs, d)."""
+    scores = model.scores(x)
+    return np.diagonal(model.fisher(x), axis1=-2, axis2=-1), {B: batch_second_moment(scores, B) for B in batches}
+
+
+def spread(ratio):
+    """Largest over smallest of a ratio over the coordinates, per run: 1 if the two agree up to a factor."""
+    return ratio.max(-1) / ratio.min(-1)
 
 
 def distant(distances, seeds, n: int = 200, d: int = 5) -> tuple[Linear, Any, Any]:
@@ -195,4 +213,4 @@ def two_roads(model: Linear, steps: int = 1000, idle: int = 20000, beta: float =
     # an average of the road and then of the standstill: each counts with its share of the weight
     past, now = beta**idle * (1 - beta**steps), 1 - beta**idle
     ratio = [np.sqrt(w[1] / w[0]) for w in (v, (past * v + now * still) / (past + now))]
-    return tuple(r.max(-1) / r.min(-1) for r in ratio)
+    return tuple(map(spread, ratio))
