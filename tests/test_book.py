@@ -12,7 +12,7 @@ from stepsize import book as library
 from stepsize import checks, execution
 from stepsize.book import Book, convert, is_notebook, parameter_defaults, toc_files, write_whole
 from stepsize.errors import BookError
-from stepsize.sweeps import points
+from stepsize.sweeps import points, table
 
 
 @pytest.fixture
@@ -214,6 +214,16 @@ def test_a_sweep_is_the_product_of_grid_and_seeds(root):
     found = points(Book(root), root / "sweep.yml")
     assert len(found) == 6
     assert {p["parameters"]["runs"] for p in found.values()} == {5, 9}
+
+
+def test_a_sweep_s_table_keeps_parameters_and_evidence_apart(tmp_path):
+    evidence = {"condition": "always", "measure": "mean", "says": "supports"}
+    evidence["interval"] = {"estimate": 1.0, "low": 0.5, "high": 2.0}
+    write_whole(
+        tmp_path / "a.json", json.dumps({"verdicts": [{"claim": "T1", "verdict": "holds", "evidence": [evidence]}]})
+    )
+    (row,) = table({"a": {"chapter": "tiny", "point": {"condition": 1e4, "seed": 2}}}, tmp_path)
+    assert (row["condition"], row["seed"], row["when"], row["claim"], row["low"]) == (1e4, 2, "always", "T1", 0.5)
 
 
 @pytest.mark.parametrize(

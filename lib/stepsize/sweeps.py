@@ -9,7 +9,7 @@ from pathlib import Path
 from .book import Book, read_yaml
 from .errors import BookError
 
-EVIDENCE = ("claim", "verdict", "condition", "measure", "estimate", "low", "high", "says")
+EVIDENCE = ("claim", "verdict", "when", "measure", "estimate", "low", "high", "says")
 
 
 def points(book: Book, plan: Path | str) -> dict[str, dict]:
@@ -58,7 +58,7 @@ def table(found: dict[str, dict], folder: Path) -> list[dict]:
                     {"chapter": entry["chapter"]}
                     | entry["point"]
                     | {"claim": verdict["claim"], "verdict": verdict["verdict"]}
-                    | {key: e[key] for key in ("condition", "measure", "says")}
+                    | {"when": e["condition"], "measure": e["measure"], "says": e["says"]}
                     | {key: e["interval"][key] for key in ("estimate", "low", "high")}
                 )
     return rows

@@ -168,7 +168,7 @@ def on_a_budget(make, sample, lrs, tuning: int, reporting: int, gradients: int, 
 RATES = 10 ** np.arange(-3, 1.3, 0.25)
 
 
-def exact_race(angles, condition: float, tuning: int, reporting: int, steps: int) -> dict[str, list]:
+def exact_race(angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0) -> dict[str, list]:
     """Gradient evaluations to a millionth of f(x0) by method and angle, as a list of `Tuned`; rates tuned for every angle anew.
 
     Full-matrix AdaGrad gets a tenth of the horizon and every other rate: it needs less, and costs more per step.
@@ -181,7 +181,7 @@ def exact_race(angles, condition: float, tuning: int, reporting: int, steps: int
     }
 
     def valleys(angle):
-        return lambda n, seed: TurnedValley.sample(n, angle, condition, seed=seed)
+        return lambda n, part: TurnedValley.sample(n, angle, condition, seed=2 * seed + part)
 
     race = {
         name: [tuned(settling, make, valleys(a), lrs, tuning, reporting, limit) for a in angles]
@@ -205,11 +205,13 @@ NOISY_RULES = {
 }
 
 
-def noisy_race(angles, condition: float, tuning: int, reporting: int, gradients: int, noise=0.3) -> dict[str, list]:
+def noisy_race(
+    angles, condition: float, tuning: int, reporting: int, gradients: int, noise=0.3, seed: int = 0
+) -> dict[str, list]:
     """Excess loss after `gradients` batch gradients, as a share of the start, by method and angle: a list of `Tuned`."""
 
     def streams(angle):
-        return lambda n, seed: StreamingRegression.sample(n, angle, condition, seed=seed, noise=noise)
+        return lambda n, part: StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
 
     return {
         name: [
