@@ -6,7 +6,6 @@ from types import ModuleType
 
 import numba
 import numpy as np
-
 from stepsize import reaction_kernels
 
 

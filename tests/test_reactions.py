@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mutants import mutant
-
 from stepsize import kinetics
 from stepsize.errors import NetworkError, SimulationError
 from stepsize.leaping import Absolute, Activity, Cao, Fixed, leap

@@ -78,6 +78,8 @@ class MasterEquation:
         """
         from scipy import special, stats
 
+        from .reaction_kernels import uniformise
+
         times = np.atleast_1d(np.asarray(times, float))
         if (np.diff(times) < 0).any() or times[0] < 0:
             raise NetworkError("times must be at least 0 and in order; sort them")
@@ -93,11 +95,7 @@ class MasterEquation:
                 k = np.arange(last + 1)
                 weights = np.exp(special.xlogy(k, mean) - mean - special.gammaln(k + 1))
                 weights /= weights.sum()
-                total, term, step = np.zeros_like(p), p, q / fastest
-                for weight in weights:
-                    total += weight * term
-                    term = term + step @ term
-                p = total
+                p = uniformise(q.indptr, q.indices, q.data / fastest, p, weights)
             solutions.append(p)
             now = t
         return np.array(solutions)

@@ -363,3 +363,20 @@ def leap_runs(
             if record[k] >= 0:
                 out[r, record[k]] = x
         ends[r] = t
+
+
+@njit(cache=True, error_model="numpy")
+def uniformise(row, column, value, start, weights):
+    """sum_k weights_k (1 + Q)^k start, Q sparse by rows. Terms below 1e-250 are dropped: denormal numbers are slow."""
+    total, term, rise = np.zeros(start.size), start.copy(), np.empty(start.size)
+    for weight in weights:
+        for i in range(start.size):
+            total[i] += weight * term[i]
+            rise[i] = 0.0
+            for k in range(row[i], row[i + 1]):
+                rise[i] += value[k] * term[column[k]]
+        for i in range(start.size):
+            term[i] += rise[i]
+            if term[i] < 1e-250:
+                term[i] = 0.0
+    return total
