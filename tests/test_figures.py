@@ -151,3 +151,22 @@ def test_panels_share_their_axis_and_the_width_of_the_page():
     figure, axes = panels(3)
     assert figure.get_figwidth() == figures.WIDTH
     assert axes[0].get_shared_x_axes().joined(axes[0], axes[2])
+
+
+def test_a_forest_draws_ratios_from_intervals_of_logarithms():
+    from stepsize.intervals import Interval
+
+    fig, ax = plt.subplots()
+    figures.forest(
+        ax,
+        {
+            "one": {"Adam": Interval(np.log(2), np.log(1.5), np.log(3), "t", 9)},
+            "two": {"Adam": Interval(0, -1, 1, "t", 9)},
+        },
+    )
+    points = [container.lines[0].get_xydata()[0] for container in ax.containers]
+    np.testing.assert_allclose(points, [[2, -0.3], [1, 0.7]])
+    bar = ax.containers[0].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(bar[:, 0], [1.5, 3])
+    fig.canvas.draw()
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stepsize import halfplane
 from stepsize.evidence import exact
-from stepsize.figures import plt
+from stepsize.figures import house_style, plt
 from stepsize.metric_report import (
     angle_figure,
     balls_figure,
@@ -21,8 +21,10 @@ from stepsize.metric_report import (
 
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
+def in_house_style():
+    with plt.rc_context():
+        house_style()
+        yield
     plt.close("all")
 
 
@@ -36,7 +38,7 @@ def test_a_cell_shows_the_largest_rounding_or_the_smallest_defect():
 def test_each_batch_size_has_its_panel_and_its_points():
     f = np.array([[1.0, 10.0]])
     axes = batch_figure(f, {1: f, 4: f / 4})
-    assert [panel.get_title() for panel in axes] == ["batch of 1", "batch of 4"]
+    assert [panel.get_title("left") for panel in axes] == ["batch of 1", "batch of 4"]
     assert np.array_equal(axes[1].lines[0].get_ydata(), [1.0, 10.0])
 
 
@@ -54,7 +56,7 @@ def test_angles_stand_in_their_row():
 def test_a_race_has_a_panel_for_each_kind_and_a_row_for_each_method():
     middle = {(name, kind): exact(7) for name in ("SGD", "Adam") for kind in "abcd"}
     axes = race_figure(middle, 50)
-    assert [panel.get_title() for panel in axes.flat] == list("abcd")
+    assert [panel.get_title("left") for panel in axes.flat] == list("abcd")
     assert [label.get_text() for label in axes[0, 0].get_yticklabels()] == ["SGD", "Adam"]
 
 

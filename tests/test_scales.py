@@ -9,22 +9,18 @@ from stepsize import SGD, AdaGrad, Adam, AMSGrad, Coupled, Decoupled, HeavyBall,
 from stepsize import scales as module
 from stepsize.errors import EvidenceError, HyperparameterError
 from stepsize.probes import respond
+from stepsize.scale_races import COARSE, METHODS, Race, descent_race, exponent, race, slowdown
 from stepsize.scales import (
-    COARSE,
-    METHODS,
-    Race,
     Regression,
     curvature,
-    descent_race,
     descent_time,
     drift,
-    exponent,
     imbalance,
+    magnifications,
     paces,
-    race,
+    rate_slopes,
     response,
     ride,
-    slowdown,
 )
 
 LAND = Regression.sample(range(5))
@@ -94,6 +90,9 @@ def test_the_rate_falls_in_proportion_to_the_size_of_the_gradient(make):
     g = np.random.default_rng(0).normal(size=(60, 3, 1))
     small, large = (respond(make(eps=0.0), factor * g).rate for factor in (1.0, 1000.0))
     np.testing.assert_allclose(large * 1000, small, rtol=1e-12)
+    slopes = rate_slopes((make(eps=0.0), make(eps=1e3)), steps=60)
+    assert slopes[make.__name__] > -0.9  # the second, whose eps hides the gradient, took the name
+    assert rate_slopes((make(eps=0.0),), steps=60)[make.__name__] == pytest.approx(-1, abs=1e-12)
 
 
 def test_standardised_features_forget_their_units():
@@ -194,13 +193,23 @@ def test_nothing_home_is_said_and_not_chosen():
 
 def test_a_slowdown_is_paired_and_counts_unfinished_runs():
     runs = Race(None, None, None, np.array([[10.0, 20.0], [20.0, np.inf]]), None)
-    np.testing.assert_allclose(np.exp(slowdown(runs, 1, 100)), [2, 50])
+    np.testing.assert_array_equal(slowdown(runs, 1, 100), [2, 50])
 
 
 def test_the_first_step_is_the_same_for_every_weight_and_s_times_larger_in_predictions():
     weights, predictions = paces(Adam(0.1, eps=0.0), LAND.sized(1000.0), 1)
     np.testing.assert_allclose(weights, 1, rtol=1e-13)
     np.testing.assert_allclose(predictions, 1000, rtol=1e-13)
+
+
+def test_gradient_descent_hides_the_large_gradient_that_single_examples_keep():
+    same, begin, single, after = magnifications(LAND, 1000.0).values()
+    assert (same == 1).all()
+    assert np.median(begin) == pytest.approx(1, abs=0.7)
+    assert np.median(single) == pytest.approx(1, abs=0.3)
+    assert after.max() < 1e-4
+    shrunk = mutant(magnifications, "np.ravel(ratio) / size", "np.ravel(ratio)")(LAND, 1000.0)
+    assert shrunk["predictions are the same"][0] == pytest.approx(1000)
 
 
 def test_imbalance_is_that_of_the_first_coordinate():

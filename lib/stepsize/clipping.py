@@ -108,6 +108,21 @@ def outlier_recovery(size, share=1 / 1.1, beta2=0.999):
     return np.log((np.asarray(size, float) ** 2 - 1) * (1 - beta2) / (share**-2 - 1)) / -np.log(beta2)
 
 
+def rms_step(index=2.0, beta1=0.9, beta2=0.999):
+    """(1 - beta1) sqrt(r / (1 - beta1^2 beta2^(a - 1))), r = (1 - beta2^a) / (1 - beta2), a = index / 2: Adam's root mean square step in lr.
+
+    For symmetric independent noise whose square is stable with exponent a, as Student's t with `index` < 2 degrees of freedom
+    nearly is; index = 2 is the limit of light tails, sqrt((1 - beta1) / (1 + beta1)).
+    """
+    a = np.asarray(index, float) / 2
+    return (1 - beta1) * np.sqrt((1 - beta2**a) / (1 - beta2) / (1 - beta1**2 * beta2 ** (a - 1)))
+
+
+def rms_ceiling(beta1=0.9, beta2=0.999):
+    """(1 - beta1) / sqrt(1 - beta1^2 / beta2): no symmetric independent noise, clipped or not, has a longer root mean square step, in lr."""
+    return (1 - beta1) / np.sqrt(1 - beta1**2 / beta2)
+
+
 @dataclass(frozen=True, eq=False)
 class NoisyBowl:
     """f = x'A x / 2, gradients A x + noise; n bowls A = R D R' with eigenvalues 0.1 ... 10, R random. Spikes hit the whole vector.
@@ -121,11 +136,14 @@ class NoisyBowl:
     seed: int
 
     @classmethod
-    def sample(cls, tail: str, n: int, seed: int, d: int = 10) -> "NoisyBowl":
+    def sample(cls, tail: str, n: int, seed: int, d: int = 10, spread: float = 3.0) -> "NoisyBowl":
         rng = np.random.default_rng([seed, 0])
         R, _ = np.linalg.qr(rng.normal(size=(n, d, d)))
         return cls(
-            (R * np.logspace(-1, 1, d)) @ np.swapaxes(R, 1, 2), 3 * rng.normal(size=(n, d)), require_tail(tail), seed
+            (R * np.logspace(-1, 1, d)) @ np.swapaxes(R, 1, 2),
+            spread * rng.normal(size=(n, d)),
+            require_tail(tail),
+            seed,
         )
 
     def noise(self, t):
@@ -167,21 +185,24 @@ PLACEMENTS = {
 RATES = 10 ** np.arange(-4, 1.01, 0.25)
 
 
-def place(tail: str, tuning: int, reporting: int, steps: int) -> dict[str, Tuned]:
-    """Late loss of every placement under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all.
+def place(
+    tail: str, tuning: int, reporting: int, steps: int, names=tuple(PLACEMENTS), spread: float = 3.0
+) -> dict[str, Tuned]:
+    """Late loss of placements under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all.
 
-    "clip before, not tuned again" is the clip c = 1 at the rate that was best without it.
+    "clip before, not tuned again" is the clip c = 1 at the rate that was best without it. `names` always includes "Adam";
+    starts are normal with standard deviation `spread`.
     """
 
     def run(make):
         def losses(lrs, seeds):
-            bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]))
+            bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), spread=spread)
             return late_loss(make(lrs[:, None, None], bowl.x0.shape[-1] ** 0.5), bowl, steps)
 
         return losses
 
     tuned_on, reported_on = range(tuning), range(tuning, tuning + reporting)
-    runs = {name: tune(run(make), RATES, tuned_on, reported_on, np.median) for name, make in PLACEMENTS.items()}
+    runs = {name: tune(run(PLACEMENTS[name]), RATES, tuned_on, reported_on, np.median) for name in names}
     kept = np.array([runs["Adam"].lr])
     scores = run(PLACEMENTS["clip before, c = 1"])(kept, reported_on)[0]
     return runs | {"clip before, not tuned again": runs["Adam"]._replace(scores=scores)}

@@ -21,6 +21,7 @@ DOMAINS = {
     "initial": _NOT_NEGATIVE,
     "damping": _NOT_NEGATIVE,
     "power": _NOT_NEGATIVE,
+    "aversion": _NOT_NEGATIVE,
     "limit": ("above 0", lambda a: a > 0),
     "horizon": ("above 0", lambda a: a > 0),
     "beta": _FRACTION,

@@ -39,6 +39,9 @@ _METHODS = {
     "EWMA": (_BLACK, "h", ":"),
     "implicit SGD": (_ORANGE, "*", "--"),
     "reference": (_BLACK, "", "--"),
+    "risk-averse": (_BLACK, "D", (0, (6, 1, 1, 1))),
+    "M-SVAG": (_GREEN, (4, 1, 0), (0, (2, 1))),
+    "inverse deviation": (_ORANGE, (6, 2, 0), (0, (9, 2))),
     "natural gradient": (_ORANGE, "p", (0, (5, 1, 1, 1))),
     "diagonal Fisher": (_ORANGE, "+", (0, (1, 3))),
     "empirical Fisher": (_ORANGE, "x", (0, (4, 1, 1, 1, 1, 1))),
@@ -73,6 +76,25 @@ def band(axes, x, runs, name: str, statistic=np.median, spread=(0.25, 0.75)) -> 
     style = method(name)
     axes.plot(x, statistic(runs, axis=1), **style)
     axes.fill_between(x, *np.quantile(runs, spread, axis=1), color=style["color"], alpha=0.18, linewidth=0)
+
+
+def forest(axes, rows: dict, spread: float = 0.6) -> None:
+    """Ratios as points with their intervals: rows[row][method] is an `Interval` of a logarithm, each method in its own style.
+
+    The x axis is logarithmic with a line at 1; the rows go down.
+    """
+    for k, found in enumerate(rows.values()):
+        for shift, (name, i) in zip(np.linspace(-spread / 2, spread / 2, len(found)), found.items(), strict=True):
+            low, middle, high = np.exp([i.low, i.estimate, i.high])
+            style = {key: value for key, value in method(name).items() if key in ("color", "marker", "markersize")}
+            style |= {"linestyle": "", "capsize": 2, "label": None if k else name}
+            axes.errorbar(middle, k + shift, xerr=[[middle - low], [high - middle]], **style)
+    axes.axvline(1, color="black", lw=0.8)
+    axes.set_xscale("log")
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "125" else "")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
 
 
 def house_style() -> None:

@@ -4,17 +4,14 @@ Two sets of coordinates: the weights w, which the rule moves, and u = s w, what 
 of the features are in s alone; u, the loss and its minimiser are the same at every S.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from .descent import walk
-from .errors import EvidenceError, HyperparameterError
-from .intervals import bootstrap
-from .rules import AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
-from .settling import capped, penalised
+from .descent import descend, walk
+from .errors import HyperparameterError
+from .probes import respond
+from .rules import SGD
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,35 +123,6 @@ def imbalance(g):
     return np.abs(g[..., 0]) / np.sqrt((g[..., 1:] ** 2).mean(-1))
 
 
-#: method -> setting -> lr -> rule. eps is 0: what it adds is measured apart.
-METHODS: dict[str, dict[str, Callable]] = {
-    "heavy ball": {f"μ = {mu}": lambda lr, mu=mu: HeavyBall(lr, mu) for mu in (0.9, 0.97, 0.99, 0.997)},
-    "sign": {"": lambda lr: SignDescent(lr)},
-    "AdaGrad": {"": lambda lr: AdaGrad(lr, eps=0.0)},
-    "RMSProp": {"": lambda lr: RMSProp(lr, eps=0.0)},
-    "Adam": {"": lambda lr: Adam(lr, eps=0.0)},
-    "Adam, β₂ = 0.9": {"": lambda lr: Adam(lr, beta2=0.9, eps=0.0)},
-    "AMSGrad": {"": lambda lr: AMSGrad(lr, eps=0.0)},
-}
-
-#: Learning rates: those of the curvature, down to the stable ones at S = 10^4; and those of a weight's own size.
-FINE, COARSE = 10 ** np.arange(-9, 0.01, 0.25), 10 ** np.arange(-4.5, 1.51, 0.25)
-
-
-class Race(NamedTuple):
-    """A method at every size S, with the setting and the rate of least mean capped time on the tuning problems.
-
-    `lr`, `setting`, `at_edge` of shape (sizes,); lr is NaN where no rate got any tuning problem home. On the reported
-    problems, (sizes, problems): `times` in steps, inf where it did not get home, `peak`, the largest loss over the first.
-    """
-
-    lr: np.ndarray
-    setting: list[str]
-    at_edge: np.ndarray
-    times: np.ndarray
-    peak: np.ndarray
-
-
 def ride(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500):
     """(time, peak) of every run, each (p, runs). Time: the first step of `hold` in a row with excess <= target.
 
@@ -173,75 +141,6 @@ def ride(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 5
     return time, peak
 
 
-def _problems(tuning, reporting, correlation=0.3):
-    """Problems 0 ... tuning - 1 to choose on, and the `reporting` ones after them."""
-    if tuning < 1 or reporting < 1:
-        raise EvidenceError(f"a race needs problems to tune on and others to report, got {tuning} and {reporting}")
-    seeds = range(tuning + reporting)
-    return (Regression.sample(part, correlation=correlation) for part in (seeds[:tuning], seeds[tuning:]))
-
-
-def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(np.inf,), correlation: float = 0.3):
-    """One `Race` per ceiling. A run whose loss exceeds `ceiling` times its first value counts as not home, in tuning and after."""
-    makers, lrs = METHODS[method], FINE if method == "heavy ball" else COARSE
-    sizes = np.asarray(sizes, float)
-    practice, land = _problems(tuning, reporting, correlation)
-    practice, lr = practice.sized(np.repeat(sizes, lrs.size)), np.tile(lrs, sizes.size)[:, None]
-    tried = [ride(make(lr), practice, steps) for make in makers.values()]
-    shape = len(makers), sizes.size, lrs.size
-
-    def at(ceiling):
-        score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
-        times, peaks = np.full((2, sizes.size, reporting), np.inf)
-        best = [np.unravel_index(s.argmin(), s.shape) for s in score.swapaxes(0, 1)]
-        home = score.min((0, 2)) < 10 * steps
-        for i in np.flatnonzero(home):
-            make, rate = list(makers.values())[best[i][0]], lrs[best[i][1]]
-            time, peak = ride(make(np.full((1, 1), rate)), land.sized(sizes[i]), steps)
-            times[i], peaks[i] = np.where(peak <= ceiling, time, np.inf)[:, 0], peak[:, 0]
-        rate = np.array([j for _, j in best])
-        edge = home & np.isin(rate, (0, lrs.size - 1))
-        return Race(np.where(home, lrs[rate], np.nan), [list(makers)[k] for k, _ in best], edge, times, peaks)
-
-    return [at(ceiling) for ceiling in ceilings]
-
-
-def descent_race(sizes, tuning: int, reporting: int, standardised: bool = False, correlation: float = 0.3) -> Race:
-    """The same for gradient descent, by `descent_time` and so without an end; on raw or on standardised features."""
-    practice, land = _problems(tuning, reporting, correlation)
-    rates, times = [], []
-    for size in np.asarray(sizes, float):
-        first, second = (a.standardised() if standardised else a.sized(size) for a in (practice, land))
-        score = [np.mean(descent_time(first, lr)) for lr in FINE]
-        rates.append(int(np.argmin(score)))
-        times.append(descent_time(second, FINE[rates[-1]])[:, 0])
-    edge = np.isin(rates, (0, FINE.size - 1))
-    return Race(FINE[rates], [""] * len(rates), edge, np.stack(times), np.ones((len(rates), reporting)))
-
-
-def exponent(sizes, times, least: float = 10.0, points: int = 4):
-    """(slope of log median time in log S as an `Interval`, sizes used): sizes from `least` on at which 3/4 of the problems came home.
-
-    The largest `points` of them, at least two. Problems are resampled whole, with all their sizes.
-    """
-    sizes = np.asarray(sizes, float)
-    used = np.flatnonzero((np.isfinite(times).mean(1) >= 0.75) & (sizes >= least * (1 - 1e-9)))[-points:]
-    if used.size < 2:
-        raise EvidenceError(f"an exponent needs two sizes at which 3/4 came home, got {used.size}; add steps")
-    x = np.log(sizes[used])
-    x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-
-    def slope(problems, axis):
-        return x @ np.log(np.median(times[used][:, problems.astype(int)], axis=-1))
-
-    return bootstrap(np.arange(times.shape[1]), slope), sizes[used]
-
-
-def slowdown(race: Race, i: int, steps: int):
-    """log of time at size i over time at the first size, problem by problem; unfinished runs count 10 * steps."""
-    return np.log(capped(race.times[i], steps) / capped(race.times[0], steps))
-
-
 def paces(rule, land: Regression, steps: int):
     """How much farther weight 0 moves per step than the others: (in weights, in predictions), each (p, runs).
 
@@ -251,3 +150,30 @@ def paces(rule, land: Regression, steps: int):
     for _, now in zip(range(steps), walk(rule, land.grad, land.start), strict=False):
         total = total + np.abs(now.rate * now.direction)
     return tuple(a[..., 0] / a[..., 1:].mean(-1) for a in (total, total * land.scale))
+
+
+def rate_slopes(rules, size: float = 1000.0, steps: int = 200, runs: int = 64, seed: int = 0) -> dict[str, float]:
+    """Slope of log rate in log S between normal gradients and `size` times them, over all steps and runs the one farthest from -1."""
+    g = np.random.default_rng(seed).normal(size=(steps, runs, 1))
+    found = {}
+    for rule in rules:
+        slope = np.log(respond(rule, size * g).rate / respond(rule, g).rate) / np.log(size)
+        found[type(rule).__name__] = float(slope.flat[np.abs(slope + 1).argmax()])
+    return found
+
+
+def magnifications(land: Regression, size: float, steps: int = 50) -> dict[str, np.ndarray]:
+    """The gradient's magnification over S, (p,), under four readings: 1 means exactly S times as large.
+
+    Against the same weight in the old units; against the other weights at the start; and there, after `steps` steps of
+    gradient descent at 1 / curvature, in the root mean square over single examples and in the full batch.
+    """
+    one, big = land.sized(1.0), land.sized(size)
+    w = descend(SGD(1 / curvature(big)), big.grad, big.start, steps).x[-1]
+    found = {
+        "predictions are the same": big.grad(big.start)[..., 0] / one.grad(one.start)[..., 0],
+        "training begins, and the others are the measure": imbalance(big.grad(big.start)),
+        "gradients are of single examples": imbalance(np.sqrt((big.single(w) ** 2).mean(1))),
+        f"the gradient is of the full batch, after {steps} steps": imbalance(big.grad(w)),
+    }
+    return {name: np.round(np.ravel(ratio) / size, 9) for name, ratio in found.items()}

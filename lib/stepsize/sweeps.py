@@ -92,7 +92,9 @@ def picture(found: dict[str, dict], rows: list[dict], path: Path) -> None:
         {
             "claim": f"{row['chapter']} {row['claim']}",
             "point": ", ".join(
-                f"{k} = {v}" for k, v in row.items() if k not in ("chapter", *EVIDENCE, *seeds[row["chapter"]])
+                f"{k} = {v:g}" if isinstance(v, float) else f"{k} = {v}"
+                for k, v in row.items()
+                if k not in ("chapter", *EVIDENCE, *seeds[row["chapter"]])
             )
             or "as published",
             "supports": float(row["says"] == "supports"),
@@ -103,5 +105,6 @@ def picture(found: dict[str, dict], rows: list[dict], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(2.5 + 1.2 * shares.shape[1], 1.5 + 0.4 * shares.shape[0]))
     sns.heatmap(shares, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".0%", ax=axes, linewidths=1)
     axes.set(xlabel="", ylabel="", title="share of evidence over all seeds that supports the claim")
+    axes.tick_params(axis="x", rotation=20)
     figure.savefig(path, format="svg", metadata={"Date": None})
     plt.close(figure)

@@ -19,6 +19,10 @@ NOTATION = {
     "power": "p",
     "horizon": "T",
     "peak": r"v_{\max}",
+    "aversion": r"\lambda",
+    "mean": r"\bar g",
+    "scatter": "C",
+    "weight": "w",
     "rate": r"\text{rate}",
     "direction": r"\text{direction}",
 }
