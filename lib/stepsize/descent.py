@@ -90,7 +90,9 @@ def descend(rule, grad: Callable, x0, steps: int, *, every: int = 1, nonfinite: 
         seen[:] = [g]
         return g
 
-    with np.errstate(all="ignore" if nonfinite == "record" else "warn", over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(
+        all="ignore" if nonfinite == "record" else "warn", over="ignore", under="ignore", invalid="ignore"
+    ):
         for t, now in zip(range(1, steps + 1), walk(rule, watched, x0), strict=False):
             # a bounded rule such as sign descent makes a finite step of an infinite gradient
             finite = _finite(now.x) & _finite(seen[0])

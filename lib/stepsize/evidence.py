@@ -12,7 +12,18 @@ from .contract import short
 from .errors import EvidenceError
 from .intervals import Interval, bootstrap, exact, geometric, proportion, student
 
-__all__ = ["Chapter", "Evidence", "Interval", "Verdict", "bootstrap", "combine", "exact", "geometric", "proportion", "student"]
+__all__ = [
+    "Chapter",
+    "Evidence",
+    "Interval",
+    "Verdict",
+    "bootstrap",
+    "combine",
+    "exact",
+    "geometric",
+    "proportion",
+    "student",
+]
 
 MIME = "application/vnd.stepsize.verdict+json"
 VERDICTS = ("holds", "holds only if", "fails", "open")
