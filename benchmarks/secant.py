@@ -88,6 +88,7 @@ def seconds(solve, x0):
 def main():
     for name, (ours, peer, targets) in RACES.items():
         for n, target in targets.items():
+            seconds(ours, start(n, ROUNDS[n])), seconds(peer, start(100, 0))  # what only the first call pays for
             pairs = [(seconds(ours, start(n, r)), seconds(peer, start(n, r))) for r in range(ROUNDS[n])]
             ratios = [b / a for a, b in pairs]
             mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mutants import mutant
 from stepsize import Adam, descend
-from stepsize.online import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
+from stepsize.online import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS, Secant
 from stepsize.secant import bfgs_inverse
 from stepsize.valleys import StreamingRegression, TurnedValley, final_loss
 
@@ -70,22 +70,34 @@ def test_full_matrix_adagrad_on_one_coordinate_is_adagrad():
     assert np.abs(descend(broken(0.5, eps=0), lambda x, t: x, x0, 30).x - np.stack(expected)).max() > 1e-3
 
 
-def noise_curvature(sigma, lr=0.01, n=20, steps=400):
-    """Mean y's / s'As of pairs with different noise in the two gradients, on f = |x|^2 / 2, plain descent."""
+def noisy_pairs(rule, sigma, lr=0.01, n=20, runs=4000):
+    """s'y and s'As of `runs` first pairs of plain descent on f = x'Ax / 2, gradients with independent noise of size sigma."""
     rng = np.random.default_rng(0)
-    x, g, ratios = np.zeros(n), rng.normal(size=n) * sigma, []
-    for _ in range(steps):
-        s = -lr * g
-        x = x + s
-        new = x + sigma * rng.normal(size=n)
-        ratios.append((new - g) @ s / (s @ s))
-        g = new
-    return np.mean(ratios)
+    A, x = np.logspace(0, -2, n), np.ones(n)
+    e, later = sigma * rng.normal(size=(2, runs, n))
+    g = A * x + e
+    moved = x - lr * g
+    s, y = rule.pair(Secant(None, np.broadcast_to(x, g.shape), g, 1), A * moved + later, moved)
+    return (s * y).sum(-1), (s * A * s).sum(-1)
 
 
 def test_noise_of_the_old_gradient_passes_for_curvature():
-    # y = A s + e' - e with s = -lr (... + e): -e's = lr |e|^2, so y's / s's is 1 / lr of pure noise
-    assert noise_curvature(1.0) == pytest.approx(1 / 0.01, rel=0.02)
+    # y = A s + e' - e with s = -lr (A x + e): s'y - s'As has the mean lr n sigma^2; five standard errors
+    def excess(rule):
+        sy, sAs = noisy_pairs(rule, 3.0)
+        extra = sy - sAs - 0.01 * 20 * 3.0**2
+        return abs(extra.mean()) / (extra.std() / np.sqrt(4000))
+
+    assert excess(LazyBFGS(0.01)) < 5
+    assert excess(mutant(LazyBFGS, "g - last.g", "g")(0.01)) > 5
+
+
+def test_every_pair_of_pure_noise_passes_the_curvature_test():
+    sy, sAs = noisy_pairs(LazyBFGS(0.01), 10.0)
+    assert (sy > 0).all()
+    assert np.median(sy / sAs) > 100
+    exact, curvature = noisy_pairs(LazyBFGS(0.01), 0.0)
+    np.testing.assert_allclose(exact, curvature, rtol=1e-10)
 
 
 def test_a_diverged_run_leaves_its_neighbours_alone():

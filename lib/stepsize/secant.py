@@ -18,7 +18,7 @@ from .metric import apply
 
 
 def _dot(a, b):
-    return (a * b).sum(-1, keepdims=True)
+    return np.vecdot(a, b)[..., None]
 
 
 def _pair(M, s, y):
@@ -106,15 +106,14 @@ def two_loop(g, pairs):
 
     4 m n operations for m pairs, oldest first; without pairs, g itself.
     """
-    alphas = []
-    for s, y in reversed(pairs):
-        alphas.append(_dot(s, g) / _dot(s, y))
+    alphas, curvatures = [], [_dot(s, y) for s, y in pairs]
+    for (s, y), sy in zip(reversed(pairs), reversed(curvatures), strict=True):
+        alphas.append(_dot(s, g) / sy)
         g = g - alphas[-1] * y
     if pairs:
-        s, y = pairs[-1]
-        g = g * (_dot(s, y) / _dot(y, y))
-    for s, y in pairs:
-        g = g + (alphas.pop() - _dot(y, g) / _dot(s, y)) * s
+        g = g * (curvatures[-1] / _dot(y := pairs[-1][1], y))
+    for (s, y), sy in zip(pairs, curvatures, strict=True):
+        g = g + (alphas.pop() - _dot(y, g) / sy) * s
     return g
 
 
