@@ -56,7 +56,7 @@ def test_the_expected_proxy_is_one_minus_the_share_whatever_beta2(beta1, beta2, 
         return w2.sum() * (1.7**2 + 1) - (1.7 * w1.sum()) ** 2 - (w1**2).sum()
 
     exact = expected(weights(beta1, t), weights(beta2, t))
-    assert expected_proxy(beta1, t) == pytest.approx(exact, abs=5e-14)
+    assert expected_proxy(beta1, t) == pytest.approx(exact, abs=7e-15)
     assert mutant(expected_proxy, "1 - mean", "1 + mean")(beta1, t) != pytest.approx(exact, abs=1e-2)
 
 
@@ -70,7 +70,7 @@ def test_one_beta_makes_a_sum_of_squares():
     for t in (1, 2, 50, 200):
         w = weights(beta, t)[:, None, None]
         scatter = (w * (g[:t] - (w * g[:t]).sum(0)) ** 2).sum(0)
-        np.testing.assert_allclose(got["one beta"][t - 1], scatter, rtol=1e-12, atol=1e-16)
+        np.testing.assert_allclose(got["one beta"][t - 1], scatter, atol=1e-15)
         if t > 1:
             np.testing.assert_allclose(got["one beta, unbiased"][t - 1], scatter / (1 - (w**2).sum()), rtol=1e-10)
     m, v = (averaged(a, beta) for a in (g, g * g))
@@ -129,6 +129,29 @@ def test_the_cured_proxy_is_unbiased_and_the_others_are_not():
     assert abs(got["one beta"].mean() - 1) > 5 * got["one beta"].std() / np.sqrt(4000)
 
 
+def test_one_memory_is_forty_times_as_sure_of_the_variance():
+    # signal 3, noise 1: sqrt(2 rho(beta2)) against 2 * 3 sqrt(rho(beta1)); 2000 runs know a deviation to 1.6 %, five of these
+    g = 3.0 + np.random.default_rng(5).standard_normal((2000, 2000))
+    m, v, w = weights(0.9, 2000) @ g, weights(0.999, 2000) @ g**2, weights(0.999, 2000)
+    one = (w @ (g - w @ g) ** 2) / (1 - (w**2).sum())
+    assert abs(one.mean() - 1) < 5 * one.std() / np.sqrt(2000)
+    assert one.std() == pytest.approx(0.036, rel=0.08)
+    assert one.std() == pytest.approx(np.sqrt(2 * mean_share(0.999, 1 - 0.999**2000)), rel=0.08)
+    assert (v - m * m).std() == pytest.approx(1.37, rel=0.08)
+    assert (v - m * m).std() == pytest.approx(np.sqrt(4 * 9 * mean_share(0.9)), rel=0.08)
+
+
+def test_after_a_tenfold_rise_the_proxy_is_minus_26_times_v():
+    g = np.r_[np.ones(8000), np.full(400, 10.0)][:, None]
+    k = np.arange(1, 401)
+    m, v = 1 + 9 * (1 - 0.9**k), 1 + 99 * (1 - 0.999**k) / (1 - 0.999 ** (8000 + k))
+    two = proxies(g)["two betas"][8000:, 0]
+    np.testing.assert_allclose(two, v - m * m, rtol=1e-9)
+    assert (two[1:] < 0).all()
+    assert (two / v).min() == pytest.approx(-26.05, abs=0.01)
+    assert (proxies(g)["one beta"] >= 0).all()
+
+
 @pytest.mark.parametrize(("snr", "share"), [(1, 0.037), (3, 0.24), (10, 0.41)])
 def test_the_proxy_with_two_betas_is_often_negative(snr, share):
     # 2000 independent runs: five standard errors
@@ -163,7 +186,7 @@ def steady(K, runs=16, steps=400):
 def test_the_average_is_the_steady_state_filter_of_a_random_walk(K):
     g, m = steady(K)
     found = kalman(g, walk_ratio(K), mean=0.0, variance=K)
-    np.testing.assert_allclose(found.mean, m, atol=1e-12)
+    np.testing.assert_allclose(found.mean, m, atol=4e-15)
     np.testing.assert_allclose(found.gain, K, rtol=1e-12)
     np.testing.assert_allclose(found.variance, K, rtol=1e-12)
     wrong = kalman(g, mutant(walk_ratio, "K**2 / (1 - K)", "K / (1 - K)")(K), variance=K)

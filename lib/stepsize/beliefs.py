@@ -34,7 +34,7 @@ def weights(beta, t: int) -> np.ndarray:
 def mean_share(beta, weight=1.0):
     """rho = (1 - beta) / (1 + beta) (2 - w) / w: the variance of the average over that of a gradient, independent gradients.
 
-    The sum of the squared weights. `weight` = 1 - beta^t is what the average has gathered; 1 in the long run. Balles & Hennig (2018), section 4.2.
+    The sum of the squared weights. `weight` = 1 - beta^t is what the average has gathered; 1 in the long run. Balles & Hennig (2018).
     """
     return (1 - beta) / (1 + beta) * (2 - weight) / weight
 

@@ -171,7 +171,7 @@ class InverseDeviation(InverseVariance):
 
 @dataclass(frozen=True, eq=False)
 class MSVAG(Elementwise):
-    """rate = lr m^2 / (m^2 + rho s^2), direction = m, one beta.  Balles & Hennig (2018), algorithm 2, momentum-SGD with variance adaptation.
+    """rate = lr m^2 / (m^2 + rho s^2), direction = m, one beta.  Balles & Hennig (2018), momentum with variance adaptation.
 
     rho s^2 is the variance of m itself; the rate is between 0 and lr, with no root. Written with rho / (1 - rho) (v - m^2) as a scatter.
     """

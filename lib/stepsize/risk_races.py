@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 #: Every rule has its rate and one more number to choose. Long memories are 0.99, short ones 0.9, unless they are that number.
 ENTRIES = {
-    "SGD": Entry(HeavyBall, "momentum", (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)),
+    "SGD": Entry(HeavyBall, "momentum", (0.0, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)),
     "Adam": Entry(lambda lr, eps: Adam(lr, beta2=0.99, eps=eps), "ε", (1e-8, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)),
     "AdaBelief": Entry(lambda lr, eps: AdaBelief(lr, beta2=0.99, eps=eps), "ε", (1e-16, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)),
     "M-SVAG": Entry(MSVAG, "β", (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)),
