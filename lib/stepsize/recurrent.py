@@ -1,0 +1,143 @@
+"""A whole ensemble of small recurrent networks at once: states, gradients through time, and how fast those grow.
+
+Parameters are one flat vector per network, x of shape (runs, d), so that every rule of the library trains them as it stands.
+torch in one thread; float64, so that an ensemble and its members apart differ by rounding alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .errors import ShapeError
+
+
+class Parts(NamedTuple):
+    """W (runs, H, H), U (runs, I, H), b (runs, 1, H), V (runs, H, O), c (runs, 1, O); views of the flat parameters."""
+
+    W: torch.Tensor
+    U: torch.Tensor
+    b: torch.Tensor
+    V: torch.Tensor
+    c: torch.Tensor
+
+
+class Backward(NamedTuple):
+    """Losses (runs,), gradient (runs, d), and |dL / dh_t| (runs, T + 1), the norm over batch and units at t = 0 ... T."""
+
+    loss: torch.Tensor
+    gradient: torch.Tensor
+    through_time: torch.Tensor
+
+
+@dataclass(frozen=True)
+class TanhNet:
+    """h_t = tanh(h_{t-1} W + u_t U + b), h_0 = 0; output h_T V + c, read once, after the last input.  Elman (1990).
+
+    Rows of h are sequences. Sizes: `inputs` I, `hidden` H, `outputs` O; d = H^2 + I H + H + H O + O.
+    """
+
+    inputs: int
+    hidden: int
+    outputs: int
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        I, H, O = self.inputs, self.hidden, self.outputs
+        return (H, H), (I, H), (1, H), (H, O), (1, O)
+
+    @property
+    def d(self) -> int:
+        return sum(rows * columns for rows, columns in self.shapes)
+
+    def parts(self, x) -> Parts:
+        """The five matrices of each network, views of x (runs, d)."""
+        if x.ndim != 2 or x.shape[1] != self.d:
+            raise ShapeError(f"TanhNet expects x of shape (runs, {self.d}), got {tuple(x.shape)}; flatten leading axes")
+        sizes = [rows * columns for rows, columns in self.shapes]
+        return Parts(*(p.reshape(-1, *s) for p, s in zip(x.split(sizes, dim=1), self.shapes, strict=True)))
+
+    def start(self, gain: float | None, seeds) -> torch.Tensor:
+        """x0 (seeds, d): W_ij normal with standard deviation gain / sqrt(H), or a random rotation where `gain` is None.
+
+        U and V are normal with variance 1 / rows, biases 0. Each seed has its own stream.
+        """
+        return torch.from_numpy(np.stack([self._start_one(gain, seed) for seed in seeds]))
+
+    def _start_one(self, gain, seed):
+        rng, H = np.random.default_rng([seed, 0]), self.hidden
+        noise = [rng.standard_normal(shape) / shape[0] ** 0.5 for shape in self.shapes]
+        if gain is None:
+            Q, R = np.linalg.qr(noise[0])
+            noise[0] = Q * np.sign(np.diag(R))  # uniform over all rotations and reflections
+        else:
+            noise[0] = gain * noise[0]
+        noise[2], noise[4] = np.zeros((1, H)), np.zeros((1, self.outputs))
+        return np.concatenate([part.ravel() for part in noise])
+
+    def states(self, x, inputs) -> torch.Tensor:
+        """h_0 ... h_T of shape (runs, T + 1, B, H) for inputs (runs, T, B, I)."""
+        net = self.parts(x)
+        runs, T, B, _ = inputs.shape
+        h = x.new_zeros(runs, T + 1, B, self.hidden)
+        driven = torch.bmm(inputs.reshape(runs, T * B, -1), net.U).add_(net.b).reshape(runs, T, B, self.hidden)
+        for t in range(T):
+            torch.tanh(torch.baddbmm(driven[:, t], h[:, t], net.W), out=h[:, t + 1])
+        return h
+
+    def outputs_of(self, x, inputs) -> torch.Tensor:
+        """(runs, B, O), read after the last input."""
+        net = self.parts(x)
+        return torch.baddbmm(net.c, self.states(x, inputs)[:, -1], net.V)
+
+    def backward(self, x, inputs, targets, loss: Callable, reach: int | None = None) -> Backward:
+        """The gradient through time of `loss(outputs, targets) -> (losses, dL / d outputs)`.  Werbos (1990), backpropagation through time.
+
+        `reach` stops the way back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
+        """
+        net, h = self.parts(x), self.states(x, inputs)
+        runs, T, B, _ = inputs.shape
+        value, slope = loss(torch.baddbmm(net.c, h[:, -1], net.V), targets)
+        back = torch.bmm(slope, net.V.transpose(1, 2))  # dL / dh_T
+        inner = x.new_zeros(runs, T, B, self.hidden)  # dL / d(the argument of tanh at t)
+        norms, W_back = [back.flatten(1).norm(dim=1)], net.W.transpose(1, 2)
+        for t in range(T - 1, max(-1, T - 1 - (reach or T)), -1):
+            torch.mul(back, 1 - h[:, t + 1] ** 2, out=inner[:, t])
+            back = torch.bmm(inner[:, t], W_back)
+            norms.append(back.flatten(1).norm(dim=1))
+        flat = inner.reshape(runs, T * B, self.hidden)
+        pieces = (
+            torch.bmm(h[:, :-1].reshape(runs, T * B, -1).transpose(1, 2), flat),
+            torch.bmm(inputs.reshape(runs, T * B, -1).transpose(1, 2), flat),
+            flat.sum(1),
+            torch.bmm(h[:, -1].transpose(1, 2), slope),
+            slope.sum(1),
+        )
+        return Backward(value, torch.cat([p.flatten(1) for p in pieces], 1), torch.stack(norms[::-1], 1))
+
+
+def squared(outputs, targets):
+    """mean (y - target)^2 over the batch, and its slope; targets (runs, B, 1)."""
+    miss = outputs - targets
+    return (miss**2).mean((1, 2)), 2 * miss / miss[0].numel()
+
+
+def cross_entropy(outputs, targets):
+    """mean -log softmax(y)[class] over the batch, and its slope; targets: classes as one-hot rows (runs, B, O)."""
+    logs = outputs - outputs.logsumexp(-1, keepdim=True)
+    return -(logs * targets).sum(-1).mean(-1), (logs.exp() - targets) / outputs.shape[1]
+
+
+def orthogonality(net: TanhNet, x, weight: float) -> torch.Tensor:
+    """Gradient (runs, d) of weight |W' W - I|^2: 4 weight W (W' W - I), 0 elsewhere.  Vorontsov et al. (2017), equation 6."""
+    W = net.parts(x).W
+    pull = 4 * weight * torch.bmm(W, torch.bmm(W.transpose(1, 2), W) - torch.eye(net.hidden, dtype=x.dtype))
+    return torch.nn.functional.pad(pull.flatten(1), (0, net.d - net.hidden**2))
+
+
+def growth(through_time) -> np.ndarray:
+    """(|dL / dh_1| / |dL / dh_T|)^(1 / (T - 1)) per run: the factor by which one step back in time multiplies the gradient."""
+    size = np.asarray(through_time)[..., 1:]
+    return (size[..., 0] / size[..., -1]) ** (1 / (size.shape[-1] - 1))
