@@ -127,13 +127,13 @@ def test_propensities_are_products_of_binomial_coefficients():
     network = Network(
         {"A": 7, "B": 4, "C": 9},
         [("-> A", 2.0), ("A -> B", 3.0), ("A + B -> C", 0.5), ("2 A -> C", 1.5), ("3 C -> A", 0.25),
-         ("A + 2 B -> C", 2.0), ("A + B + C -> A", 1.0), ("8 A -> B", 1.0)],
+         ("A + 2 B -> C", 2.0), ("A + B + C -> A", 1.0), ("8 A -> B", 1.0), ("2 B + A -> C", 2.0), ("4 C -> A", 1.0)],
     )  # fmt: skip
-    a = np.empty(8)
+    a = np.empty(10)
     kernels.propensities(*network.program, network.rates, network.x0, a)
-    assert a.tolist() == [2.0, 21.0, 14.0, 31.5, 21.0, 84.0, 252.0, 0.0]
+    assert a.tolist() == [2.0, 21.0, 14.0, 31.5, 21.0, 84.0, 252.0, 0.0, 84.0, 126.0]
     kernels.propensities(*network.program, network.rates, np.array([0.5, -3.0, -2.0]), a)
-    assert a.tolist() == [2.0, 1.5, 0, 0, 0, 0, 0, 0]
+    assert a.tolist() == [2.0, 1.5, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_sum_carried_over_many_events_keeps_a_dying_population_exact():

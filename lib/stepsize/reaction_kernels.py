@@ -91,13 +91,18 @@ def renew(net, amount, c, x, a, j):
         i = net[j, k]
         kind = net[i, KIND]
         new = c[i]
-        if kind == 1:
+        if kind == 2:
             new *= x[net[i, FIRST]]
-        elif kind == 2:
-            new *= x[net[i, FIRST]] * x[net[i, SECOND]]
         elif kind == 3:
+            new *= x[net[i, FIRST]] * x[net[i, SECOND]]
+        elif kind == 4:
             new *= 0.5 * x[net[i, FIRST]] * (x[net[i, FIRST]] - 1.0)
-        else:
+        elif kind == 5:
+            new *= 0.5 * x[net[i, FIRST]] * x[net[i, SECOND]] * (x[net[i, SECOND]] - 1.0)
+        elif kind == 6:
+            n = x[net[i, FIRST]]
+            new *= n * (n - 1.0) * (n - 2.0) / 6.0
+        elif kind == 0:
             for m in range(net[i, REACTANTS], net[i, CHANGES]):
                 for copy in range(int(amount[i, m])):
                     new *= max(x[net[i, m]] - copy, 0.0) / (copy + 1.0)

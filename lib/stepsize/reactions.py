@@ -34,8 +34,9 @@ class Reaction(NamedTuple):
     rate: float
 
 
-#: Propensities of c, c x, c x y, c x (x - 1) / 2, and the product of binomial coefficients in general.
-CONSTANT, UNIMOLECULAR, BIMOLECULAR, DIMER, GENERAL = range(5)
+#: Which formula the propensity has, by the copies of the reactants in rising order; any other is a GENERAL product.
+GENERAL = 0
+KINDS = {(): 1, (1,): 2, (1, 1): 3, (2,): 4, (1, 2): 5, (3,): 6}
 
 
 def parse(equation: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -175,14 +176,15 @@ class Network:
         when j fires, the dependency graph of Gibson & Bruck (2000), section 3. The last row stands for every reaction at once.
         """
         index = {s: i for i, s in enumerate(self.species)}
-        reactants = [{index[s]: n for s, n in r.reactants.items()} for r in self.reaction_list]
-        kinds = {(): CONSTANT, (1,): UNIMOLECULAR, (2,): DIMER, (1, 1): BIMOLECULAR}
+        reactants = [
+            {index[s]: n for s, n in sorted(r.reactants.items(), key=lambda item: item[1])} for r in self.reaction_list
+        ]
         rows, amounts = [], []
         for need, row in zip(reactants, self.change, strict=True):
             changed = np.flatnonzero(row)
             affected = [k for k, other in enumerate(reactants) if other.keys() & set(changed)]
             at = np.cumsum([7, len(need), len(changed), len(affected)])
-            head = [kinds.get(tuple(need.values()), GENERAL), *[*need, 0, 0][:2], *at]
+            head = [KINDS.get(tuple(need.values()), GENERAL), *[*need, 0, 0][:2], *at]
             rows.append([*head, *need, *changed, *affected])
             amounts.append([*[0] * 7, *need.values(), *row[changed]])
         rows.append([GENERAL, 0, 0, 7, 7, 7, 7 + len(rows), *range(len(rows))])
