@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from mutants import mutant
-from stepsize import Adam, descend
+from stepsize import SGD, Adam, descend
 from stepsize.online import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS, Secant
 from stepsize.secant import bfgs_inverse
 from stepsize.valleys import StreamingRegression, TurnedValley, final_loss
+from stepsize.wrappers import LinearDecay
 
 
 def rules(p, lr=0.05):
@@ -28,6 +29,16 @@ def streams(angle):
 def test_a_rule_without_axes_does_the_same_in_turned_coordinates(kind):
     loss = [final_loss(rules(p)[kind], p, 60) for p in map(streams, (0.0, 1.0))]
     np.testing.assert_allclose(loss[1], loss[0], rtol=1e-6)
+
+
+def test_noisy_secants_amplify_round_off_and_outer_products_do_not():
+    def parted(make, steps=400):
+        pair = (StreamingRegression.sample(8, angle, condition=1e4, d=20, seed=1, noise=0.3) for angle in (0.0, 1.0))
+        loss = [final_loss(LinearDecay(make(1.0), steps), p, steps) for p in pair]
+        return np.abs(loss[1] / loss[0] - 1).max()
+
+    assert min(parted(LazyBFGS), parted(DampedBFGS)) > 0.01
+    assert max(parted(SGD), parted(FullAdaGrad)) < 1e-4
 
 
 def test_adam_does_not():

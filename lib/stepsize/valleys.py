@@ -168,8 +168,12 @@ def on_a_budget(make, sample, lrs, tuning: int, reporting: int, gradients: int, 
 RATES = 10 ** np.arange(-3, 1.3, 0.25)
 
 
-def exact_race(angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0) -> dict[str, list]:
+def exact_race(
+    angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0, names=None
+) -> dict[str, list]:
     """Gradient evaluations to a millionth of f(x0) by method and angle, as a list of `Tuned`; rates tuned for every angle anew.
+
+    All methods, or those of the given names.
 
     Full-matrix AdaGrad gets a tenth of the horizon and every other rate: it needs less, and costs more per step.
     """
@@ -183,18 +187,19 @@ def exact_race(angles, condition: float, tuning: int, reporting: int, steps: int
     def valleys(angle):
         return lambda n, part: TurnedValley.sample(n, angle, condition, seed=2 * seed + part)
 
-    race = {
-        name: [tuned(settling, make, valleys(a), lrs, tuning, reporting, limit) for a in angles]
-        for name, (make, lrs, limit) in rules.items()
-    }
-    # the line search has no learning rate to choose
-    race["BFGS"] = [Tuned(1.0, np.ones(1), bfgs_evaluations(valleys(a)(reporting, 1)), False) for a in angles]
-    return race
+    def run(name, angle):
+        if name == "BFGS":  # the line search has no learning rate to choose
+            return Tuned(1.0, np.ones(1), bfgs_evaluations(valleys(angle)(reporting, 1)), False)
+        make, lrs, limit = rules[name]
+        return tuned(settling, make, valleys(angle), lrs, tuning, reporting, limit)
+
+    return {name: [run(name, a) for a in angles] for name in names or (*rules, "BFGS")}
 
 
 #: How a pair is made from sampled gradients, and what a step costs in gradients.
 NOISY_RULES = {
     "SGD": (lambda lr, stream: SGD(lr), 1),
+    "heavy ball": (lambda lr, stream: HeavyBall(lr, 0.98), 1),
     "AdaGrad": (lambda lr, stream: AdaGrad(lr), 1),
     "Adam": (lambda lr, stream: Adam(lr), 1),
     "full AdaGrad": (lambda lr, stream: FullAdaGrad(lr), 1),
