@@ -48,6 +48,14 @@ def test_a_square_that_underflows_leaves_eps_alone_in_the_denominator():
     assert moved("our Adam", "float16", 1e-4, 1e-7) == pytest.approx(3, rel=2e-3)
 
 
+def test_a_state_in_float16_makes_step_t_of_the_fused_adam_about_root_t_times_too_long():
+    # (1 - beta2) g^2 = 1e-11 is lost whenever v is stored, while the correction for its weight goes on
+    t = np.arange(1, 101)
+    expected = np.sqrt((1 - 0.999**t) / 0.001).sum()
+    assert moved("torch Adam, fused", "float16", 1e-4, 1e-8, steps=100) == pytest.approx(expected, rel=3e-3)
+    assert moved("our Adam", "float16", 1e-4, 1e-8, steps=100) == pytest.approx(100, rel=1e-2)
+
+
 def test_float32_loses_the_square_of_a_gradient_of_1e_minus_23():
     assert moved("torch Adam", "float32", 1e-23, 0.0) == np.inf
     assert moved("torch Adam", "float64", 1e-23, 0.0) == pytest.approx(3, rel=1e-12)

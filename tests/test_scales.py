@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, Coupled, Decoupled, HeavyBall, RMSProp, SignDescent, descend
 from stepsize import scales as module
-from stepsize.errors import EvidenceError, HyperparameterError
+from stepsize.errors import HyperparameterError
 from stepsize.probes import respond
-from stepsize.scale_races import COARSE, METHODS, Race, descent_race, exponent, race, slowdown
+from stepsize.scale_races import exponent
 from stepsize.scales import (
     Regression,
     curvature,
@@ -71,8 +71,12 @@ def test_units_are_a_rate_for_each_coordinate(make, power):
         u = descend(make(0.01 * scale**power), raw.grad, raw.start, 40, nonfinite="record").x
         return np.nanmax(np.abs(w * scale - u) / (1 + np.abs(u)))
 
-    assert gap(power) < 1e-9
+    assert gap(power) < 1e-13
     assert gap(3 - power) > 1e-2
+    # powers of two rescale without rounding: not a bit may differ
+    scale = np.array([128.0, 0.25, 1, 4, 1, 1, 8, 1])
+    other = module.replace(raw, scale=scale)
+    assert gap(power) == 0
 
 
 def test_eps_breaks_the_invariance_to_the_units_of_the_gradient():
@@ -131,17 +135,6 @@ def test_gradient_descent_takes_s_squared_steps():
     slope, used = exponent(sizes, times)
     assert slope.low == pytest.approx(2, abs=5e-3)
     assert used.tolist() == sizes.tolist()
-    np.testing.assert_array_equal(*descent_race(sizes[:2], 3, 5, standardised=True).times)
-
-
-def test_an_exponent_is_the_slope_of_medians_and_wants_two_sizes():
-    sizes = 10 ** np.arange(0, 4.1, 0.5)
-    times = 7 * sizes[:, None] ** 0.7 * np.exp(np.random.default_rng(0).normal(size=12))
-    assert exponent(sizes, times)[0].low == pytest.approx(0.7, abs=1e-12)
-    assert mutant(exponent, "((x - x.mean()) ** 2).sum()", "(x**2).sum()")(sizes, times)[0].high < 0.6
-    times[1:] = np.inf
-    with pytest.raises(EvidenceError, match="two sizes"):
-        exponent(sizes, times)
 
 
 def test_a_run_is_home_when_it_stays_and_its_peak_is_on_the_way():
@@ -162,38 +155,6 @@ def test_a_run_is_home_when_it_stays_and_its_peak_is_on_the_way():
     assert np.isinf(ride(SGD(1.0), Script(losses), 8, hold=4)[0]).all()
     early = mutant(ride, "t - last >= hold", "t - last >= 1")
     assert early(SGD(1.0), Script(losses), 8, hold=3)[0].item() == 3
-
-
-def test_rates_are_chosen_on_other_problems_than_those_reported(monkeypatch):
-    seen, sample = [], Regression.sample
-    monkeypatch.setattr(
-        Regression, "sample", lambda seeds, **settings: seen.append(list(seeds)) or sample(seeds, **settings)
-    )
-    free, calm = race("AdaGrad", [1.0, 100.0], 3, 5, 300, (np.inf, 10.0))
-    assert seen == [[0, 1, 2], [3, 4, 5, 6, 7]]
-    assert free.times.shape == (2, 5)
-    assert calm.peak[np.isfinite(calm.times)].max() <= 10 < free.peak[1].max()
-    assert set(free.lr) <= set(COARSE)
-
-
-def test_a_race_reports_what_a_walk_with_the_chosen_rate_does():
-    (result,) = race("heavy ball", [10.0], 3, 5, 400)
-    land = Regression.sample(range(3, 8)).sized(10.0)
-    time, peak = ride(METHODS["heavy ball"][result.setting[0]](result.lr[0]), land, 400)
-    np.testing.assert_array_equal(result.times[0], time[:, 0])
-    np.testing.assert_array_equal(result.peak[0], peak[:, 0])
-
-
-def test_nothing_home_is_said_and_not_chosen():
-    (result,) = race("sign", [1e4], 2, 5, 20)
-    assert np.isnan(result.lr).all()
-    assert np.isinf(result.times).all()
-    assert not result.at_edge.any()
-
-
-def test_a_slowdown_is_paired_and_counts_unfinished_runs():
-    runs = Race(None, None, None, np.array([[10.0, 20.0], [20.0, np.inf]]), None)
-    np.testing.assert_array_equal(slowdown(runs, 1, 100), [2, 50])
 
 
 def test_the_first_step_is_the_same_for_every_weight_and_s_times_larger_in_predictions():
@@ -234,8 +195,11 @@ def test_the_first_step_answers_to_eps_as_r_over_one_plus_r(make, full):
 def test_adam_on_a_loss_c_times_larger_is_adam_with_eps_over_c():
     g = np.random.default_rng(0).normal(size=(80, 3, 2))
     np.testing.assert_allclose(
-        respond(Adam(eps=1e-3), 1e-5 * g).x, respond(Adam(eps=100.0), g).x, rtol=1e-10, atol=1e-18
+        respond(Adam(eps=1e-3), 1e-5 * g).x, respond(Adam(eps=100.0), g).x, rtol=1e-11, atol=1e-20
     )
+    inside = mutant(Adam, "self.lr / (sqrt(v.mean) + self.eps)", "self.lr / sqrt(v.mean + self.eps)")
+    gap = respond(inside(eps=1e-3), 1e-5 * g).x[1:] / respond(inside(eps=100.0), g).x[1:] - 1
+    assert np.abs(gap).min() > 0.5
 
 
 @pytest.mark.parametrize("make", [AdaGrad, RMSProp, Adam, AMSGrad])
@@ -294,8 +258,3 @@ def test_bad_input_is_named(call, names):
         call()
     assert names in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_race_without_problems_to_report_is_refused():
-    with pytest.raises(EvidenceError, match="others to report"):
-        race("AdaGrad", [1.0], 3, 0, 10)
