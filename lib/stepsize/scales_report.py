@@ -4,7 +4,7 @@ import numpy as np
 
 from .descent import descend, walk
 from .errors import EvidenceError
-from .evidence import bootstrap, exact
+from .evidence import bootstrap, exact, number
 from .figures import method, panels, plt
 from .plateau_report import each, median
 from .precision import FORMATS
@@ -44,20 +44,21 @@ def _median(times):
 
 def time_figure(sizes, free: dict[str, Race], calm: dict[str, Race]):
     """Median steps against S, logarithmic; above any loss is allowed on the way, below at most ten times the first."""
-    _, axes = panels(2, 3.0)
+    figure, axes = panels(2, 3.0)
     for panel, races in zip(axes, (free, calm), strict=True):
         for name, race in races.items():
             times = _median(race.times)
             panel.plot(sizes, np.where(np.isfinite(times), times, np.nan), **style(name))
         panel.set(xscale="log", yscale="log", ylabel="steps", ylim=(8, 1e5))
-    for power, words, start in ((2, "$S^2$", 60), (1, "$S$", 25)):
-        line = np.array([10, 10 ** (1 + 2 / power)])
-        axes[1].plot(line, start * (line / 10) ** power, "-", color="black", lw=0.8)
-        axes[1].annotate(words, (line[1], start * 100), ha="left", va="bottom")
+    # guides where no curve runs
+    for power, words, first, start in ((2, "$S^2$", 2, 1500), (1, "$S$", 400, 150)):
+        line = first * np.array([1, 4 ** (2 / power)])
+        axes[1].plot(line, start * (line / first) ** power, "-", color="black", lw=0.8)
+        axes[1].annotate(words, (line[1], start * 16), ha="left", va="bottom")
     axes[0].set_title("any loss on the way")
     axes[1].set_title("the loss never above ten times the first")
     axes[1].set_xlabel("size $S$ of one feature")
-    axes[0].legend(ncols=2, fontsize="x-small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     return axes
 
 
@@ -107,10 +108,16 @@ def pace_figure(land: Regression, rules: dict, steps: int):
     return axes
 
 
-def pace_evidence(rule, land: Regression, steps: int, region):
-    """Evidence on how far the large feature's weight moves beside the others: first step and mean, as weight and in the prediction."""
+def pace_evidence(rules: dict, land: Regression, steps: int, region):
+    """Evidence on how far the large feature's weight moves beside the others: first step and mean, as weight and in the prediction.
+
+    The first step is the same at every rate and stands once.
+    """
+    first = next(iter(rules.values()))
+    spans = [(first, 1, "at the first step")]
+    spans += [(rule, steps, f"in the mean of {steps} steps at the {name} rate") for name, rule in rules.items()]
     found = []
-    for n, when in ((1, "at the first step"), (steps, f"in the mean of {steps} steps")):
+    for rule, n, when in spans:
         for where, ratio in zip(("in weights", "in the prediction"), paces(rule, land, n), strict=True):
             words = f"large feature's step / the others', {where}"
             found += each({f"pace is measured {where}, {when}": ratio}, words, region)
@@ -166,7 +173,7 @@ def decay_figure(decays, lost):
         for i, (decay, line) in enumerate(zip(decays, ("-", "--", ":"), strict=True)):
             axes.plot(
                 lost[name][1:, i], line, color="#D55E00" if name == "coupled" else method(look)["color"],
-                lw=2.4 - 0.6 * i, label=f"{name}, λ = {decay:g}",
+                lw=2.4 - 0.6 * i, label=f"{name}, λ = {number(decay).removeprefix('1.0 × ')}",
             )  # fmt: skip
     axes.set(yscale="log", xlabel="steps", ylabel="share of the weight lost")
     axes.legend(fontsize="x-small", ncols=2)
