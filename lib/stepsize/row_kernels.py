@@ -57,10 +57,15 @@ def row_kernel(rule):
     loop = _loop(rule)
 
     def run(x, g, rows, leaves, hyperparameters):
-        spread = [np.broadcast_to(np.asarray(h, float), (len(x), 1)) for h in hyperparameters]
-        loop(x, g, rows, *leaves, *spread)
+        loop(x, g, rows, *leaves, *(h if np.ndim(h) else _spread(float(h), len(x)) for h in hyperparameters))
 
     return run
+
+
+@lru_cache
+def _spread(value, n):
+    """One number for every row, in the place of one."""
+    return np.broadcast_to(np.float64(value), (n, 1))
 
 
 @lru_cache
