@@ -31,7 +31,7 @@ _METHODS = {
     "Adam, β₂ = 0.9": (_BLUE, "D", ":"),
     "AdamW": (_BLUE, "p", (0, (8, 2))),
     "clipped Adam": (_BLUE, "v", "-."),
-    "pooled Adam": (_SKY, "P", (0, (2, 3))),
+    "pooled Adam": (_SKY, (5, 0, 36), (0, (2, 2, 6, 2))),
     "AMSGrad": (_SKY, "X", (0, (5, 1))),
     "AdaBelief": (_SKY, "*", (0, (3, 1, 1, 1, 1, 1))),
     "full AdaGrad": (_RED, "8", (0, (4, 1, 1, 1))),
