@@ -1,0 +1,126 @@
+"""The book's judge against AutoAttack of torchattacks on the same defenders; ensembles against loops of single runs.
+
+python benchmarks/attacks.py         # STEPSIZE_PEER=/path/to/python where torchattacks has an environment of its own
+
+The peer's Python needs torch and torchattacks alone: python -m pip install --no-deps torchattacks==3.5.1, beside the torch of
+requirements.txt, so that torch stays as pinned. Defenders are trained again at the rates of lib/stepsize/data/defenders.json. Both sides see the same
+images and the same weights; robust accuracy is a share of images, and the bar is 3 points.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from stepsize import Adam, descend
+from stepsize.attacks import Target, judge, walk_in_ball
+from stepsize.classifiers import Classifier, digits, train
+from stepsize.defenders import opposed, read
+from stepsize.duels import BALLS, standard, trainer
+from stepsize.games import Bilinear
+from stepsize.rules import SignDescent
+
+CELLS = [
+    f"{kind} | {name}" for kind in BALLS for name in ("nobody", "SGD", "sign", "normalised SGD", "Adam", "Auto-PGD")
+]
+SEEDS, IMAGES, ROUNDS, RUNS = (0, 1), 200, 3, 512
+
+
+class Peer:
+    def __init__(self):
+        python = os.environ.get("STEPSIZE_PEER", sys.executable)
+        worker = Path(__file__).with_name("_torchattacks.py")
+        self.process = subprocess.Popen([python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def stands(self, kind, x, images):
+        layers = [(W[0].tolist(), b[0, 0].tolist()) for W, b in Classifier().layers(x[None])]
+        norm = {"L∞": "Linf", "L2": "L2"}[kind]
+        request = {"layers": layers, "norm": norm, "eps": BALLS[kind].radius}
+        print(
+            json.dumps(request | {"u": images.u.tolist(), "y": images.y.tolist()}), file=self.process.stdin, flush=True
+        )
+        if not (answer := self.process.stdout.readline()):
+            sys.exit("error: the peer gave no answer; install torchattacks or name its Python in STEPSIZE_PEER")
+        return np.array(json.loads(answer))
+
+
+def compare(cells):
+    peer, images, recorded = Peer(), digits()[2][:IMAGES], read()
+    print(f"robust accuracy, % of {IMAGES} test images x {len(SEEDS)} defenders per cell\n")
+    for cell in cells:
+        kind = cell.split(" | ")[0]
+        x = opposed(cell, recorded[cell]["lr"], recorded[cell]["attacker_lr"], SEEDS)
+        start = time.perf_counter()
+        ours = judge(Classifier(), x, images, BALLS[kind]).numpy()
+        middle = time.perf_counter()
+        theirs = np.stack([peer.stands(kind, one, images) for one in x])
+        end = time.perf_counter()
+        gap = 100 * (ours.mean() - theirs.mean())
+        print(f"{cell:22s} judge {100 * ours.mean():5.1f}  AutoAttack {100 * theirs.mean():5.1f}  difference {gap:+.2f}"
+              f"  only ours fooled {np.sum(~ours & theirs)}, only theirs {np.sum(ours & ~theirs)}"
+              f"  seconds {middle - start:.1f}, {end - middle:.1f}", flush=True)  # fmt: skip
+
+
+def against_loop(name, together, alone, runs, sample):
+    """Time of all runs at once against `sample` single runs, scaled up; medians over rounds, with least and most."""
+    ratios = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        both = together()
+        middle = time.perf_counter()
+        single = [alone(k) for k in sample]
+        loop = (time.perf_counter() - middle) * runs / len(sample)
+        ratios.append(loop / (middle - start))
+    gap = max(float(np.abs(np.asarray(s) - np.asarray(both[k])).max()) for k, s in zip(sample, single, strict=True))
+    print(
+        f"{name:48s} {statistics.median(ratios):6.1f} ({min(ratios):.1f}-{max(ratios):.1f})  members differ by {gap:.1e}",
+        flush=True,
+    )
+
+
+def ensembles():
+    print(f"\n{RUNS} runs at once against a loop of single runs, times as fast\n")
+    rates, sample = np.geomspace(0.01, 1.0, RUNS)[:, None], range(0, RUNS, RUNS // 8)
+    z0 = np.random.default_rng(0).normal(size=(RUNS, 2))
+    against_loop(
+        "plays of the game, Adam, 300 turns",
+        lambda: descend(Adam(rates), Bilinear(), z0, 300).x[-1],
+        lambda k: descend(Adam(rates[k]), Bilinear(), z0[k], 300).x[-1], RUNS, sample,
+    )  # fmt: skip
+    x, images, _ = standard([0], 5, digits()[0]), digits()[2], None
+    lrs = torch.tensor(np.geomspace(0.01, 0.3, RUNS))
+
+    def attack(lr, seed):
+        target = Target.of(Classifier(), x, images[:1])
+        return walk_in_ball(Adam(lr), target, BALLS["L2"], 10, [np.random.default_rng(seed)])
+
+    against_loop(
+        "attacks on one image, Adam, 10 steps, a rate each",
+        lambda: attack(lrs[:, None, None], 0).delta[0, :, 0].numpy(),
+        lambda k: attack(float(lrs[k]), 0).delta[0, 0, 0].numpy(), RUNS, sample,
+    )  # fmt: skip
+    small, few, attacker = Classifier((64, 8, 10)), digits()[0][:32], SignDescent(0.1)
+
+    def harden(seeds, lr):
+        return train(small, Adam(lr), seeds, few, 2, 16, trainer(attacker, BALLS["L∞"], 3, small)).numpy()
+
+    each = torch.tensor(np.geomspace(0.003, 0.03, RUNS))[:, None]
+    against_loop(
+        "adversarial trainings, 8 units, batches of 16",
+        lambda: harden(range(RUNS), each), lambda k: harden([k], float(each[k]))[0], RUNS, sample,
+    )  # fmt: skip
+
+
+def main():
+    torch.set_num_threads(1)
+    ensembles()
+    compare(sys.argv[1:] or CELLS)
+
+
+if __name__ == "__main__":
+    main()
