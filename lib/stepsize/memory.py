@@ -9,7 +9,7 @@ from .recurrent_races import METHODS, Problem, Start, train
 def heard(task, gain: float | None, seeds) -> np.ndarray:
     """|dL / dh_t|, t = 1 ... T, relative to t = T, of untrained networks on their first batch: (seeds, T)."""
     inputs, targets = next(task.stream(seeds))
-    size = task.net.backward(task.net.start(gain, seeds), inputs, targets, task.loss).through_time.numpy()
+    size = task.net.backward(task.net.start(gain, seeds), inputs, targets, task.loss, watch=True).through_time.numpy()
     return size[:, 1:] / size[:, -1:]
 
 
@@ -31,7 +31,7 @@ def hearing(name: str, entry: dict, problem: Problem, start: Start, seeds, every
     def watch(t, x, *_):
         if t % every == 0:
             times.append(t)
-            found.append(growth(task.net.backward(x[0], inputs, targets, task.loss).through_time.numpy()))
+            found.append(growth(task.net.backward(x[0], inputs, targets, task.loss, watch=True).through_time.numpy()))
 
     rule = METHODS[name].at([entry["lr"]], entry["limit"])
     x = train(rule, task, start.gain, seeds, problem.steps, entry["penalty"], watch)

@@ -29,7 +29,7 @@ class Backward(NamedTuple):
 
     loss: torch.Tensor
     gradient: torch.Tensor
-    through_time: torch.Tensor
+    through_time: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class TanhNet:
         """h_0 ... h_T of shape (runs, T + 1, B, H) for inputs (runs, T, B, I)."""
         net = self.parts(x)
         runs, T, B, _ = inputs.shape
-        h = x.new_zeros(runs, T + 1, B, self.hidden)
+        h = x.new_empty(runs, T + 1, B, self.hidden)
+        h[:, 0] = 0
         driven = torch.bmm(inputs.reshape(runs, T * B, -1), net.U).add_(net.b).reshape(runs, T, B, self.hidden)
         for t in range(T):
             torch.tanh(torch.baddbmm(driven[:, t], h[:, t], net.W), out=h[:, t + 1])
@@ -92,21 +93,24 @@ class TanhNet:
         net = self.parts(x)
         return torch.baddbmm(net.c, self.states(x, inputs)[:, -1], net.V)
 
-    def backward(self, x, inputs, targets, loss: Callable, reach: int | None = None) -> Backward:
+    def backward(self, x, inputs, targets, loss: Callable, reach: int | None = None, watch: bool = False) -> Backward:
         """The gradient through time of `loss(outputs, targets) -> (losses, dL / d outputs)`.  Werbos (1990), backpropagation through time.
 
         `reach` stops the way back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
+        Norms through time are taken where `watch` asks for them, else None.
         """
         net, h = self.parts(x), self.states(x, inputs)
         runs, T, B, _ = inputs.shape
         value, slope = loss(torch.baddbmm(net.c, h[:, -1], net.V), targets)
         back = torch.bmm(slope, net.V.transpose(1, 2))  # dL / dh_T
-        inner = x.new_zeros(runs, T, B, self.hidden)  # dL / d(the argument of tanh at t)
-        norms, W_back = [back.flatten(1).norm(dim=1)], net.W.transpose(1, 2)
-        for t in range(T - 1, max(-1, T - 1 - (reach or T)), -1):
-            torch.mul(back, 1 - h[:, t + 1] ** 2, out=inner[:, t])
+        inner = x.new_empty(runs, T, B, self.hidden)  # dL / d(the argument of tanh at t)
+        norms, W_back, last = [], net.W.transpose(1, 2), max(0, T - (reach or T))
+        inner[:, :last] = 0
+        for t in range(T - 1, last - 1, -1):
+            torch.ops.aten.tanh_backward(back, h[:, t + 1], grad_input=inner[:, t])
+            norms += [back.flatten(1).norm(dim=1)] if watch else []
             back = torch.bmm(inner[:, t], W_back)
-            norms.append(back.flatten(1).norm(dim=1))
+        norms += [back.flatten(1).norm(dim=1)] if watch else []
         flat = inner.reshape(runs, T * B, self.hidden)
         pieces = (
             torch.bmm(h[:, :-1].reshape(runs, T * B, -1).transpose(1, 2), flat),
@@ -115,7 +119,9 @@ class TanhNet:
             torch.bmm(h[:, -1].transpose(1, 2), slope),
             slope.sum(1),
         )
-        return Backward(value, torch.cat([p.flatten(1) for p in pieces], 1), torch.stack(norms[::-1], 1))
+        return Backward(
+            value, torch.cat([p.flatten(1) for p in pieces], 1), torch.stack(norms[::-1], 1) if watch else None
+        )
 
 
 def squared(outputs, targets):

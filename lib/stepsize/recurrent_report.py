@@ -25,9 +25,9 @@ def growth_figure(profiles: dict):
         colour = plt.cm.viridis(k / len(profiles))
         axes.plot(back, middle, color=colour, ls=lines[k % len(lines)], lw=2)
         axes.fill_between(back, low, high, color=colour, alpha=0.18, lw=0)
-        axes.annotate(
-            name, (back[-1], middle[-1]), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small"
-        )
+        shift = {"1": -6, "rotation": 6}.get(name, 0)  # points; these two ends meet
+        at = (back[-1], middle[-1])
+        axes.annotate(name, at, xytext=(4, shift), textcoords="offset points", va="center", fontsize="small")
     axes.axhline(1, color="black", lw=0.8)
     axes.set(yscale="log", xlabel="steps back from the last input", ylabel="gradient / gradient at the last step")
     axes.margins(x=0)
@@ -36,7 +36,7 @@ def growth_figure(profiles: dict):
 
 def start_figure(races: dict, problem: str = "adding"):
     """Scores over that of who knows nothing, by start, medians with the middle half: above without a clip, below with it."""
-    task, starts, _ = PROBLEMS[problem]
+    task, starts, *_ = PROBLEMS[problem]
     _, axes = panels(2, 2.7, sharey=True)
     names = [cell[2] for cell in races if cell[:2] == (problem, starts[0])]
     for panel, clipped in zip(axes, (False, True), strict=True):
@@ -50,7 +50,9 @@ def start_figure(races: dict, problem: str = "adding"):
         panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / ignorance")
         panel.set_yticks([0.1, 0.2, 0.5, 1], ["0.1", "0.2", "0.5", "1"])
         panel.minorticks_off()
-        panel.legend(ncols=3, fontsize="x-small", loc="lower right")
+        panel.set_ylim(0.06, 3.5)
+        # where nothing is learned there is room
+        panel.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.635, 0.0), labelspacing=0.3)
     axes[1].set_xticks(range(len(starts)), [WORDS[start] for start in starts])
     axes[1].set_xlabel("gain of the recurrent weights at the start")
     return axes
@@ -65,7 +67,7 @@ def hearing_figure(watched: dict, far: dict):
             band(panel, steps, value, name)
         panel.set(title=title, ylabel="growth per step back", ylim=(0.2, 1.1))
         panel.axhline(1, color="black", lw=0.8)
-    axes[0].legend(ncols=3, loc="upper left", fontsize="small")
+    axes[1].legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 0.85), fontsize="small")
     axes[1].set_xlabel("training step")
     return axes
 
@@ -85,7 +87,7 @@ def brake_figure(observed: dict, betas: dict):
         for panel, column in zip(axes, (2, 1), strict=True):
             bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
             bins = [b for b in bins if len(b) >= 10]
-            middle = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).T
+            middle = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).reshape(-1, 3).T
             at = [geometric(b[:, 0]) for b in bins]
             if np.ptp(rows[:, column]) > 1e-9:
                 panel.errorbar(at, middle[1], [middle[1] - middle[0], middle[2] - middle[1]], **style)
@@ -99,24 +101,32 @@ def brake_figure(observed: dict, betas: dict):
     return axes
 
 
-def paired(races: dict, problem: str, one: tuple[str, str], other: tuple[str, str]) -> Interval:
-    """Scores of one (start, method) over those of another, seed by seed: geometric mean, or the median where a run left the numbers."""
-    a, b = (races[problem, start, name]["scores"] for start, name in (one, other))
-    finite = np.isfinite(a).all() and np.isfinite(b).all()
-    return bootstrap(a / b, geometric) if finite else bootstrap(np.where(np.isfinite(a / b), a / b, np.inf), np.median)
+def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, str]], worst: float = 10.0) -> Interval:
+    """Scores of one (start, method) over those of another, network by network, all pairs together: geometric means.
+
+    A score counts as at most `worst` times that of who knows nothing: who is thrown farther is no worse off.
+    """
+    cap = worst * PROBLEMS[problem].task.ignorance
+    ratios = [
+        np.divide(*(np.minimum(races[problem, start, name]["scores"], cap) for start, name in pair)) for pair in pairs
+    ]
+    return bootstrap(geometric(ratios, axis=0), geometric)
 
 
 def clip_figure(races: dict):
     """What the clip multiplies the error by, rule by rule and start by start: a panel for each problem, `forest` rows."""
     rules, problems = ("SGD", "heavy ball", "RMSProp", "Adam"), ("adding", "digits")
-    _, axes = plt.subplots(1, 2, figsize=(WIDTH, 5.0), width_ratios=(1, 1))
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
     for panel, problem in zip(axes, problems, strict=True):
-        starts = [s for s in PROBLEMS["digits"].starts]
-        rows = {WORDS[s]: {r: _log(paired(races, problem, (s, f"clipped {r}"), (s, r))) for r in rules} for s in starts}
+        starts = PROBLEMS["digits"].starts
+        rows = {
+            WORDS[s]: {r: _log(paired(races, problem, ((s, f"clipped {r}"), (s, r)))) for r in rules} for s in starts
+        }
         forest(panel, rows)
         panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
     axes[0].set_ylabel("gain at the start")
-    axes[0].legend(fontsize="small", loc="lower left")
+    axes[1].set_yticklabels([])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return axes
 
 
@@ -124,5 +134,4 @@ PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
 
 
 def _log(i: Interval) -> Interval:
-    low, middle, high = np.log(np.clip([i.low, i.estimate, i.high], 1e-3, 1e3))
-    return Interval(middle, low, high, i.method, i.n)
+    return Interval(*np.log([i.estimate, i.low, i.high]), i.method, i.n)
