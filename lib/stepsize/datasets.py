@@ -218,10 +218,6 @@ DATASETS = {
         files={"data/heart_disease.csv": "b0e08ccf039e15e4b4457367f1d000bfa584a3854218a62a336f90ce3ae755db"},
         read=_read_hearts,
     ),
-    "imports_torch": _imports(
-        "torch", "2.13.0", "bfd9ec55b689e74147430b17f0f66b57caa069d6bcc7253f9fa44cb38853e021"
-    ),
-    "imports_sympy": _imports(
-        "sympy", "1.14.0", "8466e015f9f16f130e8ba1c6ba6b67a6d03eef0059f243f2213bf6f36f99f9a2"
-    ),
+    "imports_torch": _imports("torch", "2.13.0", "bfd9ec55b689e74147430b17f0f66b57caa069d6bcc7253f9fa44cb38853e021"),
+    "imports_sympy": _imports("sympy", "1.14.0", "8466e015f9f16f130e8ba1c6ba6b67a6d03eef0059f243f2213bf6f36f99f9a2"),
 }

@@ -39,3 +39,7 @@ class NetworkError(StepsizeError, ValueError):
 
 class SimulationError(StepsizeError, RuntimeError):
     """A simulation that cannot be finished: the population explodes or the budget of events is spent."""
+
+
+class FederationError(StepsizeError, ValueError):
+    """A federation that cannot go on, or an update that must not enter it; the message names the client."""

@@ -1,0 +1,16 @@
+"""Template of a federation: replace `load` by what reads your own data, and `rule` by the aggregation you want."""
+
+from stepsize.aggregation import InverseVariance
+from stepsize.hospitals import NAMES, one_hospital
+
+__all__ = ["NAMES", "load", "rule"]
+
+
+def load(partition: int):
+    """The client's data. Here: one hospital of the heart-disease table; nothing of it leaves the process."""
+    return one_hospital(partition)
+
+
+def rule(config):
+    """The rule, from the run's configuration; server and clients call the same function."""
+    return InverseVariance(float(config["lr"]), int(config["steps"]))
