@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from mutants import mutant
-from stepsize import SGD, AdaGrad, embeddings
+from stepsize import SGD, AdaGrad, Adam, embeddings
 from stepsize import embedding_races as races
+from stepsize import embedding_report as report
 from stepsize.embeddings import NOISE, PLAYS, Corpus, batches, corpus, gradients, losses, pairs, train
 from stepsize.errors import DatasetError, ShapeError
 
@@ -124,3 +125,22 @@ def test_lazy_rules_on_the_recorded_gradients_owe_what_the_chapter_says():
     dense = lambda ps: torch.optim.Adagrad(ps, 0.1)  # noqa: E731
     assert races.apart(AdaGrad(0.1), dense, visits, shape) <= 1e-12
     assert races.apart(AdaGrad(0.2), dense, visits, shape) > 1e-3
+
+
+def test_the_first_figure_shows_the_theorem():
+    way = report.journey(Adam(1.0, eps=0.0), 60_000, 400)
+    assert way[0] == pytest.approx(0.1 / 0.001**0.5, rel=1e-8)
+    assert way[-1] == pytest.approx(way[0] / (1 - 0.9 / 0.999**0.5), rel=1e-8)
+    assert report.journey(Adam(1.0, eps=0.0), 0, 1)[0] == pytest.approx(1.0, rel=1e-12)
+
+
+def test_the_recorded_costs_are_positive_and_their_ratios_are_taken_round_by_round():
+    costs = report.costs()
+    assert all((t > 0).all() and len(t) >= 5 for times in costs.values() for t in times.values())
+    found = report.speedup("dense Adam, fused (torch)", "lazy Adam", 1_000_000)
+    dense, ours = (costs[name][1_000_000] for name in ("dense Adam, fused (torch)", "lazy Adam"))
+    np.testing.assert_array_equal(found, dense / ours[: len(dense)])
+
+
+def test_lazy_adam_keeps_as_much_state_as_dense_adam():
+    assert report.state_sizes(torch.zeros(6, 2)) == 1.0

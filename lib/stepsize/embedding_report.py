@@ -36,7 +36,7 @@ def journey_figure(steps: int = 45):
     _, axes = plt.subplots(figsize=(WIDTH, 3.6))
     rule, t = Adam(1.0, eps=0.0), np.arange(1, steps + 1)
     dense, own = journey(rule, 60_000, steps), journey(rule, 0, 1)[0]
-    axes.fill_between(t, dense[0], dense, color="0.9", label="moved at gradient zero")
+    axes.fill_between(t, dense[0], dense, color="0.82", label="moved at gradient zero")
     axes.plot(t, dense, **method("Adam") | {"label": "dense Adam"})
     for name, level in (("lazy Adam, shared clock", dense[0]), ("lazy Adam", own)):
         axes.plot(t, np.full(steps, level), **method(name))
@@ -52,7 +52,7 @@ def trade_figure():
     _, axes = plt.subplots(figsize=(WIDTH, 4.8))
     for name in METHODS:
         every, rare = (goal(table()[name]).mean(1) for goal in GOALS.values())
-        style, kept = method(name) | {"markevery": 1, "markersize": 3}, (every < 2.9) & (rare < 4.3)
+        style, kept = method(name) | {"markevery": 1, "markersize": 3}, (every < 2.75) & (rare < 4.1)
         axes.plot(every[kept], rare[kept], **style)
         best = every.argmin()
         axes.plot(every[best], rare[best], marker=style["marker"], color=style["color"], ms=9, ls="")
