@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import kinetics
 from .errors import NetworkError, SimulationError
 from .leaping import Absolute, Activity, Cao, Fixed, leap, longest_step
 from .master import MasterEquation
@@ -118,3 +119,62 @@ def compare(case: Case, runs: int, repeats: int, seed: int = 1000) -> dict[str, 
 def gain(scores: dict[str, Score], rule: str = "relative change", over: str = "fixed") -> np.ndarray:
     """log(error of `over` / error of `rule`), (repeats,): above 0 where `rule` is the better one."""
     return np.log(scores[over].error / scores[rule].error)
+
+
+#: name -> network, species, time, ceiling of the master equation (None: all states; 0: too many, so simulate).
+PROBLEMS = {
+    "decay": (kinetics.decay(1000), "X", 3.0, None),
+    "relaxation": (kinetics.immigration_death(100, 1.0, 5000), "X", 3.0, 5500),
+    "rest": (kinetics.immigration_death(1000, 1.0, 1000), "X", 5.0, 1500),
+    "pairs vanish": (kinetics.decay(4000, 0.01, 2), "X", 5.0, None),
+    "pairs come and go": (kinetics.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
+    "decaying dimers": (kinetics.decaying_dimerising(5000), "S2", 10.0, 0),
+}
+
+
+def cases(eps: dict, reference_runs: int = 8000) -> dict[str, Case]:
+    """The problems of `PROBLEMS` that `eps` names, each with its law, to be run with that tolerance."""
+    found = {}
+    for name, tolerance in eps.items():
+        network, species, time, ceiling = PROBLEMS[name]
+        law = (
+            simulated_law(network, species, time, reference_runs, 1)
+            if ceiling == 0
+            else exact_law(network, species, time, ceiling)
+        )
+        found[name] = Case(network, species, time, tolerance, law)
+    return found
+
+
+def work_precision(case: Case, tolerances, runs: int, repeats: int) -> list[dict[str, Score]]:
+    """`compare` at every tolerance of Cao's rule: how error falls with work."""
+    return [compare(case._replace(eps=eps), runs, repeats) for eps in tolerances]
+
+
+def depths(order: int, factors, eps: float, runs: int, repeats: int, count: int = 1000) -> np.ndarray:
+    """Gain of Cao's rule over a fixed step on p X -> nothing, run until the count has fallen by each of `factors`.
+
+    Shape (factors, repeats). The time scale of the decay, x / |x'|, grows by factor^(p - 1) meanwhile.
+    """
+    gains = []
+    speed = count ** (1 - order) * np.prod(np.arange(1, order))  # the time scale is 1 at the start
+    network = kinetics.decay(count, float(speed), order)
+    for factor in factors:
+        t = float(np.log(factor) if order == 1 else (factor ** (order - 1) - 1) / (order - 1))
+        case = Case(network, "X", t, eps, exact_law(network, "X", t))
+        cao = score(case, Cao(eps), runs, repeats, 1000)
+        fixed = score(case, at_cost(case, Fixed, cao.cost, t / cao.cost), runs, repeats, 1000)
+        gains.append(np.log(fixed.error / cao.error))
+    return np.array(gains)
+
+
+def orders(network: Network, name: str, t: float, taus, miss: Callable, runs: int, repeats: int, initial=None):
+    """Slope of log |miss(counts)| against log tau, fixed leaps, for each of `repeats` ensembles: the order of an error."""
+    errors = [
+        [
+            abs(miss(leap(network, [t], Fixed(tau), runs, 10 * i + k, initial=initial).read(name)[:, 0]))
+            for k, tau in enumerate(taus)
+        ]
+        for i in range(repeats)
+    ]
+    return np.polyfit(np.log(taus), np.log(errors).T, 1)[0]

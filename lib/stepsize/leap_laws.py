@@ -11,7 +11,7 @@ from .contract import Elementwise, Wrapper
 from .descent import descend
 from .kinetics import decay_curve, immigration_death
 from .leaping import Activity, Cao, Fixed, leap, longest_step
-from .operators import maximum
+from .operators import maximum, sqrt
 from .rules import SGD, Adam, Moments
 
 
@@ -130,6 +130,22 @@ def sgd_spread(zs, runs: int, steps: int = 200, seed: int = 0) -> Spread:
     return _spread(path.x[-1, ..., 0], lr[:, 0, 0] / 2)
 
 
+class Rest(NamedTuple):
+    """Cao's rule on nothing <-> X at its mean: leaps in units of 1 / death (n,), and the variance over the Poisson law's."""
+
+    z: np.ndarray
+    ratio: float
+    error: float
+
+
+def cao_at_rest(level: int, eps: float, runs: int, time: float = 30.0, seed: int = 0) -> Rest:
+    """Started at x = level, where the drift is zero. The last leap of a run, cut short by its end, is left out."""
+    found = leap(immigration_death(level, 1.0, level), [time], Cao(eps), runs, seed, record=2000)
+    taus = np.where(np.arange(2000) < found.leaps[:, None] - 1, found.taus, np.nan)
+    spread = _spread(found.x[:, 0, 0], level)
+    return Rest(taus[np.isfinite(taus)], float(spread.ratio), float(spread.error))
+
+
 @dataclass(frozen=True, eq=False)
 class LeapRate(Elementwise):
     """rate = (lr / h) (|m| / max(|m|, s))^power, s^2 = v - m^2: the leap condition asked of a gradient.
@@ -152,8 +168,8 @@ class LeapRate(Elementwise):
 
     def step(self, state, g, x):
         m, v = state.m.push(g, self.beta), state.v.push(g * g, self.beta)
-        size = (m.mean * m.mean) ** 0.5
-        spread = maximum(v.mean - m.mean * m.mean, 0 * size) ** 0.5
+        size = sqrt(m.mean * m.mean)
+        spread = sqrt(maximum(v.mean - m.mean * m.mean, 0 * size))
         share = size / (maximum(size, spread) + self.eps)
         return Moments(m, v), self.lr / self.curvature * share**self.power, g
 

@@ -65,8 +65,9 @@ class _Conventional(LatexPrinter):
     def _group(self, name, *args):
         return rf"{name}\left({', '.join(map(self._print, args))}\right)"
 
-    def _extreme(self, e):
-        return self._group(rf"\{str(e.func).lower()}", *sorted(e.args, key=self._term))
+    def _extreme(self, e, exp=None):
+        group = self._group(rf"\{str(e.func).lower()}", *sorted(e.args, key=self._term))
+        return group if exp is None else f"{group}^{{{exp}}}"
 
     def _function(self, e):
         return rf"\lVert {self._print(e.args[0])} \rVert" if str(e.func) == "norm" else super()._print_Function(e)
