@@ -118,6 +118,15 @@ def test_a_cell_of_the_file_can_be_computed_again():
     assert again["robust"][0] == pytest.approx(cell["robust"][3], abs=5)
 
 
+@pytest.mark.slow
+def test_beyond_the_grid_of_learning_rates_training_collapses():
+    """Most defenders' rate was the largest of three; the next one up is no better."""
+    for name in ("L∞ | Adam", "L2 | SGD"):
+        cell = read()[name]
+        beyond = judged(name, 0.1, cell["attacker_lr"], seeds=[0, 1])["robust"]
+        assert np.mean(beyond) < np.mean(cell["robust"]) - 10
+
+
 def test_an_unknown_cell_is_refused():
     with pytest.raises(EvidenceError, match="no cell"):
         defenders.split("L2 | nonsense")
