@@ -372,6 +372,15 @@ def test_slopes_are_those_of_powers():
     assert graph_races.slope(x, np.ones(5)) == (0, 0)
 
 
+def test_the_exponent_among_nodes_of_like_degree_counts_those_without_a_gradient():
+    degree = np.repeat([1, 10, 100], [400, 40, 4])
+    values = np.where(np.arange(444) % 4, 0.0, 2.0) * degree**0.3  # three of four nodes get none
+    np.testing.assert_allclose(graph_races.exponent(degree, values), 0.3, atol=1e-12)
+    broken = mutant(graph_races.exponent, "np.sqrt(np.mean(np.square", "np.sqrt(np.max(np.square")
+    values[0] = 100.0
+    assert abs(broken(degree, values) - graph_races.exponent(degree, values)) > 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [", ".join(f) for f in graph_races.FIELDS])
 def test_random_cells_of_the_file_run_again_to_the_same_numbers(key):

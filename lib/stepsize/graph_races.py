@@ -210,10 +210,10 @@ def choose(cell: dict) -> Chosen:
 
 
 def slope(x, y) -> tuple[float, float]:
-    """Slope and correlation of log y against log x, where both are above 0; NaN where y does not vary."""
+    """Slope and correlation of log y against log x, where both are above 0; 0 where y does not vary."""
     good = (x > 0) & (y > 0)
     x, y = np.log(x[good]), np.log(y[good])
-    if y.std() < 1e-6:
+    if np.ptp(y) < 1e-5:
         return 0.0, 0.0
     return float(np.polyfit(x, y, 1)[0]), float(np.corrcoef(x, y)[0, 1])
 
