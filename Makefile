@@ -11,7 +11,7 @@ PLAN    ?= sweep.yml
 VENV    := .venv/bin
 MAKE_IT  = @$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
 
-.PHONY: help venv book smoke test lab bench sweep zip reproduce lint clean distclean
+.PHONY: help venv book smoke test lab bench federation sweep zip reproduce lint clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,10 @@ bench: venv ## the library against its peers; packages that only they need go in
 	@$(PYTHON) .ci/venv bench
 	@.venv-bench/bin/python benchmarks $(ARGS)
 
+federation: ## a server and four hospitals, as real processes on this machine, against the simulation
+	@$(PYTHON) .ci/venv federated
+	@.venv-federated/bin/python -m stepsize.deployment federation --rounds 4 $(ARGS)
+
 sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
 	$(MAKE_IT) sweep
 
@@ -57,4 +61,4 @@ clean: ## remove everything that was built, keep .venv
 	@find lib tests benchmarks chapters -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	@rm -rf .venv .venv-bench .venv*.lock
+	@rm -rf .venv .venv-bench .venv-federated .venv*.lock

@@ -44,5 +44,5 @@ def test_the_shell_scripts_stop_at_the_first_error():
 
 def test_help_names_every_door():
     done = run("make", "help")
-    for door in ("book", "test", "smoke", "lab", "bench", "sweep", "reproduce", "zip", "clean"):
+    for door in ("book", "test", "smoke", "lab", "bench", "federation", "sweep", "reproduce", "zip", "clean"):
         assert re.search(rf"make {door}\b", done.stdout), door

@@ -75,6 +75,7 @@ class FederatedStrategy(Strategy):
         self.least, self.patience = least, patience
         self.theta, self.state = np.zeros(d), rule.init(np.zeros(d))
         self.path, self.took_part, self.rejected = [self.theta], [], []
+        self._asked, self._known = [], {}  # nodes of this round; node -> partition, as it said first
 
     def summary(self) -> None:
         log.info("%s with %d clients", type(self.rule).__name__, len(self.names))
@@ -92,24 +93,43 @@ class FederatedStrategy(Strategy):
                 )
             time.sleep(0.5)
             nodes = sorted(grid.get_node_ids())
-        content = RecordDict({"arrays": arrays, "config": ConfigRecord(self.config | {"server-round": server_round})})
+        self._asked = nodes
+        config = ConfigRecord(self.config | {"server-round": server_round})
+        content = RecordDict({"arrays": arrays, "config": config})
         return [Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node) for node in nodes]
 
+    def _accept(self, reply, reports) -> None:
+        node = reply.metadata.src_node_id
+        partition, report = unpack(reply.content, self.d, self.names)
+        if self._known.setdefault(node, partition) != partition:
+            raise FederationError(
+                f"client {self.names[self._known[node]]} now calls itself {self.names[partition]}; rejected"
+            )
+        if partition in reports:
+            raise FederationError(
+                f"client {self.names[partition]} answered twice in a round; the second update is rejected"
+            )
+        reports[partition] = report
+
+    def _refuse(self, server_round: int, why: str) -> None:
+        self.rejected.append((server_round, why))
+        log.error("round %d: %s", server_round, why)
+
     def aggregate_train(self, server_round, replies):
-        reports = {}
+        reports, answered, reason = {}, set(), "no answer in time"
         for reply in replies:
+            if reply.has_error():
+                reason = short(reply.error.reason)
+                continue
+            answered.add(reply.metadata.src_node_id)
             try:
-                if reply.has_error():
-                    raise FederationError(f"node {reply.metadata.src_node_id} did not answer: {reply.error.reason}")
-                partition, report = unpack(reply.content, self.d, self.names)
-                if partition in reports:
-                    raise FederationError(
-                        f"client {self.names[partition]} answered twice in a round; the second is rejected"
-                    )
-                reports[partition] = report
+                self._accept(reply, reports)
             except FederationError as error:
-                self.rejected.append((server_round, str(error)))
-                log.error("round %d: %s", server_round, error)
+                self._refuse(server_round, str(error))
+        for node in self._asked:
+            if node not in answered:
+                who = self.names[self._known[node]] if node in self._known else f"at node {node}"
+                self._refuse(server_round, f"client {who} did not answer ({reason}); the round goes on without it")
         if len(reports) < self.least:
             raise FederationError(
                 f"round {server_round}: {len(reports)} usable reports, at least {self.least} needed; see the errors above"

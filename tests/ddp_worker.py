@@ -1,0 +1,56 @@
+"""Run by test_distributed.py as one of two processes: data-parallel training over gloo on loopback, with a checkpoint half way."""
+
+import sys
+
+import torch
+import torch.distributed as dist
+from stepsize import Adam
+from stepsize.optim import Optimizer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+STEPS, BATCH = 20, 16
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1))
+
+
+def data():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(STEPS, BATCH, 6, generator=generator)
+    return x, x.sum(-1, keepdim=True).sin()
+
+
+def train(net, optimizer, steps, part=slice(None)):
+    x, y = data()
+    for t in steps:
+        optimizer.zero_grad()
+        ((net(x[t, part]) - y[t, part]) ** 2).mean().backward()
+        optimizer.step()
+
+
+def main(rank, port, folder, resume):
+    store = dist.TCPStore("127.0.0.1", port, 2, is_master=rank == 0)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    plain = model()
+    net = DistributedDataParallel(plain)
+    optimizer, half = Optimizer(plain.parameters(), Adam(0.01)), slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
+    middle = STEPS // 2
+    if resume:
+        saved = torch.load(f"{folder}/half.pt", weights_only=True)
+        plain.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+    else:
+        train(net, optimizer, range(middle), half)
+        if rank == 0:
+            torch.save({"model": plain.state_dict(), "optimizer": optimizer.state_dict()}, f"{folder}/half.pt")
+    train(net, optimizer, range(middle, STEPS), half)
+    torch.save(plain.state_dict(), f"{folder}/{'resumed' if resume else 'whole'}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "resume")
