@@ -46,7 +46,7 @@ def noisy_error(shift, variance, d: int, n: int, weights):
 
 
 def crossover(variance, d: int, n: int) -> float:
-    """The shift up to which the last client gains from inverse variances over equal weights: the root of both `noisy_error`s."""
+    """The shift up to which the last client gains from inverse variances over equal weights: where the two values of `noisy_error` are equal."""
     variance = np.asarray(variance, float)
     equal, inverse = np.full(variance.size, 1 / variance.size), (1 / variance) / (1 / variance).sum()
     saved = d / n * ((equal**2 - inverse**2) * variance).sum()

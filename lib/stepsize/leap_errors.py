@@ -127,6 +127,7 @@ PROBLEMS = {
     "relaxation": (kinetics.immigration_death(100, 1.0, 5000), "X", 3.0, 5500),
     "rest": (kinetics.immigration_death(1000, 1.0, 1000), "X", 5.0, 1500),
     "pairs vanish": (kinetics.decay(4000, 0.01, 2), "X", 5.0, None),
+    "pairs vanish slowly": (kinetics.decay(4000, 0.001, 2), "X", 5.0, None),
     "pairs come and go": (kinetics.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
     "decaying dimers": (kinetics.decaying_dimerising(5000), "S2", 10.0, 0),
 }
