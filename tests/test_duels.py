@@ -110,8 +110,8 @@ def test_every_cell_of_the_file_is_there_and_has_its_own_seeds():
 
 
 def test_a_cell_of_the_file_can_be_computed_again():
-    """One seed of one drawn cell, another each day; training amplifies the rounding of another processor, hence 5 points."""
-    name = np.random.default_rng(np.datetime64("today").astype(int)).choice(CELLS)
+    """One seed of one drawn cell; training amplifies the rounding of another processor, hence 5 points."""
+    name = np.random.default_rng(2026).choice(CELLS)
     cell = read()[name]
     again = judged(name, cell["lr"], cell["attacker_lr"], seeds=[3])
     assert again["clean"][0] == pytest.approx(cell["clean"][3], abs=2)
