@@ -1,6 +1,7 @@
 """The figures of the chapter on tau-leaping; what they show is computed in `leap_laws`, `leap_errors` and `leap_races`."""
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .figures import WIDTH, method, panels, plt
 from .intervals import bootstrap, student
@@ -54,11 +55,15 @@ def demand_figure(demands: dict, straight: dict):
             d.step / d.step[0],
             marker=marker,
             color=colour,
-            label=f"{name}: {d.slope + 0.0:.2g}",
+            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
         )
     for (name, d), line in zip(straight.items(), (":", "--"), strict=False):
         axes.plot(
-            d.activity / d.activity[0], d.step / d.step[0], ls=line, color="#6B6B6B", label=f"{name}: {d.slope:.2g}"
+            d.activity / d.activity[0],
+            d.step / d.step[0],
+            ls=line,
+            color="#6B6B6B",
+            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
         )
     axes.set(xscale="log", yscale="log", xlabel="activity, relative", ylabel="longest step, relative")
     axes.figure.legend(loc="outside lower center", ncols=1)
@@ -88,6 +93,9 @@ def work_figure(curves: dict, floors: dict):
         panel.axhspan(1e-3, np.quantile(floors[problem], 0.95), color="#6B6B6B", alpha=0.2, lw=0)
         low = 0.5 * floors[problem].mean()
         panel.set(xscale="log", yscale="log", title=problem, ylim=(low, None))
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     for panel in axes[-1]:
         panel.set_xlabel("work per run")
     for panel in axes[:, 0]:
