@@ -117,7 +117,7 @@ def one(peer, name, network, t, runs, sample):
     sampling = np.max([errors(ours(network, times, None, sample, s), reference) for s in (78, 79, 80)], 0)
     theirs = errors(peer.run(model, "leap", sample, 5), reference)
     if sample < 100:  # too few for errors: exact events against the peer's leaps
-        choice, mine = None, (0.0, 0.0)
+        choice, mine = None, None
     else:
         choice, mine = best_choice(network, times, sample, np.maximum(theirs, sampling), reference)
     columns = race(
@@ -125,7 +125,8 @@ def one(peer, name, network, t, runs, sample):
         lambda s: lambda n: peer.run(model, "leap", n, s), 2, max(sample // 8, 6), 2 * sample, 3,
     )  # fmt: skip
     print(f"  leaps, ms: {columns} [ours: {'exact events' if choice is None else '{}, eps {}'.format(*choice)}]")
-    print(f"  errors of mean, sd: ours {mine[0]:.3f}, {mine[1]:.3f}; GillesPy2 {theirs[0]:.3f}, {theirs[1]:.3f}; "
+    shown = "exact, not measured" if mine is None else f"{mine[0]:.3f}, {mine[1]:.3f}"
+    print(f"  errors of mean, sd: ours {shown}; GillesPy2 {theirs[0]:.3f}, {theirs[1]:.3f}; "
           f"sampling alone {sampling[0]:.3f}, {sampling[1]:.3f}", flush=True)  # fmt: skip
 
 

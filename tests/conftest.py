@@ -4,7 +4,19 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("book", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("book")
+
+
+@pytest.fixture
+def in_house_style():
+    """The look of the book's figures for one test, which leaves no setting and no open figure behind."""
+    from stepsize.figures import house_style, plt
+
+    with plt.rc_context():
+        house_style()
+        yield
+    plt.close("all")

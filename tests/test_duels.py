@@ -14,17 +14,11 @@ from stepsize.classifiers import Classifier, digits
 from stepsize.defenders import CELLS, OPPONENTS, judged, read
 from stepsize.duels import ATTACKERS, BALLS, Victims, apart, duel, harden, masked, race, reached, standard, unseen
 from stepsize.errors import EvidenceError
-from stepsize.figures import house_style, plt
 
 IMAGES, VALIDATION, TEST = digits()
 
 
-@pytest.fixture(autouse=True)
-def in_house_style():
-    with plt.rc_context():
-        house_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("in_house_style")
 
 
 @pytest.fixture(scope="module")

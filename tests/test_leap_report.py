@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 from mutants import mutant
 from stepsize import kinetics, leap_errors, leap_report
-from stepsize.figures import house_style, plt
 from stepsize.leap_errors import Case, Score, at_cost, compare, exact_law, gain
 from stepsize.leaping import Fixed, leap
 
 DECAY = kinetics.decay(200)
 
 
-@pytest.fixture(autouse=True)
-def in_house_style():
-    with plt.rc_context():
-        house_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("in_house_style")
 
 
 @pytest.fixture(scope="module")

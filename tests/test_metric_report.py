@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from stepsize import halfplane
 from stepsize.evidence import exact
-from stepsize.figures import house_style, plt
 from stepsize.metric_report import (
     angle_figure,
     balls_figure,
@@ -19,13 +18,7 @@ from stepsize.metric_report import (
     table_figure,
 )
 
-
-@pytest.fixture(autouse=True)
-def in_house_style():
-    with plt.rc_context():
-        house_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("in_house_style")
 
 
 def test_a_cell_shows_the_largest_rounding_or_the_smallest_defect():

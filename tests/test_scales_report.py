@@ -9,7 +9,7 @@ import pytest
 from mutants import mutant
 from stepsize import Adam
 from stepsize import scales_report as report
-from stepsize.figures import house_style, method, plt
+from stepsize.figures import method
 from stepsize.precision import FORMATS
 from stepsize.scale_races import Race
 from stepsize.scales import Regression, response
@@ -23,12 +23,7 @@ def raced(power):
     return Race(np.ones(4), [""] * 4, np.zeros(4, bool), times, np.ones((4, 9)))
 
 
-@pytest.fixture(autouse=True)
-def in_house_style():
-    with plt.rc_context():
-        house_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("in_house_style")
 
 
 def test_a_line_shows_medians_and_ends_where_half_are_not_home():

@@ -162,7 +162,10 @@ def reached(kind: str, x, images, steps: int) -> dict[str, np.ndarray]:
     """
     ball, net, seeds = BALLS[kind], Classifier(), range(len(x))
     matched = ATTACKERS[MATCHED[kind]].rule(ball.radius)
-    rules = {"the steepest of its ball": (matched, steps), "plain ascent at the lazy rate": (SGD(lazy_rate(ball)), steps)}
+    rules = {
+        "the steepest of its ball": (matched, steps),
+        "plain ascent at the lazy rate": (SGD(lazy_rate(ball)), steps),
+    }
     found = {}
     for name, (rule, n) in (rules | {"best": (None, 10 * steps)}).items():
         target = Target.of(net, x, images)

@@ -6,7 +6,7 @@
 x, g and the leaves are flat arrays of one dtype, weights and clocks of shape (1,); hyper-parameters are plain numbers.
 """
 
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 
 import numpy as np
 import sympy
@@ -56,8 +56,11 @@ class _Loop:
         return text if text.isidentifier() else f"({text})"
 
 
-def source(rule) -> str:
-    """The kernel of a rule as text: weights and constants in double precision, then the loop in that of the arrays."""
+def parts(rule):
+    """What a kernel is written from: the trace, names of weights and of arrays, lines once per run, lines per coordinate.
+
+    The lines per run update the weights and make the constants of the loop, in double precision.
+    """
     if not getattr(rule, "elementwise", False):
         raise TraceError(
             f"{type(rule).__name__} looks at whole gradients, not at coordinates; step it without a kernel"
@@ -67,15 +70,18 @@ def source(rule) -> str:
     clocks = {t.new[name] for name in per_run}
     loop = _Loop({G, X, *(t.state[name] for name in arrays)} | (set(t.assignments) - clocks))
     body = [f"{name} = {loop.code(e)}" for name, e in t.assignments.items() if name not in clocks]
+    code = partial(pycode, fully_qualified_modules=False)
+    before = [f"{name} = {code(e)}" for name, e in t.assignments.items() if name in clocks]
+    return t, per_run, arrays, before + [f"{c} = x_.dtype.type({code(e)})" for e, c in loop.before.items()], body
+
+
+def source(rule) -> str:
+    """The kernel of a rule as text: weights and constants in double precision, then the loop in that of the arrays."""
+    t, per_run, arrays, before, body = parts(rule)
     lines = [
         f"def run(x_, g_, {''.join(f'{name}_, ' for name in t.state)}{', '.join(t.hyperparameters)}):",
         *(f"    {name} = float({name}_[0])" for name in per_run),
-        *(
-            f"    {name} = {pycode(e, fully_qualified_modules=False)}"
-            for name, e in t.assignments.items()
-            if name in clocks
-        ),
-        *(f"    {c} = x_.dtype.type({pycode(e, fully_qualified_modules=False)})" for e, c in loop.before.items()),
+        *(f"    {line}" for line in before),
         "    for i in range(x_.size):",
         *(f"        {name} = {name}_[i]" for name in ("x", "g", *arrays)),
         *(f"        {line}" for line in body),

@@ -11,32 +11,19 @@ from functools import lru_cache
 
 import numpy as np
 from numba import njit
-from sympy.printing.pycode import pycode
 
-from .errors import TraceError
-from .kernels import _compile, _Loop
-from .tracing import G, X, trace
+from .kernels import _compile, parts
 
 
 def source(rule) -> str:
     """The kernel of a rule as text: a row's weights and constants in double precision, then its coordinates."""
-    if not getattr(rule, "elementwise", False):
-        raise TraceError(
-            f"{type(rule).__name__} looks at whole gradients, not at coordinates; step it without a kernel"
-        )
-    t = trace(rule)
-    per_row, arrays = sorted(t.per_run), [name for name in t.state if name not in t.per_run]
-    clocks = {t.new[name] for name in per_row}
-    loop = _Loop({G, X, *(t.state[name] for name in arrays)} | (set(t.assignments) - clocks))
-    body = [f"{name} = {loop.code(e)}" for name, e in t.assignments.items() if name not in clocks]
-    code = lambda e: pycode(e, fully_qualified_modules=False)  # noqa: E731
+    t, per_row, arrays, before, body = parts(rule)
     lines = [
         f"def run(x_, g_, rows_, {''.join(f'{name}_, ' for name in (*t.state, *t.hyperparameters))}):",
         "    for k in range(rows_.size):",
         "        row = rows_[k]",
         *(f"        {name} = float({name}_[row, 0])" for name in (*t.hyperparameters, *per_row)),
-        *(f"        {name} = {code(e)}" for name, e in t.assignments.items() if name in clocks),
-        *(f"        {c} = x_.dtype.type({code(e)})" for e, c in loop.before.items()),
+        *(f"        {line}" for line in before),
         "        for i in range(x_.shape[1]):",
         "            x = x_[row, i]",
         "            g = g_[k, i]",
