@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, datasets, fleets, graph_races, graphs, import_graph, links, nodes
+from stepsize import SGD, AdaGrad, Adam, convolution, datasets, fleets, graph_races, graphs, import_graph, links, nodes
 from stepsize.convolution import Propagation, TwoLayers
 from stepsize.errors import DatasetError, EvidenceError, ShapeError
 from stepsize.fleets import Fleet
@@ -203,6 +203,27 @@ def test_the_way_back_through_a_symmetric_matrix_is_the_matrix():
     assert torch.autograd.gradcheck(propagate, x)
     with pytest.raises(ShapeError, match="one row per node"):
         propagate(x[:5])
+    with pytest.raises(ShapeError, match="x torch"):
+        propagate(x.float())
+
+
+def test_wide_and_narrow_rows_are_multiplied_by_the_same_matrix():
+    propagate, narrow = Propagation(small(), torch.float64), convolution.NARROW
+    x = torch.randn(60, narrow + 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    apart = torch.cat([propagate(part.contiguous()) for part in x.split(narrow, dim=1)], 1)
+    np.testing.assert_allclose(propagate(x), apart, atol=1e-14)
+    parts = [part.numpy() for part in (propagate.A.crow_indices(), propagate.A.col_indices(), propagate.A.values(), x)]
+    broken = mutant(convolution._wide_product, "+ c * r[k]", "")
+    broken(*parts, out := np.empty_like(x))
+    assert np.abs(out - apart.numpy()).max() > 1e-3
+
+
+def test_the_hidden_layer_differentiates_by_all_that_it_is_given():
+    draw = torch.Generator().manual_seed(0)
+    parts = [
+        torch.randn(*s, dtype=torch.float64, generator=draw, requires_grad=True) for s in ((20, 6), (6, 5), (5, 3))
+    ]
+    assert torch.autograd.gradcheck(convolution._Hidden.apply, parts)
 
 
 def test_networks_that_cannot_be_built_say_why():
