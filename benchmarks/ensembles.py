@@ -11,7 +11,7 @@ from stepsize import Adam
 from stepsize.recurrent_races import train
 from stepsize.sequences import Adding
 
-ROUNDS, SINGLES, STEPS = 5, 3, 20
+ROUNDS, SINGLES, STEPS = 5, 3, 50  # steps: what a stream draws at once
 #: The book's networks, and smaller ones, where a single run is all overhead.
 SIZES = {"16 units, batch 16": (Adding(), 64), "8 units, batch 8": (Adding(B=8, hidden=8), 512)}
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mutants import mutant
+from stepsize import recurrent
 from stepsize.errors import ShapeError
 from stepsize.recurrent import TanhNet, cross_entropy, growth, orthogonality, squared
 
@@ -55,13 +56,14 @@ def test_the_gradient_through_time_is_autograds(loss):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("tanh_backward(back, h[:, t + 1]", "tanh_backward(back, h[:, t]"),
-        ("W_back, last = [], net.W.transpose(1, 2)", "W_back, last = [], net.W"),
-        ("h[:, :-1].reshape", "h[:, 1:].reshape"),
+        ("(1 - h[r, t + 1, i, j] * h[r, t + 1, i, j])", "(1 - h[r, t, i, j] * h[r, t, i, j])"),
+        ("W_back = W.T.copy()", "W_back = W.copy()"),
+        ("h[r, last:T].reshape", "h[r, last + 1 :].reshape"),
+        ("h[r, T].T, slope", "h[r, T - 1].T, slope"),
     ],
 )
 def test_a_slip_on_the_way_back_shows(monkeypatch, old, new):
-    monkeypatch.setattr(TanhNet, "backward", mutant(TanhNet.backward, old, new))
+    monkeypatch.setattr(recurrent, "way_back", mutant(recurrent._way_back, old, new))
     x, inputs, targets = problem()
     assert (
         gap(NET.backward(x, inputs, targets, squared).gradient, by_autograd(x, inputs, targets, plain(squared))[1])
@@ -150,6 +152,26 @@ def test_networks_in_an_ensemble_do_not_meet():
         alone = NET.backward(x[i : i + 1], inputs[i : i + 1], targets[i : i + 1], squared, watch=True)
         assert gap(together.gradient[i : i + 1], alone.gradient) < 1e-14
         assert gap(together.through_time[i : i + 1], alone.through_time) < 1e-14
+
+
+def test_sequences_may_be_views_and_shared():
+    x, inputs, targets = problem()
+    views = inputs.transpose(1, 2).contiguous().transpose(1, 2)
+    assert not views.is_contiguous()
+    assert (
+        gap(NET.backward(x, views, targets, squared).gradient, NET.backward(x, inputs, targets, squared).gradient) == 0
+    )
+    shared = inputs[:1].expand(4, -1, -1, -1)
+    assert gap(NET.states(x, shared), NET.states(x, shared.contiguous())) == 0
+
+
+def test_a_network_that_leaves_the_numbers_takes_no_other_along():
+    x, inputs, targets = problem()
+    sound = NET.backward(x, inputs, targets, squared).gradient
+    x[2, 5] = torch.nan
+    found = NET.backward(x, inputs, targets, squared).gradient
+    assert not found[2].isfinite().any()
+    assert gap(found[[0, 1, 3]], sound[[0, 1, 3]]) == 0
 
 
 def test_parameters_of_another_network_are_refused():

@@ -9,7 +9,7 @@ from stepsize import spikes as module
 from stepsize.clipping import outlier_kick, outlier_recovery
 from stepsize.errors import ShapeError
 from stepsize.probes import respond
-from stepsize.spikes import Brakes, aftermath, spike_brake, spike_halved, spike_knee, spike_step
+from stepsize.spikes import Brakes, aftermath, spike_brake, spike_halved, spike_knee, spike_step, typical_brakes
 
 SIZES = np.array([3.0, 10.0, 1 / np.sqrt(1e-3), 100.0, 1000.0])
 
@@ -91,6 +91,13 @@ def test_the_split_of_a_step_is_complete():
             whole.append(((rate * direction).norm(dim=-1) / (before * g).norm(dim=-1)).numpy())
         before = rate
     np.testing.assert_allclose(np.stack(brakes.by_m) * np.stack(brakes.by_v), np.stack(whole), rtol=1e-12)
+
+
+def test_the_typical_brake_of_a_network_is_the_median_over_its_spikes():
+    rows = np.array([[9.0, 0.5, 0.1, 0], [9.0, 0.5, 0.2, 0], [9.0, 0.5, 0.9, 0], [9.0, 0.4, 0.7, 3]])
+    assert typical_brakes(rows, 2).tolist() == [0.2, 0.7]
+    assert typical_brakes(rows, 1).tolist() == [0.5, 0.4]
+    assert mutant(typical_brakes, "np.median", "np.mean")(rows, 2)[0] == pytest.approx(0.4)
 
 
 def test_planted_spikes_are_found_with_the_brakes_of_their_rules():

@@ -16,6 +16,7 @@ from .classifiers import Classifier, cross_entropy, losses, margin
 from .contract import Checked, require_rule
 from .errors import HyperparameterError, ShapeError
 from .operators import norm, positive, sign
+from .small_products import compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +44,14 @@ class Box:
     def length(self, delta):
         return delta.abs().amax(-1)
 
-    def random(self, rng, shape):
-        """Uniform in the ball."""
-        return self.radius * rng.uniform(-1, 1, shape)
+    def random(self, rngs, shape):
+        """Uniform in the ball, (generators, *shape)."""
+        share = np.empty((len(rngs), *shape))
+        for rng, own in zip(rngs, share, strict=True):
+            rng.random(out=own)
+        share -= 0.5
+        share *= 2 * self.radius
+        return share
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,13 @@ class Disc:
     def length(self, delta):
         return norm(delta)[..., 0]
 
-    def random(self, rng, shape):
-        """Uniform in the ball: a direction, and a radius whose d-th power is uniform."""
-        direction = rng.standard_normal(shape)
-        length = self.radius * rng.uniform(size=(*shape[:-1], 1)) ** (1 / shape[-1])
+    def random(self, rngs, shape):
+        """Uniform in the ball, (generators, *shape): a direction, and a radius whose d-th power is uniform."""
+        direction, share = np.empty((len(rngs), *shape)), np.empty((len(rngs), *shape[:-1], 1))
+        for rng, own, length in zip(rngs, direction, share, strict=True):
+            rng.standard_normal(out=own)
+            rng.random(out=length)
+        length = self.radius * share ** (1 / shape[-1])
         return length * direction / np.linalg.norm(direction, axis=-1, keepdims=True)
 
 
@@ -76,7 +85,7 @@ def confine(ball, u, delta):
 
     In this order the result obeys both: u itself is an image, so clipping pixels only shortens delta.
     """
-    return (u + ball.project(delta)).clamp(0, 1) - u
+    return ball.project(delta).clamp(-u, 1 - u)
 
 
 class Found(NamedTuple):
@@ -92,13 +101,13 @@ class Found(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is attacked: a classifier, the `layers` of its models, images (models, images, pixels) and labels.
+    """What is attacked: a classifier, the weights x (models, d) of its models, images (models, images, pixels) and labels.
 
     `loss` is the gradient of the attacked loss by the logits; `value` that loss, for an attack that watches it.
     """
 
     classifier: Classifier
-    layers: list
+    x: torch.Tensor
     u: torch.Tensor
     y: torch.Tensor
     loss: Callable = cross_entropy
@@ -108,27 +117,52 @@ class Target(NamedTuple):
     def of(cls, classifier, x, images, **loss):
         """Models with weights x (models, d) that all look at the same images."""
         u = images.u.expand(len(x), *images.u.shape)
-        return cls(classifier, classifier.layers(x), u, images.y.expand(u.shape[:2]), **loss)
+        return cls(classifier, x, u, images.y.expand(u.shape[:2]), **loss)
 
     def look(self, delta):
         """logits and gradient by the image at u + delta, both (models, rates, images, ...)."""
-        models, rates, n, pixels = delta.shape
-        u = (self.u[:, None] + delta).reshape(models, rates * n, pixels)
+        models, rates, n, _ = delta.shape
         y = self.y[:, None].expand(models, rates, n).reshape(models, rates * n)
-        z, g = self.classifier.by_image(self.layers, u, y, self.loss)
+        z, g = self.classifier.by_image(self.x, self._at(delta), y, self.loss)
         return z.reshape(models, rates, n, -1), g.reshape(delta.shape)
+
+    def logits(self, delta):
+        """The logits alone."""
+        return self.classifier.logits(self.x, self._at(delta)).reshape(*delta.shape[:-1], -1)
+
+    def _at(self, delta):
+        return (self.u[:, None] + delta).flatten(1, 2)
 
     def start(self, ball, rngs):
         """A random point of the ball for every image, the same for all rates; `rngs` has one generator per model."""
         if len(rngs) != len(self.u):
             raise ShapeError(f"{len(self.u)} models need as many generators, got {len(rngs)}; one default_rng each")
-        noise = np.stack([ball.random(rng, self.u.shape[1:]) for rng in rngs])
-        return confine(ball, self.u, torch.tensor(noise))[:, None]
+        return confine(ball, self.u, torch.from_numpy(ball.random(rngs, self.u.shape[1:])))[:, None]
+
+    def room(self):
+        """The least and the largest perturbation that leaves an image of each image, (models, 1, images, pixels)."""
+        return -self.u[:, None], 1 - self.u[:, None]
+
+
+@compiled
+def _keep_worse(delta, kept, worth, least):
+    """kept, least <- delta, worth of the images whose worth is below their least; (images, pixels) and (images,)."""
+    for i in range(len(worth)):
+        if worth[i] < least[i]:
+            least[i] = worth[i]
+            kept[i] = delta[i]
 
 
 def _keep(best: Found, delta, worth):
-    better = worth < best.margin
-    return Found(torch.where(better[..., None], delta, best.delta), torch.where(better, worth, best.margin))
+    """`best`, in place, with the points of smaller margin taken over; its arrays must be its own."""
+    points = (a.view(worth.numel(), -1).numpy() for a in (delta.contiguous(), best.delta))
+    margins = (a.view(-1).numpy() for a in (worth, best.margin))
+    _keep_worse(*points, *margins)
+    return best
+
+
+def _own(a):
+    return a.clone(memory_format=torch.contiguous_format)
 
 
 def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> Found:
@@ -136,19 +170,18 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> Found:
 
     One gradient per step. The state begins empty for every attack, and every image has its own.
     """
-    delta = target.start(ball, rngs)
-    y = target.y[:, None]
+    descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
+    delta, room, y = target.start(ball, rngs), target.room(), target.y[:, None]
     state, best = require_rule(rule, "walk_in_ball").init(delta), None
     for _ in range(steps):
-        z, g = target.look(delta)
+        z, g = descent.look(delta)
         worth = margin(z, y)
-        best = Found(delta, worth) if best is None else _keep(best, delta, worth)
-        state, rate, direction = rule.step(state, -g, delta)
-        moved = confine(ball, target.u[:, None], delta - rate * direction)
-        if moved.shape != delta.shape:  # the rule brought its rates along
-            best = Found(best.delta.expand_as(moved), best.margin.expand(moved.shape[:-1]))
-        delta = moved
-    return _keep(best, delta, margin(target.look(delta)[0], y))
+        best = Found(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
+        state, rate, direction = rule.step(state, g, delta)
+        delta = ball.project(torch.addcmul(delta, rate, direction, value=-1)).clamp_(*room)  # `confine`
+        if best.delta.shape != delta.shape:  # the rule brought its rates along
+            best = Found(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
+    return _keep(best, delta, margin(target.logits(delta), y))
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -173,7 +206,7 @@ def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho:
     x, u, y = target.start(ball, rngs), target.u[:, None], target.y[:, None]
     eta = torch.full((*x.shape[:-1], 1), 2.0 * ball.radius, dtype=x.dtype)
     z, g = target.look(x)
-    value, best = target.value(z, y), Found(x, margin(z, y))
+    value, best = target.value(z, y), Found(_own(x), margin(z, y))
     top, top_x, top_g = value, x, g  # the highest loss, where it was, its gradient
     previous, marks = x, checkpoints(steps)
     rises, old_top, reduced = torch.zeros_like(value), value, torch.ones_like(value, dtype=torch.bool)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .attacks import Box, Disc, Found, Target, Unit, auto_pgd, walk_in_ball
-from .classifiers import Classifier, losses, train
+from .classifiers import Classifier, losses, of_runs, train
 from .errors import EvidenceError
 from .intervals import Interval, student
 from .rules import SGD, AdaGrad, Adam, RMSProp, SignDescent
@@ -117,10 +117,12 @@ class Victims(NamedTuple):
     seeds: tuple
 
 
+def _walk(rule, target, ball, steps, rngs) -> Found:
+    return auto_pgd(target, ball, steps, rngs) if rule is None else walk_in_ball(rule, target, ball, steps, rngs)
+
+
 def _attack(rule, classifier, x, images, ball, steps, rngs) -> Found:
-    if rule is None:
-        return auto_pgd(Target.of(classifier, x, images), ball, steps, rngs)
-    return walk_in_ball(rule, Target.of(classifier, x, images), ball, steps, rngs)
+    return _walk(rule, Target.of(classifier, x, images), ball, steps, rngs)
 
 
 def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts: int = 2) -> Duel:
@@ -176,14 +178,18 @@ def reached(kind: str, x, images, steps: int) -> dict[str, np.ndarray]:
 
 
 def trainer(rule, ball, steps: int, classifier: Classifier = STANDARD):
-    """What `train` calls before every step: the batch, attacked by `rule` from a fresh random start; None is Auto-PGD."""
+    """What `train` asks for attacks on batches: by `rule`, lr a number or (runs, 1, 1, 1), from fresh random starts; None is Auto-PGD."""
 
-    def attack(layers, u, y, rngs):
-        target = Target(classifier, layers, u, y)
-        found = auto_pgd(target, ball, steps, rngs) if rule is None else walk_in_ball(rule, target, ball, steps, rngs)
-        return u + found.delta[:, 0]
+    def of(runs):
+        own = rule and of_runs(rule, runs, 4)
 
-    return attack
+        def attack(x, u, y, rngs):
+            target = Target(classifier, x, u, y)
+            return u + _walk(own, target, ball, steps, rngs).delta[:, 0]
+
+        return attack
+
+    return of
 
 
 def standard(seeds, epochs: int, images, lr: float = 0.01) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """A whole ensemble of small recurrent networks at once: states, gradients through time, and how fast those grow.
 
 Parameters are one flat vector per network, x of shape (runs, d), so that every rule of the library trains them as it stands.
-torch in one thread; float64, so that an ensemble and its members apart differ by rounding alone.
+float64, so that an ensemble and its members apart differ by rounding alone. The ways through time are compiled loops that
+finish one network before the next; the loss between them is torch's.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from .errors import ShapeError
+from .small_products import add_product, compiled, tanh
 
 
 class Parts(NamedTuple):
@@ -30,6 +32,68 @@ class Backward(NamedTuple):
     loss: torch.Tensor
     gradient: torch.Tensor
     through_time: torch.Tensor | None
+
+
+@compiled
+def _matrices(x, H, I):
+    """W (H, H), U (I, H), b (H,) and V (H, O) of one network, and where c begins: views of its parameters x (d,)."""
+    V = H * (H + I + 1)
+    c = V + (x.size - V) // (H + 1) * H
+    return x[: H * H].reshape(H, H), x[H * H : V - H].reshape(I, H), x[V - H : V], x[V:c].reshape(H, -1), c
+
+
+def _forward(x, u, h):
+    """h_0 = 0, h_t = tanh(h_{t-1} W + u_t U + b): x (runs, d), u (runs, T, B, I), h (runs, T + 1, B, H) is written."""
+    runs, T, _, I = u.shape
+    for r in range(runs):
+        W, U, b, _, _ = _matrices(x[r], h.shape[3], I)
+        h[r, 0] = 0
+        for t in range(T):
+            z = h[r, t + 1]
+            z[:] = b
+            add_product(u[r, t], U, z)
+            add_product(h[r, t], W, z)
+            tanh(z)
+
+
+def _way_back(x, u, h, slope, last, g, size):
+    """From slope = dL / d outputs (runs, B, O) to the last-th input: dL / dx is added to g (runs, d).
+
+    size (runs, T + 1) <- |dL / dh_t|, from t = last on.
+    """
+    runs, T, B, I = u.shape
+    H = h.shape[3]
+    d, inner = np.empty((B, H)), np.empty((T - last, B, H))  # dL / dh_t, and dL / d(the argument of tanh)
+    seen = np.empty((T - last, B, I))
+    for r in range(runs):
+        W, _, _, V, _ = _matrices(x[r], H, I)
+        W_back = W.T.copy()
+        d[:] = 0
+        add_product(slope[r], V.T.copy(), d)
+        for t in range(T - 1, last - 1, -1):
+            squares = 0.0
+            for i in range(B):
+                for j in range(H):
+                    inner[t - last, i, j] = d[i, j] * (1 - h[r, t + 1, i, j] * h[r, t + 1, i, j])
+                    squares += d[i, j] * d[i, j]
+                    d[i, j] = 0
+            size[r, t + 1] = np.sqrt(squares)
+            add_product(inner[t - last], W_back, d)
+        size[r, last] = np.sqrt((d * d).sum())
+        gW, gU, gb, gV, c = _matrices(g[r], H, I)
+        rows = inner.reshape(-1, H)
+        seen[:] = u[r, last:]
+        add_product(h[r, last:T].reshape(-1, H).T, rows, gW)
+        add_product(seen.reshape(-1, I).T, rows, gU)
+        add_product(h[r, T].T, slope[r], gV)
+        for i in range(len(rows)):
+            for j in range(H):
+                gb[j] += rows[i, j]
+        for i in range(B):
+            g[r, c:] += slope[r, i]
+
+
+forward, way_back = compiled(_forward), compiled(_way_back)
 
 
 @dataclass(frozen=True)
@@ -79,13 +143,9 @@ class TanhNet:
 
     def states(self, x, inputs) -> torch.Tensor:
         """h_0 ... h_T of shape (runs, T + 1, B, H) for inputs (runs, T, B, I)."""
-        net = self.parts(x)
         runs, T, B, _ = inputs.shape
         h = x.new_empty(runs, T + 1, B, self.hidden)
-        h[:, 0] = 0
-        driven = torch.bmm(inputs.reshape(runs, T * B, -1), net.U).add_(net.b).reshape(runs, T, B, self.hidden)
-        for t in range(T):
-            torch.tanh(torch.baddbmm(driven[:, t], h[:, t], net.W), out=h[:, t + 1])
+        forward(x.contiguous().numpy(), inputs.numpy(), h.numpy())
         return h
 
     def outputs_of(self, x, inputs) -> torch.Tensor:
@@ -99,29 +159,12 @@ class TanhNet:
         `reach` stops the way back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
         Norms through time are taken where `watch` asks for them, else None.
         """
-        net, h = self.parts(x), self.states(x, inputs)
-        runs, T, B, _ = inputs.shape
+        net, x, T = self.parts(x), x.contiguous(), inputs.shape[1]
+        h = self.states(x, inputs)
         value, slope = loss(torch.baddbmm(net.c, h[:, -1], net.V), targets)
-        back = torch.bmm(slope, net.V.transpose(1, 2))  # dL / dh_T
-        inner = x.new_empty(runs, T, B, self.hidden)  # dL / d(the argument of tanh at t)
-        norms, W_back, last = [], net.W.transpose(1, 2), max(0, T - (reach or T))
-        inner[:, :last] = 0
-        for t in range(T - 1, last - 1, -1):
-            torch.ops.aten.tanh_backward(back, h[:, t + 1], grad_input=inner[:, t])
-            norms += [back.flatten(1).norm(dim=1)] if watch else []
-            back = torch.bmm(inner[:, t], W_back)
-        norms += [back.flatten(1).norm(dim=1)] if watch else []
-        flat = inner.reshape(runs, T * B, self.hidden)
-        pieces = (
-            torch.bmm(h[:, :-1].reshape(runs, T * B, -1).transpose(1, 2), flat),
-            torch.bmm(inputs.reshape(runs, T * B, -1).transpose(1, 2), flat),
-            flat.sum(1),
-            torch.bmm(h[:, -1].transpose(1, 2), slope),
-            slope.sum(1),
-        )
-        return Backward(
-            value, torch.cat([p.flatten(1) for p in pieces], 1), torch.stack(norms[::-1], 1) if watch else None
-        )
+        last, g, size = max(0, T - (reach or T)), torch.zeros_like(x), x.new_empty(len(x), T + 1)
+        way_back(*(a.numpy() for a in (x, inputs, h, slope.contiguous())), last, g.numpy(), size.numpy())
+        return Backward(value, g, size[:, last:] if watch else None)
 
 
 def squared(outputs, targets):

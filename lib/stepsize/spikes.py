@@ -79,6 +79,14 @@ class Brakes:
         return rows[np.isfinite(rows).all(1) & (rows[:, 1:3] > 0).all(1)]
 
 
+def typical_brakes(rows: np.ndarray, column: int) -> np.ndarray:
+    """Median of a column of `Brakes.spikes` over the spikes of each run that has any, (runs,).
+
+    Where training is chaotic, rounding moves single spikes and a few extreme factors; it hardly moves medians.
+    """
+    return np.array([np.median(rows[rows[:, 3] == run, column]) for run in np.unique(rows[:, 3])])
+
+
 def aftermath(rule, value: float, dtype=torch.float32, ordinary: int = 50) -> tuple[str, str]:
     """What becomes of a coordinate whose gradient is once `value`, and of its neighbour: "moves", "stands still", "thrown" (beyond a million steps), "infinite" or "NaN".
 
