@@ -10,6 +10,7 @@ from mutants import mutant
 from stepsize import kinetics, leap_errors, leap_report
 from stepsize.leap_errors import Case, Score, at_cost, compare, exact_law, gain
 from stepsize.leaping import Fixed, leap
+from stepsize.ssa import simulate
 
 DECAY = kinetics.decay(200)
 
@@ -33,6 +34,21 @@ def test_all_rules_are_compared_at_the_work_of_caos(case):
     costs = np.array([s.cost for s in scores.values()])
     assert np.allclose(costs, costs[0], rtol=0.25)
     assert np.array_equal(gain(scores), np.log(scores["fixed"].error / scores["relative change"].error))
+
+
+def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(monkeypatch):
+    network = kinetics.dimerisation(0.01, 0.1, 60)
+    exact = simulate(network, [1.0], 400, 1)
+    cases = {name: Case(network, name, 1.0, 0.2, leap_errors.simulated_law(exact, name)) for name in ("P", "P2")}
+    walks = []
+    monkeypatch.setattr(leap_errors, "compare", lambda *args: walks.append(args) or compare(*args))
+    together = leap_errors.compare_all(cases, 100, 5)
+    assert len(walks) == 1
+    for name, case in cases.items():
+        apart = compare(case, 100, 5)
+        for rule, score in together[name].items():
+            assert np.array_equal(score.error, apart[rule].error)
+            assert score.error.size == 5
 
 
 def test_a_gain_is_above_zero_where_the_rule_is_the_better_one():

@@ -10,7 +10,7 @@ from .errors import NetworkError, SimulationError
 from .leaping import Absolute, Activity, Cao, Fixed, leap, longest_step
 from .master import MasterEquation
 from .reactions import Network
-from .ssa import simulate
+from .ssa import Ensemble, simulate
 
 
 class Law(NamedTuple):
@@ -40,10 +40,10 @@ def exact_law(network: Network, name: str, t: float, ceiling: int | None = None)
     return _law(chain.marginal(p, name)[1])
 
 
-def simulated_law(network: Network, name: str, t: float, runs: int, seed: int) -> Law:
-    """Law of one species at time t estimated from exact runs: a reference with a sampling error of its own."""
-    x = simulate(network, [t], runs, seed).read(name)[:, 0]
-    return _law(np.bincount(x) / runs, runs)
+def simulated_law(exact: Ensemble, name: str) -> Law:
+    """Law of one species at the only time of an exact ensemble: a reference with a sampling error of its own."""
+    x = exact.read(name)[:, 0]
+    return _law(np.bincount(x) / x.size, x.size)
 
 
 def distance(x: np.ndarray, law: Law) -> float:
@@ -75,11 +75,16 @@ class Case(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Distances (repeats,) of one rule, its work per run, and the rule with the size that met the work allowed."""
+    """Distances (repeats,) of one rule, its work per run, the rule with the size that met the work allowed, and its ensembles."""
 
     error: np.ndarray
     cost: float
     rule: Any
+    ensembles: tuple = ()
+
+    def asked(self, case: Case) -> "Score":
+        """The same runs, asked for the species of another case."""
+        return self._replace(error=np.array([distance(e.read(case.species)[:, 0], case.law) for e in self.ensembles]))
 
 
 def at_cost(case: Case, make: Callable, cost: float, start: float, runs: int = 50, seed: int = 0):
@@ -99,8 +104,7 @@ def at_cost(case: Case, make: Callable, cost: float, start: float, runs: int = 5
 def score(case: Case, rule, runs: int, repeats: int, seed: int, **options) -> Score:
     """Distances of `repeats` independent ensembles; the same seeds for every rule, so that repeats are paired."""
     ensembles = [leap(case.network, [case.time], rule, runs, seed + i, **options) for i in range(repeats)]
-    errors = [distance(e.read(case.species)[:, 0], case.law) for e in ensembles]
-    return Score(np.array(errors), float(np.mean([e.cost.mean() for e in ensembles])), rule)
+    return Score(np.empty(0), float(np.mean([e.cost.mean() for e in ensembles])), rule, tuple(ensembles)).asked(case)
 
 
 def compare(case: Case, runs: int, repeats: int, seed: int = 1000) -> dict[str, Score]:
@@ -116,10 +120,23 @@ def compare(case: Case, runs: int, repeats: int, seed: int = 1000) -> dict[str, 
     }
 
 
+def compare_all(cases: dict[str, Case], runs: int, repeats: int, seed: int = 1000) -> dict[str, dict[str, Score]]:
+    """`compare` for every case; cases that ask the same runs for different species share them."""
+    found, walked = {}, {}
+    for name, case in cases.items():
+        run = id(case.network), case.time, case.eps
+        if run not in walked:
+            walked[run] = compare(case, runs, repeats, seed)
+        found[name] = {rule: score.asked(case) for rule, score in walked[run].items()}
+    return found
+
+
 def gain(scores: dict[str, Score], rule: str = "relative change", over: str = "fixed") -> np.ndarray:
     """log(error of `over` / error of `rule`), (repeats,): above 0 where `rule` is the better one."""
     return np.log(scores[over].error / scores[rule].error)
 
+
+_DIMERS = kinetics.decaying_dimerising(5000)
 
 #: name -> network, species, time, ceiling of the master equation (None: all states; 0: too many, so simulate).
 PROBLEMS = {
@@ -129,20 +146,23 @@ PROBLEMS = {
     "pairs vanish": (kinetics.decay(4000, 0.01, 2), "X", 5.0, None),
     "pairs vanish slowly": (kinetics.decay(4000, 0.001, 2), "X", 5.0, None),
     "pairs come and go": (kinetics.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
-    "decaying dimers": (kinetics.decaying_dimerising(5000), "S2", 10.0, 0),
+    "decaying dimers": (_DIMERS, "S2", 10.0, 0),
+    "product of the dimers": (_DIMERS, "S3", 10.0, 0),
 }
 
 
 def cases(eps: dict, reference_runs: int = 8000) -> dict[str, Case]:
     """The problems of `PROBLEMS` that `eps` names, each with its law, to be run with that tolerance."""
-    found = {}
+    found, simulated = {}, {}
     for name, tolerance in eps.items():
         network, species, time, ceiling = PROBLEMS[name]
-        law = (
-            simulated_law(network, species, time, reference_runs, 1)
-            if ceiling == 0
-            else exact_law(network, species, time, ceiling)
-        )
+        if ceiling == 0:
+            run = id(network), time
+            if run not in simulated:
+                simulated[run] = simulate(network, [time], reference_runs, 1)
+            law = simulated_law(simulated[run], species)
+        else:
+            law = exact_law(network, species, time, ceiling)
         found[name] = Case(network, species, time, tolerance, law)
     return found
 
