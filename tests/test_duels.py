@@ -112,13 +112,11 @@ def test_a_cell_of_the_file_can_be_computed_again():
     assert again["robust"][0] == pytest.approx(cell["robust"][3], abs=5)
 
 
-@pytest.mark.slow
-def test_beyond_the_grid_of_learning_rates_training_collapses():
-    """Most defenders' rate was the largest of three; the next one up is no better."""
-    for name in ("L∞ | Adam", "L2 | SGD"):
-        cell = read()[name]
-        beyond = judged(name, 0.1, cell["attacker_lr"], seeds=[0, 1])["robust"]
-        assert np.mean(beyond) < np.mean(cell["robust"]) - 10
+def test_the_largest_learning_rate_of_the_grid_collapses():
+    """So no defender's rate ends its grid, and a larger one need not be tried."""
+    for name, cell in read().items():
+        assert not cell["lr_at_edge"], name
+        assert np.max(cell["curve"][-1]) < np.max(cell["curve"]) - 10, name
 
 
 def test_an_unknown_cell_is_refused():

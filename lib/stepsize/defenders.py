@@ -26,9 +26,9 @@ NOBODY, LAZY, AUTO = "nobody", "SGD, lazy", "Auto-PGD"
 OPPONENTS = (NOBODY, LAZY, "SGD", "sign", "normalised SGD", "Adam", AUTO, "pooled Adam", "RMSProp")
 CELLS = tuple(f"{ball} | {opponent}" for opponent, ball in product(OPPONENTS, BALLS))
 
-TUNING, REPORTING = range(200, 202), range(10)
+TUNING, REPORTING = range(200, 202), range(20)
 EPOCHS, STEPS = 20, 10
-LRS = (0.003, 0.01, 0.03)
+LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 #: Attackers' rates that training tries, as multiples of the one tuned on standard models.
 FACTORS = (1.0, 3.0)
 
