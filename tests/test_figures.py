@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import os
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
@@ -124,6 +127,26 @@ def test_without_the_salt_it_would_differ(monkeypatch):
     )
     figures.house_style()
     assert svg() != svg()
+
+
+def test_a_notebook_draws_a_figure_for_its_picture_alone():
+    """pyplot's own drawing after each cell, to pixels, is off; the cell's picture comes all the same."""
+    pytest.importorskip("matplotlib_inline")
+    cell = (
+        "from stepsize.figures import house_style, plt; house_style()\n"
+        "from matplotlib.figure import Figure; draw, seen = Figure.draw, []\n"
+        "Figure.draw = lambda self, r: (seen.append(type(r).__name__), draw(self, r))[1]\n"
+        "plt.plot([1, 2])"
+    )
+    code = (
+        "from IPython.testing.globalipapp import start_ipython; shell = start_ipython()\n"
+        "shell.display_formatter.active_types = ['image/svg+xml']\n"
+        f"shell.run_cell({cell!r})\n"
+        "print('draws', *set(shell.user_ns['seen']))"
+    )
+    env = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert "draws MixedModeRenderer" in run.stdout.splitlines(), run.stdout + run.stderr
 
 
 def test_the_smallest_letters_are_eight_pixels_high_on_a_phone():

@@ -1,5 +1,8 @@
 """The loop of machine code makes the steps of the rule that it was traced from."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -150,3 +153,43 @@ def test_compiling_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         descent(True, RULES["AdamW"])
+
+
+WORKER = """
+import sys
+import numpy as np
+import stepsize
+from stepsize.contract import hyperparameters, leaves
+from stepsize.row_kernels import _loop, row_kernel
+
+for name in sys.argv[1:]:
+    rule = getattr(stepsize, name)(0.1)
+    x, g = np.ones((3, 2)), np.array([[1.0, -2.0], [3.0, -4.0], [5.0, 6.0]])
+    state = rule.init(x)
+    _, rate, direction = rule.step(state, g, x)
+    moved = x.copy()
+    row_kernel(rule)(moved, g, np.arange(3), [np.array(a) for _, a in leaves(state)], list(hyperparameters(rule).values()))
+    assert np.allclose(moved, x - rate * direction, rtol=1e-12, atol=0), name
+    print(name, *_loop(rule).stats.cache_hits.values())
+"""
+
+
+def test_machine_code_is_kept_for_later_processes_and_kernels_are_told_apart(tmp_path):
+    """Three kernels of equal types, each the first of its process, written at the same time; then all in one process."""
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def start(*names):
+        return subprocess.Popen([sys.executable, "-c", WORKER, *names], stdout=subprocess.PIPE, text=True, env=env)
+
+    names = ("HeavyBall", "AdaGrad", "RMSProp", "AdaGrad")
+    for name, worker in [(name, start(name)) for name in names]:
+        assert worker.communicate()[0].split()[0] == name
+    assert start(*names[:3]).communicate()[0].split() == ["HeavyBall", "1", "AdaGrad", "1", "RMSProp", "1"]
+
+
+def test_a_kernel_is_compiled_where_no_folder_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    assert kernels._written("def run(): pass", tmp_path / "file", "run") == ""
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file")}
+    run = subprocess.run([sys.executable, "-c", WORKER, "SGD"], capture_output=True, text=True, env=env)
+    assert run.stdout.split() == ["SGD"], run.stderr

@@ -44,6 +44,13 @@ def test_nothing_home_is_said_and_not_chosen():
     assert np.isnan(result.lr).all()
     assert np.isinf(result.times).all()
     assert not result.at_edge.any()
+    with pytest.raises(EvidenceError, match=r"size 1 of 1 no learning rate .* more steps"):
+        result.rate(0)
+
+
+def test_the_chosen_rate_is_a_number_for_a_rule():
+    (result,) = race("sign", [1.0], 2, 5, 400)
+    assert result.rate(0) == result.lr[0] > 0
 
 
 def test_a_slowdown_is_paired_and_counts_unfinished_runs():

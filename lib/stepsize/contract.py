@@ -47,8 +47,8 @@ class Checked:
             if field.name not in DOMAINS or type(value).__module__.startswith("sympy"):
                 continue
             domain, inside = DOMAINS[field.name]
-            # tolist: a tensor on any device, with or without a gradient
-            number = np.asarray(value.tolist() if hasattr(value, "tolist") else value)
+            # tolist: a tensor on any device, with or without a gradient; of an array it would be slow
+            number = np.asarray(value.tolist() if hasattr(value, "cpu") else value)
             if number.dtype.kind not in "iuf":
                 raise HyperparameterError(
                     f"{type(self).__name__}: {field.name} must be a number {domain}, got {short(value)}"

@@ -47,7 +47,9 @@ def _start(x0):
 def _fits(gradient, iterate):
     """A gradient may bring more runs than the iterate has, never fewer, and always as many coordinates."""
     try:
-        return np.broadcast_shapes(gradient, iterate) == gradient and gradient[-1] == iterate[-1]
+        return gradient == iterate or (
+            np.broadcast_shapes(gradient, iterate) == gradient and gradient[-1] == iterate[-1]
+        )
     except ValueError:
         return False
 

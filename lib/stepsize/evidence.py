@@ -11,6 +11,7 @@ from pathlib import Path
 from .contract import short
 from .errors import EvidenceError
 from .intervals import Interval, bootstrap, exact, geometric, proportion, student
+from .quick_imports import without_iris
 
 __all__ = [
     "Chapter",
@@ -177,19 +178,22 @@ class Chapter:
         """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
         if isinstance(value, float) and math.isnan(value):
             raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
-        from myst_nb import glue
-
-        glue(f"{self.name}:{key}", _Text(format(value, spec) if spec else str(value)), display=False)
+        _glue(f"{self.name}:{key}", _Text(format(value, spec) if spec else str(value)))
 
     def summary(self) -> None:
         """Glue the table of all verdicts as `chapter:verdicts`; every claim must have been judged."""
         if missing := [c for c in self.claims if c not in self.verdicts]:
             raise EvidenceError(f"chapter {self.name} has no evidence for {', '.join(missing)}; judge each claim")
-        from myst_nb import glue
-
         from .cards import Table
 
-        glue(f"{self.name}:verdicts", Table([self.verdicts[c] for c in self.claims]), display=False)
+        _glue(f"{self.name}:verdicts", Table([self.verdicts[c] for c in self.claims]))
+
+
+def _glue(name: str, value) -> None:
+    with without_iris():
+        from myst_nb import glue
+
+        glue(name, value, display=False)
 
 
 class _Text(str):

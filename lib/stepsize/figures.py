@@ -142,3 +142,7 @@ def house_style() -> None:
     except ImportError:
         return
     set_matplotlib_formats("svg", metadata={"Date": None})
+    if "inline" in plt.get_backend():
+        # after each cell pyplot would draw every figure a second time, to pixels that nobody sees
+        plt.switch_backend(plt.get_backend())
+        plt.uninstall_repl_displayhook()

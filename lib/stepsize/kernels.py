@@ -6,7 +6,10 @@
 x, g and the leaves are flat arrays of one dtype, weights and clocks of shape (1,); hyper-parameters are plain numbers.
 """
 
+import hashlib
+import os
 from functools import lru_cache, partial, reduce
+from pathlib import Path
 
 import numpy as np
 import sympy
@@ -98,9 +101,32 @@ def _compile(text: str):
         import numba
     except ImportError:
         raise TraceError("a kernel is compiled by numba, which is not installed; pip install numba") from None
-    space = {"np": np, "sqrt": np.sqrt}
-    exec(compile(text, "<kernel>", "exec"), space)
-    return numba.njit(space["run"], error_model="numpy")
+    name = f"run_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    file = _written(text, Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__"), name)
+    # numba asks for the module of a function that it keeps
+    space = {"np": np, "sqrt": np.sqrt, "__name__": __name__}
+    exec(compile(text, file or "<kernel>", "exec"), space)
+    # one name for one text: machine code that several processes have made meets in later ones
+    space["run"].__name__ = space["run"].__qualname__ = name
+    return numba.njit(space["run"], error_model="numpy", cache=bool(file), no_cfunc_wrapper=True)
+
+
+def _written(text: str, folder: Path, name: str) -> str:
+    """The file that holds a kernel's text, beside which numba keeps its machine code; "" where nothing can be written.
+
+    Whoever comes first writes it, at once or not at all, and with the same date: numba takes another for another text.
+    """
+    file = folder / "kernels" / f"{name}.py"
+    part = file.with_name(f".{name}.{os.getpid()}")
+    try:
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            os.utime(part, (0, 0))
+            os.replace(part, file)
+    except OSError:
+        return ""
+    return str(file)
 
 
 @lru_cache

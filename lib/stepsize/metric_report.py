@@ -120,7 +120,7 @@ def path_figure(paths: dict, charts):
             for k, path in enumerate(np.moveaxis(paths[name, chart], 1, 0)):
                 style = method("reference" if name == "geodesic" else name)
                 panel.plot(*path.T, **style | {"marker": "", "label": "" if k else label})
-        panel.plot(0, 1, "ko")
+        panel.plot(0, 1, "o", color="0.1")
         panel.set(title=f"walked in ({chart})", ylabel="σ")
     axes[0].legend(ncols=2)
     axes[-1].set_xlabel("μ")

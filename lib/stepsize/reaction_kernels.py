@@ -167,6 +167,13 @@ def fire_until(net, amount, c, x, a, s, t, stop, budget):
 
 
 @njit(cache=True, error_model="numpy")
+def put(x, y):
+    """x <- y. Written out: for x[:] = y numba compiles a message about shapes, and all that texts need, for seconds."""
+    for i in range(x.size):
+        x[i] = y[i]
+
+
+@njit(cache=True, error_model="numpy")
 def ssa_runs(
     net, amount, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, events, status, ends
 ):
@@ -176,7 +183,7 @@ def ssa_runs(
     x = np.empty(x0.shape[1])
     for r in range(out.shape[0]):
         start_stream(s, key, r)
-        x[:] = x0[r % x0.shape[0]]
+        put(x, x0[r % x0.shape[0]])
         cr = c[r % c.shape[0]]
         t = 0.0
         for k in range(stop.size):
@@ -188,7 +195,7 @@ def ssa_runs(
             for i in range(reset_row[k], reset_row[k + 1]):
                 x[reset_who[i]] = reset_count[i]
             if record[k] >= 0:
-                out[r, record[k]] = x
+                put(out[r, record[k]], x)
         ends[r] = t
 
 
@@ -308,7 +315,7 @@ def leap_runs(
     s = np.empty(4, np.uint64)
     for r in range(out.shape[0]):
         start_stream(s, key, r)
-        x[:] = x0[r % x0.shape[0]]
+        put(x, x0[r % x0.shape[0]])
         cr = c[r % c.shape[0]]
         t = 0.0
         for k in range(stop.size):
@@ -350,7 +357,7 @@ def leap_runs(
                         if below == CLIP:
                             for i in range(y.size):
                                 y[i] = max(y[i], 0.0)
-                    x[:] = y
+                    put(x, y)
                     if count[r, 0] < taus.shape[1] and r < taus.shape[0]:
                         taus[r, count[r, 0]] = tau
                     count[r, 0] += 1
@@ -366,21 +373,38 @@ def leap_runs(
             for i in range(reset_row[k], reset_row[k + 1]):
                 x[reset_who[i]] = reset_count[i]
             if record[k] >= 0:
-                out[r, record[k]] = x
+                put(out[r, record[k]], x)
         ends[r] = t
 
 
 @njit(cache=True, error_model="numpy")
 def uniformise(row, column, value, start, weights):
-    """sum_k weights_k (1 + Q)^k start, Q sparse by rows. Terms below 1e-250 are dropped: denormal numbers are slow."""
-    total, term, rise = np.zeros(start.size), start.copy(), np.empty(start.size)
+    """sum_k weights_k (1 + Q)^k start, Q sparse by rows. Terms below 1e-250 are dropped: denormal numbers are slow.
+
+    A term is 0 outside low ... high - 1, which grows by the matrix's bandwidth at each k; nothing is done there.
+    """
+    n = start.size
+    before, after = 0, 0
+    for i in range(n):
+        for k in range(row[i], row[i + 1]):
+            before = max(before, column[k] - i)
+            after = max(after, i - column[k])
+    total, term, rise = np.zeros(n), start.copy(), np.zeros(n)
+    low, high = 0, n
     for weight in weights:
-        for i in range(start.size):
-            total[i] += weight * term[i]
+        while low < high and term[low] == 0.0:
+            low += 1
+        while low < high and term[high - 1] == 0.0:
+            high -= 1
+        if weight > 0.0:
+            for i in range(low, high):
+                total[i] += weight * term[i]
+        low, high = max(low - before, 0), min(high + after, n)
+        for i in range(low, high):
             rise[i] = 0.0
             for k in range(row[i], row[i + 1]):
                 rise[i] += value[k] * term[column[k]]
-        for i in range(start.size):
+        for i in range(low, high):
             term[i] += rise[i]
             if term[i] < 1e-250:
                 term[i] = 0.0

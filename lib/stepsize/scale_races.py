@@ -1,6 +1,7 @@
 """Races on features of every size: rates tuned for each size on some problems, times reported on others, exponents."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,15 @@ class Race(NamedTuple):
     times: np.ndarray
     peak: np.ndarray
 
+    def rate(self, i: int) -> float:
+        """The learning rate chosen at size i, for a rule; an error where there is none."""
+        if np.isnan(self.lr[i]):
+            raise EvidenceError(
+                f"at size {i + 1} of {len(self.lr)} no learning rate of the grid got a tuning problem home before the "
+                "horizon, so none was chosen; give the race more steps, or smaller sizes"
+            )
+        return float(self.lr[i])
+
 
 def _problems(tuning, reporting, correlation=0.3):
     """Problems 0 ... tuning - 1 to choose on, and the `reporting` ones after them."""
@@ -57,14 +67,18 @@ def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(
     tried = [ride(make(lr), practice, steps) for make in makers.values()]
     shape = len(makers), sizes.size, lrs.size
 
+    @cache
+    def report(size, setting, j):
+        # ceilings often choose alike
+        return ride(list(makers.values())[setting](np.full((1, 1), lrs[j])), land.sized(size), steps)
+
     def at(ceiling):
         score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
         times, peaks = np.full((2, sizes.size, reporting), np.inf)
         best = [np.unravel_index(s.argmin(), s.shape) for s in score.swapaxes(0, 1)]
         home = score.min((0, 2)) < 10 * steps
         for i in np.flatnonzero(home):
-            make, rate = list(makers.values())[best[i][0]], lrs[best[i][1]]
-            time, peak = ride(make(np.full((1, 1), rate)), land.sized(sizes[i]), steps)
+            time, peak = report(sizes[i], *best[i])
             times[i], peaks[i] = np.where(peak <= ceiling, time, np.inf)[:, 0], peak[:, 0]
         rate = np.array([j for _, j in best])
         edge = home & np.isin(rate, (0, lrs.size - 1))

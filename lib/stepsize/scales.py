@@ -5,6 +5,7 @@ of the features are in s alone; u, the loss and its minimiser are the same at ev
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -67,8 +68,12 @@ class Regression:
     def excess(self, w):
         """(f(w) - min f) / (f(0) - min f), shape (p, runs, 1)."""
         e = w * self.scale - self.home
-        whole = np.einsum("pri,pij,prj->pr", self.home, self.H, self.home)
-        return np.einsum("pri,pri->pr", e @ self.H, e)[..., None] / whole[..., None]
+        return np.einsum("pri,pri->pr", e @ self.H, e)[..., None] / self._first[..., None]
+
+    @cached_property
+    def _first(self):
+        """f(0) - min f, twice, shape (p, 1)."""
+        return np.einsum("pri,pij,prj->pr", self.home, self.H, self.home)
 
     def single(self, w):
         """Gradients of every example apart, (p, n, d), at w of shape (p, 1, d)."""

@@ -153,7 +153,9 @@ def _verify(rule, traced, template, arrays, values, who):
     random = np.random.default_rng(0)
     old = [0.5 + random.random(np.shape(leaf)) for leaf in arrays.values()]
     g, x = random.normal(size=(2, 2))
-    values = [np.asarray(v.tolist() if hasattr(v, "tolist") else v) for v in values.values()]
+    # of hyper-parameters with leading axes, which are independent runs, those of the first run
+    values = [v[(0,) * (np.ndim(v) - 1)] if np.ndim(v) > 1 else v for v in values.values()]
+    values = [np.asarray(v.tolist() if hasattr(v, "tolist") else v) for v in values]
     try:
         after, rate, direction = substitute(rule, iter(values)).step(rebuild(template, iter(old)), g, x)
     except ValueError as error:
