@@ -14,7 +14,6 @@ from .errors import BookError
 from .quick_imports import without_iris
 
 PROFILES = ("published", "smoke")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 
 
 class Book:
@@ -113,7 +112,7 @@ def library_digest() -> str:
 def read_yaml(path: Path):
     """A YAML file; a syntax error becomes one line with its place."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import yaml
 
-from .book import LOADER
 from .errors import EvidenceError
 from .evidence import VERDICTS, describe_region, number
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 
 
 def load_claims(path: Path | str) -> dict[str, dict[str, dict]]:
     """chapter -> claim id -> {text, verdict}; raises on repeated ids, empty texts and unknown verdicts."""
 
-    class Unique(LOADER):
+    class Unique(_LOADER):
         pass
 
     def mapping(loader, node):
@@ -22,7 +23,7 @@ def load_claims(path: Path | str) -> dict[str, dict[str, dict]]:
             raise EvidenceError(
                 f"{Path(path).name}, line {node.start_mark.line + 1}: repeated {sorted(repeated)}; keep one of each"
             )
-        return LOADER.construct_mapping(loader, node, deep=True)
+        return _LOADER.construct_mapping(loader, node, deep=True)
 
     Unique.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     book = yaml.load(Path(path).read_text(encoding="utf-8"), Unique)
