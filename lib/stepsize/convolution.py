@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import torch
-from numba import njit
 
 from .errors import ShapeError
 from .graphs import Graph, adjacency
+from .small_products import compiled
 
 #: Columns up to which torch's sparse product is the faster one.
 NARROW = 32
@@ -31,7 +31,7 @@ def _wide_product(start, neighbour, weight, x, out):
                 total[k] += a * p[k]
 
 
-wide_product = njit(_wide_product, cache=True, fastmath={"reassoc", "contract"})
+wide_product = compiled(_wide_product)
 
 
 def _product(A, x):

@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from .errors import ShapeError
 from .graphs import Graph
-
-#: Sums may be reordered for vector units; NaN and infinity are kept.
-_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+from .small_products import compiled
 
 
 def _pair_gradient(z, u, v, y, out):
@@ -30,10 +27,10 @@ def _pair_gradient(z, u, v, y, out):
             out[b, j] += residual * z[a, j]
 
 
-pair_gradient = _compiled(_pair_gradient)
+pair_gradient = compiled(_pair_gradient)
 
 
-@_compiled
+@compiled
 def rank_above(z, u, v, decoys, out):
     """out[q] <- share of decoys w of query u_q with z_u . z_w < z_u . z_v, ties one half; decoys (queries, K)."""
     k = z.shape[1]
