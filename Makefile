@@ -9,7 +9,7 @@ GATE    ?= stop
 TIMEOUT ?= 900
 PLAN    ?= sweep.yml
 VENV    := .venv/bin
-MAKE_IT  = @$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
+MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
 
 .PHONY: help venv book smoke test lab bench federation sweep zip reproduce lint clean distclean
 .DEFAULT_GOAL := help
@@ -39,15 +39,15 @@ bench: venv ## the library against its peers; packages that only they need go in
 
 federation: ## a server and four hospitals, as real processes on this machine, against the simulation
 	@$(PYTHON) .ci/venv federated
-	@.venv-federated/bin/python -m stepsize.deployment federation --rounds 4 $(ARGS)
+	@.venv-federated/bin/python -m companion.experiments.federated_learning.deployment federation --rounds 4 $(ARGS)
 
 sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
 	$(MAKE_IT) sweep
 
 reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal verdicts and numbers
-	@$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed
-	@$(VENV)/python -m stepsize make --profile $(PROFILE) --jobs 2 --out _build/reproduce/two executed
-	@$(VENV)/python -m stepsize compare _build/reproduce/one/executed _build/reproduce/two/executed
+	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed
+	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 2 --out _build/reproduce/two executed
+	@$(VENV)/python -m companion compare _build/reproduce/one/executed _build/reproduce/two/executed
 
 lab: venv ## JupyterLab; a double click opens a chapter as a notebook
 	@$(VENV)/jupytext-config --settings-file _build/lab/labconfig/default_setting_overrides.json set-default-viewer markdown myst

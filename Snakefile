@@ -5,15 +5,15 @@ import json
 import os
 import sys
 
-from stepsize.book import Book, library_files
-from stepsize.publish import pages
-from stepsize.sweeps import points
+from companion.build.book import Book, library_files
+from companion.build.site import pages
+from companion.build.sweeps import points
 
 PROFILE = config.get("profile", "published")
 OUT = config.get("out") or ("_build" if PROFILE == "published" else f"_build/{PROFILE}")
 BOOK = Book(".", PROFILE)
 CHAPTERS = BOOK.chapters
-TOOL = f"{sys.executable} -m stepsize"
+TOOL = f"{sys.executable} -m companion"
 LIBRARY = [str(p) for p in library_files()]
 PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]

@@ -3,7 +3,7 @@
 python benchmarks/attacks.py         # STEPSIZE_PEER=/path/to/python where torchattacks has an environment of its own
 
 The peer's Python needs torch and torchattacks alone: python -m pip install --no-deps torchattacks==3.5.1, beside the torch of
-requirements.txt, so that torch stays as pinned. Defenders are trained again at the rates of lib/stepsize/data/defenders.json. Both sides see the same
+requirements.txt, so that torch stays as pinned. Defenders are trained again at the rates of lib/companion/experiments/adversarial_training/defenders.json. Both sides see the same
 images and the same weights; robust accuracy is a share of images, and the bar is 3 points.
 """
 
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from stepsize import Adam, descend
-from stepsize.attacks import Target, judge, walk_in_ball
-from stepsize.classifiers import Classifier, digits, train
-from stepsize.defenders import opposed, read
-from stepsize.duels import BALLS, standard, trainer
-from stepsize.games import Bilinear
+from companion.experiments.adversarial_training.attacks import Target, judge, walk_in_ball
+from companion.experiments.adversarial_training.classifiers import Classifier, digits, train
+from companion.experiments.adversarial_training.defenses import opposed, read
+from companion.experiments.adversarial_training.robustness import BALLS, standard, trainer
+from companion.experiments.adversarial_training.bilinear_game import Bilinear
 from stepsize.rules import SignDescent
 
 CELLS = [

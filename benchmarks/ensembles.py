@@ -8,8 +8,8 @@ import time
 
 import torch
 from stepsize import Adam
-from stepsize.recurrent_races import train
-from stepsize.sequences import Adding
+from companion.experiments.recurrent_networks.race import train
+from companion.experiments.recurrent_networks.tasks import Adding
 
 ROUNDS, SINGLES, STEPS = 5, 3, 50  # steps: what a stream draws at once
 #: The book's networks, and smaller ones, where a single run is all overhead.

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from stepsize import Adam
-from stepsize.convolution import Propagation, TwoLayers
-from stepsize.fleets import Fleet
-from stepsize.graphs import Graph, power_law
-from stepsize.nodes import GCN
+from convolution import Propagation, TwoLayers
+from stepsize.ensemble import Fleet
+from companion.experiments.graph_hubs.graphs import Graph, power_law
+from companion.experiments.graph_hubs.gcn import GCN
 from stepsize.optim import Optimizer
 
 FEATURES, HIDDEN, CLASSES = 64, 32, 8

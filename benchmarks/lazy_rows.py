@@ -1,7 +1,7 @@
 """One step on a table of which 1000 rows are active: our lazy Adam against torch's SparseAdam and dense fused Adam.
 
 python benchmarks/lazy_rows.py            # interleaved in one process, CPU time, medians with least and most
-python benchmarks/lazy_rows.py --record   # and writes lib/stepsize/data/lazy_rows.json, which a chapter shows
+python benchmarks/lazy_rows.py --record   # and writes lib/companion/experiments/sparse_embeddings/lazy_rows.json, which a chapter shows
 
 A batch has 4096 look-ups, 1000 different rows, 64 columns, float32; every step has other rows. Summing look-ups of the same
 row is part of a step. The dense step is charged for clearing and filling its gradient too.
@@ -24,7 +24,7 @@ from torch import nn
 torch.set_num_threads(1)
 SIZES, ACTIVE, LOOKUPS, D = (10_000, 100_000, 1_000_000), 1000, 4096, 64
 ROUNDS, BATCHES = 31, 8
-FILE = Path(__file__).parents[1] / "lib" / "stepsize" / "data" / "lazy_rows.json"
+FILE = Path(__file__).parents[1] / "lib" / "companion" / "experiments" / "sparse_embeddings" / "lazy_rows.json"
 
 
 def batches(V):

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from stepsize import kinetics
-from stepsize.leaping import Cao, leap
-from stepsize.ssa import simulate
+from companion.experiments.tau_leaping import textbook as kinetics
+from companion.experiments.tau_leaping.leaping import Cao, leap
+from companion.experiments.tau_leaping.ssa import simulate
 
 ROUNDS = 5
 # name: network, time, runs to time the exact solvers with, runs to measure the errors of leaps with

@@ -14,7 +14,7 @@ settings.load_profile("book")
 @pytest.fixture
 def in_house_style():
     """The look of the book's figures for one test, which leaves no setting and no open figure behind."""
-    from stepsize.figures import house_style, plt
+    from companion.evidence.figures import house_style, plt
 
     with plt.rc_context():
         house_style()

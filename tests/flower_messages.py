@@ -6,11 +6,11 @@ import logging
 import numpy as np
 from flwr.app import Array, ArrayRecord, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
-from stepsize.aggregation import InverseVariance
+from companion.experiments.federated_learning.aggregation import InverseVariance
 from stepsize.errors import FederationError
-from stepsize.federated import answer
-from stepsize.flower import FederatedStrategy, pack
-from stepsize.hospitals import NAMES, federation_alone, one_hospital
+from companion.experiments.federated_learning.clients import answer
+from companion.experiments.federated_learning.flower import FederatedStrategy, pack
+from companion.experiments.federated_learning.hospitals import NAMES, federation_alone, one_hospital
 
 logging.disable(logging.CRITICAL)
 # what a process of Flower knows of itself; here one process plays them all

@@ -1,12 +1,12 @@
 """The reaction kernels as plain Python with NumPy's random numbers, for mutants: nothing is compiled, so a broken
-formula costs milliseconds. `broken(("old", "new"), ...)` is a module like stepsize.reaction_kernels."""
+formula costs milliseconds. `broken(("old", "new"), ...)` is a module like companion.experiments.tau_leaping.kernels."""
 
 import inspect
 from types import ModuleType
 
 import numba
 import numpy as np
-from stepsize import reaction_kernels
+from companion.experiments.tau_leaping import kernels as reaction_kernels
 
 
 def broken(*replacements, seed=0, own_streams=False):
@@ -37,4 +37,4 @@ def install(monkeypatch, *replacements, **options):
 
     module = broken(*replacements, **options)
     monkeypatch.setattr(stepsize, "reaction_kernels", module, raising=False)
-    monkeypatch.setitem(__import__("sys").modules, "stepsize.reaction_kernels", module)
+    monkeypatch.setitem(__import__("sys").modules, "companion.experiments.tau_leaping.kernels", module)

@@ -55,7 +55,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from stepsize.evidence import Chapter, Evidence, student
+from companion.evidence.verdict import Chapter, Evidence, student
 
 book = Chapter("tiny")
 ```
@@ -112,7 +112,7 @@ def write(root: Path, chapter: str = CHAPTER, claims: str = CLAIMS, index: str =
 
 def command(root: Path, *options: str) -> list[str]:
     snakefile = str(ROOT / "Snakefile")
-    return [sys.executable, "-m", "stepsize", "make", "--snakefile", snakefile, "--jobs", "1", *options]
+    return [sys.executable, "-m", "companion", "make", "--snakefile", snakefile, "--jobs", "1", *options]
 
 
 def build(root: Path, *options: str, target: str = "html") -> subprocess.CompletedProcess:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mutants import mutant
 from stepsize import SGD
-from stepsize.operators import norm
+from stepsize.backend import norm
 
 
 def test_a_mutant_differs_and_the_original_does_not_change():

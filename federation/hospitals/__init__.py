@@ -1,7 +1,7 @@
 """Template of a federation: replace `load` by what reads your own data, and `rule` by the aggregation you want."""
 
-from stepsize.aggregation import InverseVariance
-from stepsize.hospitals import NAMES, one_hospital
+from companion.experiments.federated_learning.aggregation import InverseVariance
+from companion.experiments.federated_learning.hospitals import NAMES, one_hospital
 
 __all__ = ["NAMES", "load", "rule"]
 

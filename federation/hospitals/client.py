@@ -1,6 +1,6 @@
 """What runs in a hospital."""
 
-from stepsize.flower import client_app
+from companion.experiments.federated_learning.flower import client_app
 
 from hospitals import load, rule
 

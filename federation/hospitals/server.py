@@ -2,7 +2,7 @@
 
 import numpy as np
 from flwr.serverapp import ServerApp
-from stepsize.flower import FederatedStrategy
+from companion.experiments.federated_learning.flower import FederatedStrategy
 
 from hospitals import NAMES, load, rule
 

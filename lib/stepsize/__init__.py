@@ -5,16 +5,7 @@ Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules 
 
 from .average import Average
 from .descent import Path, Step, Tuned, descend, tune, walk
-from .rules import (
-    SGD,
-    AdaBelief,
-    AdaGrad,
-    Adam,
-    AMSGrad,
-    HeavyBall,
-    RMSProp,
-    SignDescent,
-)
+from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 from .transforms import ClipByNorm, ClipByValue, chain
 from .wrappers import Coupled, Decoupled, InverseRoot, LinearDecay
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from .operators import zeros_like
+from .backend import zeros_like
 
 
 class Average(NamedTuple):

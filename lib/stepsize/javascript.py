@@ -8,7 +8,7 @@ from sympy.printing.jscode import JavascriptCodePrinter
 
 from .contract import hyperparameters, leaves
 from .errors import TraceError
-from .tracing import DIRECTION, RATE, trace
+from .trace import DIRECTION, RATE, trace
 
 
 class _JavaScript(JavascriptCodePrinter):

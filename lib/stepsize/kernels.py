@@ -16,7 +16,7 @@ import sympy
 from sympy.printing.pycode import pycode
 
 from .errors import TraceError
-from .tracing import G, X, trace
+from .trace import G, X, trace
 
 _FUNCTIONS = {"Max": "np.maximum", "Min": "np.minimum", "sign": "np.sign"}
 
@@ -49,7 +49,7 @@ class _Loop:
             if len(arguments) == 1:
                 return f"{name}({arguments[0]})"
             return reduce(lambda a, b: f"{name}({a}, {b})", arguments)
-        raise TraceError(f"no machine code for {e}; write it with the functions of stepsize.operators")
+        raise TraceError(f"no machine code for {e}; write it with the functions of stepsize.backend")
 
     def _join(self, sign, parts):
         return sign.join(map(self._atom, parts))

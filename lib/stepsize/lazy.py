@@ -16,7 +16,7 @@ from numba import njit
 from .average import Average
 from .contract import Elementwise, Wrapper, hyperparameters, leaves, named, rebuild, require_rule
 from .errors import HyperparameterError, ShapeError
-from .operators import sqrt, zeros_like
+from .backend import sqrt, zeros_like
 from .row_kernels import row_kernel
 from .rules import Adam, HeavyBall, Moments, RMSProp
 

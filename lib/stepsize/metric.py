@@ -12,7 +12,7 @@ import numpy as np
 from .average import Average
 from .contract import Checked, Elementwise
 from .errors import HyperparameterError, NonFiniteError, ShapeError
-from .operators import constant, namespace, zeros_like
+from .backend import constant, namespace, zeros_like
 
 
 def apply(M, a):

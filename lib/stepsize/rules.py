@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .average import Average
 from .contract import Elementwise, Stateless
-from .operators import constant, maximum, sign, sqrt, zeros_like
+from .backend import constant, maximum, sign, sqrt, zeros_like
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 from .contract import Checked, Elementwise, Wrapper, require_rule, short
 from .errors import HyperparameterError
-from .operators import constant, maximum, minimum, norm
+from .backend import constant, maximum, minimum, norm
 
 
 @dataclass(frozen=True, eq=False)

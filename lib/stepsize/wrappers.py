@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .contract import Wrapper
-from .operators import first, maximum, positive, rms, sqrt, zeros_like
+from .backend import first, maximum, positive, rms, sqrt, zeros_like
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,208 @@
+"""The sources of the book: which chapters there are, their parameters, and what each of them depends on."""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from stepsize.errors import BookError
+from companion.evidence.glue import without_iris
+
+PROFILES = ("published", "smoke")
+
+
+class Book:
+    """The sources of a book below `root`: chapters/*.md, _toc.yml, chapters/claims.yml, chapters/smoke.yml."""
+
+    def __init__(self, root: Path | str = ".", profile: str = "published"):
+        if profile not in PROFILES:
+            raise BookError(f"unknown profile {profile!r}; use PROFILE={' or PROFILE='.join(PROFILES)}")
+        self.root, self.profile = Path(root).resolve(), profile
+
+    @property
+    def chapters(self) -> list[str]:
+        """Names of the executable chapters, in the order of _toc.yml."""
+        names = [Path(f).name for f in toc_files(self.root) if Path(f).parent.name == "chapters"]
+        if lost := [n for n in names if not (self.root / "chapters" / f"{n}.md").is_file()]:
+            raise BookError(f"_toc.yml names chapters/{lost[0]}, which does not exist; write it or take it out")
+        return [n for n in names if is_notebook(self.root / "chapters" / f"{n}.md")]
+
+    def source(self, chapter: str) -> Path:
+        """The text of a chapter; an unknown name is an error that lists the known ones."""
+        path = self.root / "chapters" / f"{chapter}.md"
+        if not path.is_file() or not is_notebook(path):
+            known = sorted(p.stem for p in (self.root / "chapters").glob("*.md") if is_notebook(p))
+            raise BookError(f"unknown chapter {chapter!r}; chapters/ has {', '.join(known) or 'none'}")
+        return path
+
+    def parameters(self, chapter: str, given: dict | None = None) -> dict:
+        """What papermill passes: nothing in the published profile, smoke.yml's entry in the smoke profile."""
+        values = dict(given or {})
+        where = "the given parameters"
+        if self.profile == "smoke" and given is None:
+            where, values = "chapters/smoke.yml", self.smoke().get(chapter) or {}
+        known = parameter_defaults(self.source(chapter))
+        for name, value in values.items():
+            if name not in known:
+                raise BookError(
+                    f"{where}: chapter {chapter} has no parameter {name!r}; its parameters cell has {', '.join(known)}"
+                )
+            if not _same_kind(known[name], value):
+                raise BookError(
+                    f"{where}: {chapter}.{name} = {value!r} is no {type(known[name]).__name__}; mend the value"
+                )
+        return values
+
+    def smoke(self) -> dict[str, dict]:
+        """smoke.yml: chapter -> parameter -> value."""
+        path = self.root / "chapters" / "smoke.yml"
+        if not path.is_file():
+            return {}
+        values = read_yaml(path) or {}
+        if not isinstance(values, dict):
+            raise BookError("chapters/smoke.yml must map chapter names to parameters, as in 'tau_leaping: {runs: 8}'")
+        for chapter, parameters in values.items():
+            self.source(chapter)
+            if not isinstance(parameters, dict | None):
+                raise BookError(f"chapters/smoke.yml: {chapter} must map parameter names to values, got {parameters!r}")
+        return values
+
+    def fingerprint(self, chapter: str, given: dict | None = None) -> str:
+        """A digest of all that an executed chapter depends on: text, claims, parameters, library, pins, Python."""
+        parts = [
+            self.source(chapter).read_bytes(),
+            library_digest().encode(),
+            sys.version.encode(),
+            self.profile.encode(),
+        ]
+        pins = self.root / "requirements.txt"
+        parts.append(pins.read_bytes() if pins.is_file() else b"")
+        parts.append(json.dumps(self.parameters(chapter, given), sort_keys=True, default=str).encode())
+        texts = {claim: entry["text"] for claim, entry in self.claims().get(chapter, {}).items()}
+        parts.append(json.dumps(texts, sort_keys=True).encode())
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
+
+    def claims(self) -> dict[str, dict[str, dict]]:
+        """chapters/claims.yml; a book without one has no claims."""
+        from .ledger import load_claims
+
+        path = self.root / "chapters" / "claims.yml"
+        return load_claims(path) if path.is_file() else {}
+
+
+def library_files() -> list[Path]:
+    """Every file of the library, in a fixed order."""
+    home = Path(__file__).parent
+    return sorted(p for p in home.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.name[0] != ".")
+
+
+def library_digest() -> str:
+    """One digest of the library's files."""
+    digest = hashlib.sha256()
+    for path in library_files():
+        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def read_yaml(path: Path):
+    """A YAML file; a syntax error becomes one line with its place."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise BookError(f"{path.name}{place}: no valid YAML ({getattr(error, 'problem', error)}); mend it") from None
+
+
+def toc_files(root: Path) -> list[str]:
+    """Every `file` and `root` of _toc.yml, in order, without suffix."""
+    path = Path(root) / "_toc.yml"
+    if not path.is_file():
+        raise BookError("_toc.yml was not found; run from the book's folder")
+
+    def walk(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("file", "root"):
+                    yield re.sub(r"\.(md|ipynb)$", "", str(value))
+                else:
+                    yield from walk(value)
+        elif isinstance(node, list):
+            for item in node:
+                yield from walk(item)
+
+    return list(walk(read_yaml(path)))
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a MyST page is a text notebook: its front matter speaks of jupytext or a kernel."""
+    with path.open(encoding="utf-8") as lines:
+        if next(lines, "").strip() != "---":
+            return False
+        for line in lines:
+            if line.strip() == "---":
+                return False
+            if re.match(r"(jupytext|kernelspec)\s*:", line):
+                return True
+    return False
+
+
+def parameter_defaults(path: Path) -> dict:
+    """Names and default values of the chapter's one `parameters` cell (an Ellipsis where the value is computed)."""
+    cells = [c for c in convert(path).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise BookError(f"chapters/{path.name} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
+    values = {}
+    for statement in ast.parse(cells[0].source).body:
+        for target in getattr(statement, "targets", None) or [getattr(statement, "target", None)]:
+            pairs = [(target, statement.value)] if isinstance(target, ast.Name) else []
+            if isinstance(target, ast.Tuple):
+                pairs = zip(
+                    target.elts, getattr(statement.value, "elts", [statement.value] * len(target.elts)), strict=False
+                )
+            for name, value in pairs:
+                try:
+                    values[name.id] = ast.literal_eval(value)
+                except ValueError:
+                    values[name.id] = ...
+    return values
+
+
+def _same_kind(default, value) -> bool:
+    if default is ... or default is None:
+        return True
+    for kinds in ((bool,), (int, float), (str,), (list, tuple), (dict,)):
+        if isinstance(default, kinds):
+            return isinstance(value, kinds) and isinstance(default, bool) == isinstance(value, bool)
+    return True
+
+
+def convert(path: Path):
+    """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
+    with without_iris():
+        import jupytext
+
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"c{index:03d}"
+    return notebook
+
+
+def cell_lines(path: Path) -> list[int]:
+    """The line in the text at which each code cell begins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [i for i, line in enumerate(lines, 1) if re.match(r"\s*(`{3,}|~{3,})\s*\{code-cell\}", line)]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

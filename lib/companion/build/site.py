@@ -1,0 +1,132 @@
+"""From executed notebooks to the site: assemble the source tree, build it strictly, put it in place as a whole."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from .book import Book, read_yaml
+from stepsize.errors import BookError
+from companion.evidence.verdict import MIME
+
+NOT_PUBLISHED = ("smoke.yml", "sweep.yml", "claims.yml", ".ipynb_checkpoints", "__pycache__")
+SMOKE = (
+    "Smoke profile: small sizes, for tests only. The numbers and verdicts on these pages are not the published ones."
+)
+
+
+def pages(book: Book) -> list[Path]:
+    """Every file below chapters/ that belongs to the site and is no chapter: pages, pictures, styles, literature."""
+    home = book.root / "chapters"
+    chapters = {home / f"{name}.md" for name in book.chapters}
+    from .book import is_notebook
+
+    return sorted(
+        path
+        for path in home.rglob("*")
+        if path.is_file()
+        and path not in chapters
+        and not any(part in NOT_PUBLISHED or part.startswith(".") for part in path.relative_to(home).parts)
+        and path.suffix != ".ipynb"
+        and not (path.suffix == ".md" and is_notebook(path))
+    )
+
+
+def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
+    """Mirror the book's sources in `target`, with executed notebooks in place of the chapters' texts."""
+    shutil.rmtree(target, ignore_errors=True)
+    for path in pages(book):
+        copy = target / path.relative_to(book.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    shutil.copytree(generated, target / "chapters" / "_generated")
+    shutil.copyfile(book.root / "_toc.yml", target / "_toc.yml")
+    config = read_yaml(book.root / "_config.yml") or {}
+    if book.profile == "smoke":
+        options = config.setdefault("sphinx", {}).setdefault("config", {}).setdefault("html_theme_options", {})
+        options["announcement"] = SMOKE
+    (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    for chapter in book.chapters:
+        notebook = json.loads((executed / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            for out in cell.get("outputs", []):
+                out.get("data", {}).pop(MIME, None)  # the ledger has read it; MyST-NB does not know it
+        (target / "chapters" / f"{chapter}.ipynb").write_text(
+            json.dumps(notebook, ensure_ascii=False), encoding="utf-8"
+        )
+
+
+def build(book: Book, source: Path, work: Path) -> Path:
+    """A strict build (-W -n) of `source`; raises with every warning and its place in the text."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        ".",
+        "--all",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    run = subprocess.run(
+        [*command, "--path-output", str(work.resolve())], cwd=source, capture_output=True, text=True, encoding="utf-8"
+    )
+    log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + "\n" + run.stderr)
+    problems = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
+    html = work / "_build" / "html"
+    if run.returncode or problems:
+        (work / "sphinx.log").write_text(log, encoding="utf-8")
+        lines = [locate(book, source, line) for line in problems] or [log[-2000:]]
+        raise BookError("the strict build found:\n  " + "\n  ".join(dict.fromkeys(lines)))
+    for template in (html / "_static").glob("*macros.html"):
+        template.unlink()  # the theme leaves its own templates among the pages
+    return html
+
+
+def locate(book: Book, source: Path, line: str) -> str:
+    """A warning of Sphinx with the place in the chapter's text instead of the place in the assembled tree."""
+    line = line.replace(f"{source.resolve()}/", "")
+    if not (found := re.match(r"(chapters/(\S+)\.ipynb):(\d+): (.*)", line)):
+        return line
+    path, name, number, message = found[1], found[2], int(found[3]), found[4]
+    cells = json.loads((source / path).read_text(encoding="utf-8"))["cells"]
+    index, row = divmod(number, 10000)  # so MyST-NB counts cells, from 1, and lines, from 2
+    block = "".join(cells[index - 1]["source"]) if 0 < index <= len(cells) else ""
+    text = (book.root / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+    if not block or (start := text.find(block)) < 0:
+        return f"chapters/{name}.md, cell {index}: {message}"
+    offset, quoted = max(row - 2, 0), [a or b for a, b in re.findall(r"'([^']+)'|\"([^\"]+)\"", message)]
+    lines = enumerate(block.splitlines())
+    offset = next((n for n, content in lines if n >= offset and any(q in content for q in quoted)), offset)
+    return f"chapters/{name}.md, line {text.count(chr(10), 0, start) + 1 + offset}: {message}"
+
+
+def put_in_place(html: Path, target: Path) -> None:
+    """Replace `target` by the finished site; at no moment is there a half of it."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(html, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def pack(html: Path, target: Path) -> None:
+    """The site as one zip: sorted names, fixed dates, so that equal sites give equal archives."""
+    part = target.with_name(f".{target.name}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(html.rglob("*")):
+            if path.is_file() and path.name != ".snakemake_timestamp":
+                entry = zipfile.ZipInfo(f"{target.stem}/{path.relative_to(html).as_posix()}", (2020, 1, 1, 0, 0, 0))
+                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(entry, path.read_bytes())
+    os.replace(part, target)

@@ -1,0 +1,158 @@
+"""What this book adds to Sphinx: numbers and verdicts as the run wrote them, links to chapters, readable docstrings."""
+
+import json
+import re
+import shutil
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from myst_nb.core.variables import RetrievalError
+from myst_nb.ext.glue.roles import PasteRoleAny, PasteTextRole
+from myst_nb.ext.glue.utils import glue_warning, retrieve_glue_data
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxRole
+from companion.evidence.cards import badge
+from companion.evidence.verdict import number
+
+
+class GluedText(PasteTextRole):
+    """{glue:text}`chapter:key`: the number as `Chapter.glue` formatted it, digit for digit.
+
+    MyST-NB takes what follows the last colon for a format and reads 2.50 as 2.5; here the key is the whole text.
+    """
+
+    def run(self):
+        if "::" in self.text:
+            return PasteRoleAny.run(self)
+        try:
+            data = retrieve_glue_data(self.document, self.text)
+        except RetrievalError as error:
+            return [], [glue_warning(str(error), self.document, self.line)]
+        return [nodes.inline(self.text, str(data.data["text/plain"]), classes=["pasted-text"])], []
+
+
+class LedgerRole(SphinxRole):
+    """A role that reads the ledger of the run, `_generated/verdicts.json`."""
+
+    def claim(self, name):
+        path = Path(self.env.srcdir) / "chapters" / "_generated" / "verdicts.json"
+        self.env.note_dependency(str(path))
+        claims = {c["claim"]: c for c in json.loads(path.read_text(encoding="utf-8"))["claims"]}
+        return claims.get(name)
+
+    def refuse(self, text):
+        message = self.inliner.reporter.warning(f"{{{self.name}}}`{self.text}`: {text}", line=self.lineno)
+        return [], [message]
+
+
+class VerdictOf(LedgerRole):
+    """{verdict}`A3`: the badge of a claim's verdict, linked to its card."""
+
+    def run(self):
+        claim = self.claim(self.text)
+        if claim is None:
+            return self.refuse("no such claim in claims.yml")
+        if claim["verdict"] is None:
+            return [nodes.raw("", '<span class="verdict verdict-untested">not yet tested</span>', format="html")], []
+        link = f'<a class="verdict-link" href="{claim["chapter"]}.html#claim-{self.text}">{badge(claim["verdict"])}</a>'
+        return [nodes.raw("", link, format="html")], []
+
+
+class Measured(LedgerRole):
+    """{measured}`A3 | rotated`: the estimate of the claim's one measurement whose words contain the second part."""
+
+    def run(self):
+        name, _, words = (part.strip() for part in self.text.partition("|"))
+        claim = self.claim(name)
+        if claim is None:
+            return self.refuse("no such claim in claims.yml")
+        if claim["verdict"] is None:
+            return [nodes.inline("", "…")], []
+        found = [e for e in claim["evidence"] if words in f"{e['measure']}; {e['condition']}"]
+        if len(found) != 1:
+            known = " / ".join(f"{e['measure']}; {e['condition']}" for e in claim["evidence"])
+            return self.refuse(f"{len(found)} measurements contain these words; there are: {known}")
+        i = found[0]["interval"]
+        how = f"{found[0]['measure']}: {number(float(i['low']))} to {number(float(i['high']))}, {i['method']}, n = {i['n']}"
+        text = f'<span class="measured" title="{escape(how)}">{number(float(i["estimate"]))}</span>'
+        return [nodes.raw("", text, format="html")], []
+
+
+class GluedElsewhere(SphinxRole):
+    """{glued}`tau_leaping:key`: a number that another chapter glued, as that chapter formatted it."""
+
+    def run(self):
+        path = Path(self.env.srcdir) / "chapters" / f"{self.text.partition(':')[0]}.ipynb"
+        if not path.is_file():
+            return [nodes.inline("", "…")], []
+        self.env.note_dependency(str(path))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output.get("metadata", {}).get("scrapbook", {}).get("name") == self.text:
+                    text = output["data"]["application/papermill.record/text/plain"]
+                    return [nodes.inline("", "".join(text), classes=["measured"])], []
+        message = self.inliner.reporter.warning(
+            f"{{glued}}`{self.text}`: the chapter glues no such key", line=self.lineno
+        )
+        return [], [message]
+
+
+class ChapterLink(SphinxRole):
+    """{chapter}`tau_leaping`: a link that carries the chapter's title, or its name in words while it is unwritten."""
+
+    def run(self):
+        name = f"chapters/{self.text}"
+        words = nodes.inline("", self.text.replace("_", " "))
+        if name not in self.env.found_docs:
+            return [words], []
+        link = addnodes.pending_xref(
+            "", words, refdomain="std", reftype="doc", reftarget=f"/{name}", refexplicit=False, refwarn=True
+        )
+        link["refdoc"] = self.env.docname
+        return [link], []
+
+
+def plain(app, what, name, obj, options, lines):
+    """Docstrings hold formulas, in which | and * mean what they mean in mathematics: escape them, keep `code`.
+
+    An indented paragraph is code.
+    """
+    written = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        code = line.startswith("    ")
+        if code and not before.strip():
+            written += [".. code-block:: python", ""]
+        parts = [line] if code else re.split(r"(`[^`]+`)", line)
+        escaped = (p if code else f"`{p}`" if j % 2 else re.sub(r"([*|_\\])", r"\\\1", p) for j, p in enumerate(parts))
+        written.append("".join(escaped))
+    lines[:] = written
+
+
+def tidy(app, error):
+    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps), and
+    proofs lose the id that sphinx-proof gives to all of them."""
+    site = Path(app.outdir)
+    static = site / "_static"
+    if error is not None or not static.is_dir():
+        return
+    shutil.rmtree(static / "vendor", ignore_errors=True)
+    for path in (*static.glob("*webpack-macros.html"), *static.rglob("*.map")):
+        path.unlink()
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        mended = text.replace('<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">')
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
+
+
+def setup(app):
+    app.setup_extension("myst_nb")
+    app.add_role_to_domain("glue", "text", GluedText(), override=True)
+    app.add_role("verdict", VerdictOf())
+    app.add_role("measured", Measured())
+    app.add_role("glued", GluedElsewhere())
+    app.add_role("chapter", ChapterLink())
+    app.connect("autodoc-process-docstring", plain)
+    app.connect("build-finished", tidy)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

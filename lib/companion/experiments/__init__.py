@@ -1,0 +1,1 @@
+"""The experiments, one folder per chapter; beside them what several chapters share."""

@@ -1,0 +1,1 @@
+"""Bilinear games, attacks on classifiers, and defenders trained against them."""

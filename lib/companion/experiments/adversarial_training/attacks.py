@@ -1,0 +1,275 @@
+"""Attackers are the library's rules, walking on the input of a classifier inside a ball; and one attack without a rate.
+
+A perturbation has shape (models, rates, images, pixels): each image is a run of its own, and a rule whose lr has shape
+(rates, 1, 1) attacks with a whole grid at once. Rules descend, so they are given minus the gradient of the loss; each
+image's own loss, so that neither the batch nor its size enters a step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .classifiers import Classifier, cross_entropy, losses, margin
+from stepsize.contract import Checked, require_rule
+from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.backend import norm, positive, sign
+from companion.experiments.compiled import compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Unit(Checked):
+    """g / |g|, the norm over the last axis; 0 where g is.  In front of SGD: steepest ascent in Euclid's norm."""
+
+    def __call__(self, g):
+        scaled = g / positive(abs(g).amax(-1, keepdim=True))  # g^2 of a small gradient would underflow
+        return scaled / positive(norm(scaled))
+
+
+@dataclass(frozen=True)
+class Box:
+    """|delta_i| <= radius for every pixel: the ball of the maximum norm."""
+
+    radius: float
+
+    def project(self, delta):
+        return delta.clamp(-self.radius, self.radius)
+
+    def steepest(self, g):
+        """sign(g): of all steps of length 1 in the maximum norm the one with the largest g . step, which is |g|_1."""
+        return sign(g)
+
+    def length(self, delta):
+        return delta.abs().amax(-1)
+
+    def random(self, rngs, shape):
+        """Uniform in the ball, (generators, *shape)."""
+        share = np.empty((len(rngs), *shape))
+        for rng, own in zip(rngs, share, strict=True):
+            rng.random(out=own)
+        share -= 0.5
+        share *= 2 * self.radius
+        return share
+
+
+@dataclass(frozen=True)
+class Disc:
+    """|delta| <= radius in Euclid's norm."""
+
+    radius: float
+
+    def project(self, delta):
+        return delta * (self.radius / norm(delta).clamp(min=self.radius))
+
+    def steepest(self, g):
+        """g / |g|: of all steps of Euclidean length 1 the one with the largest g . step, which is |g|."""
+        return Unit()(g)
+
+    def length(self, delta):
+        return norm(delta)[..., 0]
+
+    def random(self, rngs, shape):
+        """Uniform in the ball, (generators, *shape): a direction, and a radius whose d-th power is uniform."""
+        direction, share = np.empty((len(rngs), *shape)), np.empty((len(rngs), *shape[:-1], 1))
+        for rng, own, length in zip(rngs, direction, share, strict=True):
+            rng.standard_normal(out=own)
+            rng.random(out=length)
+        length = self.radius * share ** (1 / shape[-1])
+        return length * direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+
+
+def confine(ball, u, delta):
+    """The nearest perturbation in the ball, then each pixel clipped so that u + delta lies in [0, 1].
+
+    In this order the result obeys both: u itself is an image, so clipping pixels only shortens delta.
+    """
+    return ball.project(delta).clamp(-u, 1 - u)
+
+
+class Found(NamedTuple):
+    """The worst point of a walk: its perturbation (models, rates, images, pixels) and its margin (models, rates, images)."""
+
+    delta: torch.Tensor
+    margin: torch.Tensor
+
+    @property
+    def robust(self) -> torch.Tensor:
+        """Share of images that no visited point has fooled, (models, rates)."""
+        return (self.margin > 0).double().mean(-1)
+
+
+class Target(NamedTuple):
+    """What is attacked: a classifier, the weights x (models, d) of its models, images (models, images, pixels) and labels.
+
+    `loss` is the gradient of the attacked loss by the logits; `value` that loss, for an attack that watches it.
+    """
+
+    classifier: Classifier
+    x: torch.Tensor
+    u: torch.Tensor
+    y: torch.Tensor
+    loss: Callable = cross_entropy
+    value: Callable = losses
+
+    @classmethod
+    def of(cls, classifier, x, images, **loss):
+        """Models with weights x (models, d) that all look at the same images."""
+        u = images.u.expand(len(x), *images.u.shape)
+        return cls(classifier, x, u, images.y.expand(u.shape[:2]), **loss)
+
+    def look(self, delta):
+        """logits and gradient by the image at u + delta, both (models, rates, images, ...)."""
+        models, rates, n, _ = delta.shape
+        y = self.y[:, None].expand(models, rates, n).reshape(models, rates * n)
+        z, g = self.classifier.by_image(self.x, self._at(delta), y, self.loss)
+        return z.reshape(models, rates, n, -1), g.reshape(delta.shape)
+
+    def logits(self, delta):
+        """The logits alone."""
+        return self.classifier.logits(self.x, self._at(delta)).reshape(*delta.shape[:-1], -1)
+
+    def _at(self, delta):
+        return (self.u[:, None] + delta).flatten(1, 2)
+
+    def start(self, ball, rngs):
+        """A random point of the ball for every image, the same for all rates; `rngs` has one generator per model."""
+        if len(rngs) != len(self.u):
+            raise ShapeError(f"{len(self.u)} models need as many generators, got {len(rngs)}; one default_rng each")
+        return confine(ball, self.u, torch.from_numpy(ball.random(rngs, self.u.shape[1:])))[:, None]
+
+    def room(self):
+        """The least and the largest perturbation that leaves an image of each image, (models, 1, images, pixels)."""
+        return -self.u[:, None], 1 - self.u[:, None]
+
+
+@compiled
+def _keep_worse(delta, kept, worth, least):
+    """kept, least <- delta, worth of the images whose worth is below their least; (images, pixels) and (images,)."""
+    for i in range(len(worth)):
+        if worth[i] < least[i]:
+            least[i] = worth[i]
+            kept[i] = delta[i]
+
+
+def _keep(best: Found, delta, worth):
+    """`best`, in place, with the points of smaller margin taken over; its arrays must be its own."""
+    points = (a.view(worth.numel(), -1).numpy() for a in (delta.contiguous(), best.delta))
+    margins = (a.view(-1).numpy() for a in (worth, best.margin))
+    _keep_worse(*points, *margins)
+    return best
+
+
+def _own(a):
+    return a.clone(memory_format=torch.contiguous_format)
+
+
+def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> Found:
+    """`steps` steps of a rule from a random point, confined after each; the visited point of smallest margin is kept.
+
+    One gradient per step. The state begins empty for every attack, and every image has its own.
+    """
+    descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
+    delta, room, y = target.start(ball, rngs), target.room(), target.y[:, None]
+    state, best = require_rule(rule, "walk_in_ball").init(delta), None
+    for _ in range(steps):
+        z, g = descent.look(delta)
+        worth = margin(z, y)
+        best = Found(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
+        state, rate, direction = rule.step(state, g, delta)
+        delta = ball.project(torch.addcmul(delta, rate, direction, value=-1)).clamp_(*room)  # `confine`
+        if best.delta.shape != delta.shape:  # the rule brought its rates along
+            best = Found(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
+    return _keep(best, delta, margin(target.logits(delta), y))
+
+
+def checkpoints(steps: int) -> list[int]:
+    """p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), times `steps`.  Croce & Hein (2020), section 3.2."""
+    p = [0.0, 0.22]
+    while p[-1] < 1:
+        p.append(p[-1] + max(p[-1] - p[-2] - 0.03, 0.06))
+    return [int(np.ceil(round(q * steps, 9))) for q in p if q <= 1]
+
+
+def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho: float = 0.75) -> Found:
+    """z = P(x + eta s), x <- P(x + inertia (z - x) + (1 - inertia)(x - x_prev)).  Croce & Hein (2020), algorithm 1.
+
+    s is the steepest step of the ball. eta begins at twice the radius; at a checkpoint it is halved, image by image, and the
+    walk goes back to its best point, if less than `rho` of the steps since the last one raised the loss, or if neither
+    eta nor the best loss has changed. No rate is to be chosen. Here P is `confine`, for both of the algorithm's projections.
+    """
+    if steps < 2:
+        raise HyperparameterError(
+            f"auto_pgd needs at least 2 steps, got {steps}; it compares losses between checkpoints"
+        )
+    x, u, y = target.start(ball, rngs), target.u[:, None], target.y[:, None]
+    eta = torch.full((*x.shape[:-1], 1), 2.0 * ball.radius, dtype=x.dtype)
+    z, g = target.look(x)
+    value, best = target.value(z, y), Found(_own(x), margin(z, y))
+    top, top_x, top_g = value, x, g  # the highest loss, where it was, its gradient
+    previous, marks = x, checkpoints(steps)
+    rises, old_top, reduced = torch.zeros_like(value), value, torch.ones_like(value, dtype=torch.bool)
+    mark = 0
+    for k in range(1, steps + 1):
+        ahead = confine(ball, u, x + eta * ball.steepest(g))
+        pull = 1.0 if k == 1 else inertia
+        moved = confine(ball, u, x + pull * (ahead - x) + (1 - pull) * (x - previous))
+        z, g = target.look(moved)
+        new = target.value(z, y)
+        rises, previous, x, value = rises + (new > value), x, moved, new
+        best = _keep(best, x, margin(z, y))
+        higher = value > top
+        top, top_x, top_g = (
+            torch.where(higher, value, top),
+            torch.where(higher[..., None], x, top_x),
+            torch.where(higher[..., None], g, top_g),
+        )
+        if k in marks and k > mark:
+            slow = rises < rho * (k - mark)
+            stuck = ~reduced & (top <= old_top)
+            reduced = slow | stuck
+            eta = torch.where(reduced[..., None], eta / 2, eta)
+            x, g = (torch.where(reduced[..., None], a, b) for a, b in ((top_x, x), (top_g, g)))
+            value = torch.where(reduced, top, value)
+            rises, old_top, mark = torch.zeros_like(rises), top, k
+    return best
+
+
+class Rival(NamedTuple):
+    """Loss z_target - z_y towards the `rank`-th of the wrong classes, ordered by the logits of the clean image."""
+
+    chosen: Any
+
+    @classmethod
+    def ranked(cls, classifier, x, images, rank):
+        z = classifier.logits(x, images.u)
+        wrong = z.scatter(-1, images.y.expand(z.shape[:-1])[..., None], -torch.inf)
+        return cls(wrong.argsort(-1, descending=True)[..., rank])
+
+    def _at(self, z):
+        return self.chosen.reshape(len(self.chosen), -1)[..., None] if z.ndim == 3 else self.chosen[:, None, :, None]
+
+    def loss(self, z, y):
+        return torch.zeros_like(z).scatter(-1, self._at(z), 1.0).scatter(-1, y[..., None], -1.0)
+
+    def value(self, z, y):
+        return (z.gather(-1, self._at(z)) - z.gather(-1, y.expand(z.shape[:-1])[..., None]))[..., 0]
+
+
+def judge(classifier: Classifier, x, images, ball, steps: int = 50, rivals: int = 4, seed: int = 0) -> torch.Tensor:
+    """Whether each image stands every attack of the judge, (models, images): the strictest measure of robustness here.
+
+    Auto-PGD on the cross-entropy, and on the difference of two logits towards each of the `rivals` likeliest wrong classes,
+    after the targeted attack of Croce & Hein (2020), section 4.2. No defender of the book trains against these targets.
+    """
+    aims = [{}]
+    for rank in range(rivals):
+        rival = Rival.ranked(classifier, x, images, rank)
+        aims.append({"loss": rival.loss, "value": rival.value})
+    stands = torch.ones(len(x), len(images.y), dtype=torch.bool)
+    for k, aim in enumerate(aims):
+        rngs = [np.random.default_rng([seed, 2, k]) for _ in x]
+        found = auto_pgd(Target.of(classifier, x, images, **aim), ball, steps, rngs)
+        stands &= found.margin[:, 0] > 0
+    return stands

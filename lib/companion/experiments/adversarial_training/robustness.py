@@ -1,0 +1,254 @@
+"""Attackers against classifiers, both tuned: all rates and models at once. Robustness as a table of attackers, victims, balls.
+
+Attackers are tuned on validation images and models of their own, and reported on test images and other models.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .attacks import Box, Disc, Found, Target, Unit, auto_pgd, walk_in_ball
+from .classifiers import Classifier, losses, of_runs, train
+from stepsize.errors import EvidenceError
+from companion.evidence.intervals import Interval, student
+from stepsize.rules import SGD, AdaGrad, Adam, RMSProp, SignDescent
+from stepsize.transforms import chain
+from stepsize.wrappers import LinearDecay, Pooled
+
+#: Radii at which a standard model errs on about half of the images and a person reads nearly all.
+BALLS = {"L∞": Box(0.1), "L2": Disc(0.6)}
+
+TUNING, REPORTING = range(100, 105), range(20)
+
+BATCH, STANDARD = 100, Classifier()
+
+
+def learner(lr, epochs: int, images: int = 1000):
+    """The rule with which every classifier learns: Adam, its rate falling linearly to 0."""
+    return LinearDecay(Adam(lr), epochs * -(-images // BATCH))
+
+
+def normalised(lr):
+    """Steepest ascent in Euclid's norm."""
+    return chain(Unit(), SGD(lr))
+
+
+def pooled_adam(lr):
+    """Adam with one second moment per image instead of one per pixel."""
+    return Pooled(Adam(lr))
+
+
+class Attacker(NamedTuple):
+    """A rule as lr -> rule and its grid of rates: in units of the radius, but for plain ascent, whose gradients have units."""
+
+    rule: Callable
+    lrs: np.ndarray
+    relative: bool = True
+
+    def rates(self, ball) -> np.ndarray:
+        return self.lrs * (ball.radius if self.relative else 1.0)
+
+
+_STEPS = np.logspace(-1.5, 2.5, 17)
+ATTACKERS = {
+    "SGD": Attacker(SGD, np.logspace(-2, 7, 19), relative=False),
+    "normalised SGD": Attacker(normalised, _STEPS),
+    "sign": Attacker(SignDescent, _STEPS),
+    "AdaGrad": Attacker(AdaGrad, _STEPS),
+    "RMSProp": Attacker(RMSProp, _STEPS / 10),  # its first step is ten rates long
+    "Adam": Attacker(Adam, _STEPS),
+    "pooled Adam": Attacker(pooled_adam, _STEPS),
+}
+#: The attacker that climbs steepest in the norm of each ball.
+MATCHED = {"L∞": "sign", "L2": "normalised SGD"}
+
+
+def lazy_rate(ball) -> float:
+    """A quarter of the radius: a rate such as one sets once, for whatever attacker."""
+    return ball.radius / 4
+
+
+def generators(seeds, start: int):
+    """The randomness of the `start`-th random start, one generator per model."""
+    return [np.random.default_rng([seed, 3, start]) for seed in seeds]
+
+
+def _across(rates):
+    return torch.as_tensor(np.asarray(rates, float))[:, None, None]
+
+
+class Duel(NamedTuple):
+    """One attacker against one kind of victim in one ball; accuracies are shares of images that stand.
+
+    `curve` (rates,): mean on the tuning models. `fate` (2 rates, starts, models, images): whether each test image stands, at
+    the tuned rate and at the lazy one. `lr` and `at_edge` are None for an attack without a rate.
+    """
+
+    lr: float | None
+    at_edge: bool | None
+    rates: np.ndarray
+    curve: np.ndarray
+    fate: np.ndarray
+
+    @property
+    def tuned(self) -> np.ndarray:
+        """Robust accuracy of every reporting model at the tuned rate, (models,), in per cent."""
+        return 100 * self.fate[0].mean((0, 2))
+
+    @property
+    def lazy(self) -> np.ndarray:
+        """The same at the lazy rate."""
+        return 100 * self.fate[1].mean((0, 2))
+
+    @property
+    def fickle(self) -> np.ndarray:
+        """Share of images whose fate depends on the random start, at the tuned rate, (models,), in per cent."""
+        return 100 * (self.fate[0].min(0) != self.fate[0].max(0)).mean(-1)
+
+
+class Victims(NamedTuple):
+    """A classifier, weights of the tuning and of the reporting models, and their seeds."""
+
+    classifier: Classifier
+    tuning: torch.Tensor
+    reporting: torch.Tensor
+    seeds: tuple
+
+
+def _walk(rule, target, ball, steps, rngs) -> Found:
+    return auto_pgd(target, ball, steps, rngs) if rule is None else walk_in_ball(rule, target, ball, steps, rngs)
+
+
+def _attack(rule, classifier, x, images, ball, steps, rngs) -> Found:
+    return _walk(rule, Target.of(classifier, x, images), ball, steps, rngs)
+
+
+def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts: int = 2) -> Duel:
+    """Tune the attacker on the tuning models and validation images, then let it loose on the reporting models."""
+    tuning, reporting = victims.seeds
+    if common := set(tuning) & set(reporting):
+        raise EvidenceError(f"models {sorted(common)[:5]} are in both sets; tune on models that are not reported")
+    model, lr, edge, rates, curve, rule = victims.classifier, None, None, np.array([]), np.array([]), None
+    if name != "Auto-PGD":
+        make, rates = ATTACKERS[name].rule, ATTACKERS[name].rates(ball)
+        found = _attack(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
+        curve = found.robust.mean(0).numpy()
+        best = int(curve.argmin())
+        lr, edge = float(rates[best]), best in (0, len(rates) - 1)
+        rule = make(_across([lr, lazy_rate(ball)]))
+    fates = []
+    for start in range(1, starts + 1):
+        found = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, start))
+        fates.append((found.margin > 0).numpy())
+    fate = np.stack(fates).transpose(2, 0, 1, 3)
+    return Duel(lr, edge, rates, curve, np.broadcast_to(fate, (2, *fate.shape[1:])))
+
+
+def race(kind: str, x, tuned_on: int, steps: int, validation, test, names=None, starts: int = 2) -> dict[str, Duel]:
+    """All attackers of one ball against models x, the first `tuned_on` of which are for tuning."""
+    seeds = tuple(range(1000, 1000 + tuned_on)), tuple(range(len(x) - tuned_on))
+    victims = Victims(Classifier(), x[:tuned_on], x[tuned_on:], seeds)
+    return {
+        name: duel(name, victims, BALLS[kind], steps, validation, test, starts)
+        for name in names or (*ATTACKERS, "Auto-PGD")
+    }
+
+
+def reached(kind: str, x, images, steps: int) -> dict[str, np.ndarray]:
+    """Mean loss that an attacker reaches, as a share of the most that any attack here reaches; one number per model.
+
+    The most is taken image by image over Auto-PGD with ten times the steps and the attackers themselves. Each attacker is
+    taken at its last-kept point, the one of smallest margin.
+    """
+    ball, net, seeds = BALLS[kind], Classifier(), range(len(x))
+    matched = ATTACKERS[MATCHED[kind]].rule(ball.radius)
+    rules = {
+        "the steepest of its ball": (matched, steps),
+        "plain ascent at the lazy rate": (SGD(lazy_rate(ball)), steps),
+    }
+    found = {}
+    for name, (rule, n) in (rules | {"best": (None, 10 * steps)}).items():
+        target = Target.of(net, x, images)
+        delta = _attack(rule, net, x, images, ball, n, generators(seeds, 0)).delta
+        found[name] = losses(target.look(delta)[0], target.y[:, None])[:, 0]
+    top = torch.stack(list(found.values())).amax(0).mean(-1)
+    return {name: (found[name].mean(-1) / top).numpy() for name in rules}
+
+
+def trainer(rule, ball, steps: int, classifier: Classifier = STANDARD):
+    """What `train` asks for attacks on batches: by `rule`, lr a number or (runs, 1, 1, 1), from fresh random starts; None is Auto-PGD."""
+
+    def of(runs):
+        own = rule and of_runs(rule, runs, 4)
+
+        def attack(x, u, y, rngs):
+            target = Target(classifier, x, u, y)
+            return u + _walk(own, target, ball, steps, rngs).delta[:, 0]
+
+        return attack
+
+    return of
+
+
+def standard(seeds, epochs: int, images, lr: float = 0.01) -> torch.Tensor:
+    """Classifiers that were trained on clean images."""
+    return train(Classifier(), learner(lr, epochs, len(images.y)), seeds, images, epochs, BATCH)
+
+
+class Hardened(NamedTuple):
+    """Weights (models, d) and robust accuracy on validation images after every pass, (passes, models), in per cent."""
+
+    x: torch.Tensor
+    watched: np.ndarray
+
+    @property
+    def worst_drop(self) -> np.ndarray:
+        """The largest fall of robust accuracy from one pass to the next, after the first quarter of them; points, (models,)."""
+        late = self.watched[len(self.watched) // 4 :]
+        return -np.diff(late, axis=0).min(0)
+
+
+def harden(kind: str, seeds, epochs: int, steps: int, images, validation, lr: float = 0.01) -> Hardened:
+    """Classifiers trained against the matched attacker of the ball `kind`, at the radius as its rate, and watched."""
+    ball, net, seen = BALLS[kind], Classifier(), []
+    rule = ATTACKERS[MATCHED[kind]].rule(ball.radius)
+
+    def watch(x):
+        found = _attack(rule, net, x, validation[:100], ball, steps, [np.random.default_rng([9]) for _ in x])
+        seen.append(100 * found.robust[:, 0].numpy())
+
+    rate = learner(lr, epochs, len(images.y))
+    x = train(net, rate, seeds, images, epochs, BATCH, trainer(rule, ball, steps), watch)
+    return Hardened(x, np.stack(seen))
+
+
+def masked(scales, seeds_x, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
+    """Robust accuracy in per cent, (scales, models), of the same models with their logits multiplied by each scale.
+
+    Every attacker has its best rate of `rates` for each scale, on these images: if it fails, the rate is not to blame.
+    """
+    out = {name: [] for name in rules}
+    for scale in scales:
+        for name, make in rules.items():
+            rngs = generators(range(len(seeds_x)), 0)
+            found = _attack(make(_across(rates)), Classifier(scale=scale), seeds_x, images, ball, steps, rngs)
+            robust = 100 * found.robust.numpy()
+            out[name].append(robust[:, robust.mean(0).argmin()])
+    return {name: np.stack(values) for name, values in out.items()}
+
+
+def unseen(scales, x, images, eps: float = 1e-8) -> np.ndarray:
+    """Share of the pixels' gradients, at the clean images, that are smaller than `eps`, for every scale of the logits."""
+    shares = []
+    for scale in scales:
+        target = Target.of(Classifier(scale=scale), x, images)
+        _, g = target.look(torch.zeros_like(target.u)[:, None])
+        shares.append(float((g.abs() < eps).double().mean()))
+    return np.array(shares)
+
+
+def apart(a, b) -> Interval:
+    """Mean paired difference over models with its t interval."""
+    return student(np.asarray(a) - np.asarray(b))

@@ -1,0 +1,1 @@
+"""Regression on features of very different units."""

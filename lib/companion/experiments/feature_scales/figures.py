@@ -1,0 +1,186 @@
+"""The pictures, the tables and the wording of evidence of the chapter on feature scales; runs are made in `scales` and `scale_races`."""
+
+import numpy as np
+
+from stepsize.descent import descend, walk
+from stepsize.errors import EvidenceError
+from companion.evidence.verdict import bootstrap, exact, number
+from companion.evidence.figures import method, panels, plt
+from companion.experiments.plateau_and_valley.figures import each, median
+from .precision import FORMATS
+from stepsize.signals import respond
+from stepsize.rules import AdaGrad, Adam, RMSProp
+from .race import Race, exponent
+from .problem import Regression, paces, response
+from stepsize.wrappers import Coupled, Decoupled
+
+__all__ = [
+    "decay_figure",
+    "decay_runs",
+    "each",
+    "format_table",
+    "median",
+    "nans",
+    "pace_evidence",
+    "pace_figure",
+    "response_figure",
+    "slope",
+    "time_figure",
+    "time_table",
+]
+
+#: Names of this chapter in the house style's.
+STYLES = {"gradient descent": "SGD", "standardised": "standardised SGD"}
+
+
+def style(name):
+    """The house style of a method under this chapter's name for it."""
+    return method(STYLES.get(name, name)) | {"label": name, "markevery": 1}
+
+
+def _median(times):
+    return np.quantile(times, 0.5, axis=1, method="inverted_cdf")
+
+
+def time_figure(sizes, free: dict[str, Race], calm: dict[str, Race]):
+    """Median steps against S, logarithmic; above any loss is allowed on the way, below at most ten times the first."""
+    figure, axes = panels(2, 3.0)
+    for panel, races in zip(axes, (free, calm), strict=True):
+        for name, race in races.items():
+            times = _median(race.times)
+            panel.plot(sizes, np.where(np.isfinite(times), times, np.nan), **style(name))
+        panel.set(xscale="log", yscale="log", ylabel="steps", ylim=(8, 1e5))
+    # guides where no curve runs
+    for power, words, first, start in ((2, "$S^2$", 2, 1500), (1, "$S$", 400, 150)):
+        line = first * np.array([1, 4 ** (2 / power)])
+        axes[1].plot(line, start * (line / first) ** power, "-", color="black", lw=0.8)
+        axes[1].annotate(words, (line[1], start * 16), ha="left", va="bottom")
+    axes[0].set_title("any loss on the way")
+    axes[1].set_title("the loss never above ten times the first")
+    axes[1].set_xlabel("size $S$ of one feature")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
+    return axes
+
+
+def slope(sizes, race: Race) -> str:
+    """The exponent of a race with its interval, as text."""
+    try:
+        i, _ = exponent(sizes, race.times)
+    except EvidenceError:
+        return "–"
+    return f"{i.estimate:.2f} [{i.low:.2f}, {i.high:.2f}]"
+
+
+def time_table(sizes, races: dict[str, Race], shown=(1.0, 10.0, 100.0, 1000.0)):
+    """Median steps at some sizes with intervals where all resampled medians are finite, and the exponent."""
+    import pandas as pd
+
+    def words(times):
+        i = bootstrap(times, lambda a, axis: np.quantile(a, 0.5, axis=axis, method="inverted_cdf"))
+        ends = (f"{a:,.0f}" if np.isfinite(a) else "∞" for a in (i.low, i.high))
+        return f"{median(times)} [{', '.join(ends)}]" if np.isfinite(i.estimate) else "–"
+
+    where = {f"S = {s:g}": int(np.argmin(np.abs(np.asarray(sizes) - s))) for s in shown}
+    rows = {
+        name: {label: words(race.times[i]) for label, i in where.items()} | {"exponent": slope(sizes, race)}
+        for name, race in races.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def pace_figure(land: Regression, rules: dict, steps: int):
+    """How far the weight of the large feature and the others move per step: above as weights, below in the prediction."""
+    _, axes = panels(2, 2.3)
+    for (name, rule), line in zip(rules.items(), ("-", "--"), strict=True):
+        moves = [now.rate * now.direction for _, now in zip(range(steps), walk(rule, land.grad, land.start))]  # noqa: B905
+        size = np.abs(np.stack(moves))[:, :, 0]  # (steps, p, d)
+        for panel, factor in zip(axes, (1.0, land.scale.ravel()), strict=True):
+            for part, words, colour in (
+                (slice(0, 1), "the large feature", "#D55E00"),
+                (slice(1, None), "the others", "#0072B2"),
+            ):
+                shown = np.median((size * factor)[..., part], axis=(1, 2))
+                panel.plot(np.arange(1, steps + 1), shown, line, color=colour, label=f"{words}, {name}")
+    for panel, words in zip(axes, ("weight", "prediction"), strict=True):
+        panel.set(yscale="log", ylabel=f"step in the {words}")
+    axes[0].legend(fontsize="x-small", ncols=2)
+    axes[1].set_xlabel("step")
+    return axes
+
+
+def pace_evidence(rules: dict, land: Regression, steps: int, region):
+    """Evidence on how far the large feature's weight moves beside the others: first step and mean, as weight and in the prediction.
+
+    The first step is the same at every rate and stands once.
+    """
+    first = next(iter(rules.values()))
+    spans = [(first, 1, "at the first step")]
+    spans += [(rule, steps, f"in the mean of {steps} steps at the {name} rate") for name, rule in rules.items()]
+    found = []
+    for rule, n, when in spans:
+        for where, ratio in zip(("in weights", "in the prediction"), paces(rule, land, n), strict=True):
+            words = f"large feature's step / the others', {where}"
+            found += each({f"pace is measured {where}, {when}": ratio}, words, region)
+    return found
+
+
+def response_figure(eps=1e-8):
+    """The first step over the step without eps, against |g| / eps: the formula, and three rules as points."""
+    _, axes = plt.subplots(figsize=(6.5, 3.2))
+    r = np.logspace(-3, 4, 15)
+    line = np.logspace(-3, 4, 200)
+    axes.plot(line, response(line), **method("reference") | {"label": "$r/(1+r)$"})
+    # RMSProp's first accumulator is (1 - beta) g^2, so that it meets eps earlier
+    for name, rule, full in (
+        ("Adam", Adam(1.0, eps=eps), 1),
+        ("AdaGrad", AdaGrad(1.0, eps=eps), 1),
+        ("RMSProp", RMSProp(1.0, eps=eps), 10),
+    ):
+        moved = np.abs(respond(rule, (r * eps)[None, :, None]).x[-1, :, 0]) / full
+        axes.plot(r, moved, **method(name) | {"linestyle": "", "markevery": 1})
+    axes.set(xscale="log", yscale="log", xlabel="$r = |g| / \\varepsilon$", ylabel="first step / step without ε")
+    axes.legend()
+    return axes
+
+
+def format_table(tables: dict[str, dict[str, dict[str, float]]], optimizers):
+    """Steps made, in learning rates, as a table: rows are cases and optimizers, columns number formats."""
+    import pandas as pd
+
+    def words(a):
+        return "NaN" if np.isnan(a) else ("∞" if a > 0 else "-∞") if np.isinf(a) else f"{a:,.4g}"
+
+    rows = {
+        (case, name): {format: words(table[name][format]) for format in FORMATS}
+        for case, table in tables.items()
+        for name in optimizers
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def decay_runs(decays, steps: int = 500, lr: float = 1e-3):
+    """Weights without any gradient under weight decay: {coupled, decoupled} -> share lost, (steps + 1, decays)."""
+    decay = np.asarray(decays, float)[:, None]
+    rules = {"coupled": Coupled(Adam(lr), decay), "decoupled": Decoupled(Adam(lr), decay)}
+    start = np.ones((len(decay), 1))
+    return {name: 1 - descend(rule, lambda x, t: 0 * x, start, steps).x[..., 0] for name, rule in rules.items()}
+
+
+def decay_figure(decays, lost):
+    """The share of a dead weight that decay has removed, against steps."""
+    _, axes = plt.subplots(figsize=(6.5, 3.6))
+    for name, look in (("coupled", "Adam"), ("decoupled", "AdamW")):
+        for i, (decay, line) in enumerate(zip(decays, ("-", "--", ":"), strict=True)):
+            axes.plot(
+                lost[name][1:, i], line, color="#D55E00" if name == "coupled" else method(look)["color"],
+                lw=2.4 - 0.6 * i, label=f"{name}, λ = {number(decay).removeprefix('1.0 × ')}",
+            )  # fmt: skip
+    axes.set(yscale="log", xlabel="steps", ylabel="share of the weight lost")
+    axes.legend(fontsize="x-small", ncols=2)
+    return axes
+
+
+def nans(values):
+    """The share that is NaN, as an exact interval."""
+    values = np.asarray(list(values), float)
+    return exact(np.isnan(values).mean(), values.size)

@@ -1,0 +1,184 @@
+"""One feature in other units: least squares with a feature multiplied by S, and how long each rule takes to fit it.
+
+Two sets of coordinates: the weights w, which the rule moves, and u = s w, what they do to the prediction. The units
+of the features are in s alone; u, the loss and its minimiser are the same at every S.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from stepsize.descent import descend, walk
+from stepsize.errors import HyperparameterError
+from stepsize.signals import respond
+from stepsize.rules import SGD
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """f(w) = mean (X (s w) - y)^2 / 2 for p problems at once, as its excess over the minimum; gradient s H (s w - home).
+
+    X (p, n, d) and y (p, n) are the data in their own units, H = X'X / n, home (p, 1, d) the minimiser in u. `scale`
+    s has shape (d,), (runs, d) or (p, 1, d). Weights have shape (p, runs, d) and start at 0, the same prediction in all units.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    H: np.ndarray
+    home: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def sample(cls, seeds, n: int = 256, d: int = 8, correlation: float = 0.3) -> "Regression":
+        """One problem per seed: unit features with one correlation between all pairs, true weights normal, noise 0.5."""
+        if not 0 <= correlation < 1:
+            raise HyperparameterError(f"correlation must be in [0, 1), got {correlation}; 0 makes independent features")
+
+        def draw(seed):
+            rng = np.random.default_rng(seed)
+            z, shared = rng.normal(size=(n, d)), rng.normal(size=(n, 1))
+            X = np.sqrt(1 - correlation) * z + np.sqrt(correlation) * shared
+            return X, X @ rng.normal(size=d) + 0.5 * rng.normal(size=n)
+
+        X, y = map(np.stack, zip(*map(draw, seeds), strict=True))
+        H, b = np.swapaxes(X, 1, 2) @ X / n, (y[:, None] @ X) / n
+        return cls(X, y, H, np.swapaxes(np.linalg.solve(H, np.swapaxes(b, 1, 2)), 1, 2), np.ones(d))
+
+    def sized(self, sizes) -> "Regression":
+        """The same problems with feature 0 multiplied by each of `sizes`, one run per size."""
+        sizes = np.atleast_1d(np.asarray(sizes, float))
+        if not (sizes > 0).all():
+            raise HyperparameterError(f"sizes must be above 0, got {sizes.min():g}; a feature of size 0 is no feature")
+        scale = np.ones((sizes.size, self.home.shape[-1]))
+        scale[:, 0] = sizes
+        return replace(self, scale=scale)
+
+    def standardised(self) -> "Regression":
+        """Every feature divided by its root mean square on the data: the same problem whatever the units were."""
+        return replace(self, scale=1 / np.sqrt((self.X**2).mean(1, keepdims=True)))
+
+    @property
+    def start(self):
+        return np.zeros((len(self.H), np.atleast_2d(self.scale).shape[-2], self.home.shape[-1]))
+
+    def grad(self, w, t=0):
+        return ((w * self.scale - self.home) @ self.H) * self.scale
+
+    def excess(self, w):
+        """(f(w) - min f) / (f(0) - min f), shape (p, runs, 1)."""
+        e = w * self.scale - self.home
+        return np.einsum("pri,pri->pr", e @ self.H, e)[..., None] / self._first[..., None]
+
+    @cached_property
+    def _first(self):
+        """f(0) - min f, twice, shape (p, 1)."""
+        return np.einsum("pri,pij,prj->pr", self.home, self.H, self.home)
+
+    def single(self, w):
+        """Gradients of every example apart, (p, n, d), at w of shape (p, 1, d)."""
+        u = w * self.scale
+        return self.X * self.scale * ((self.X * u).sum(-1) - self.y)[..., None]
+
+
+def curvature(land: Regression):
+    """Largest eigenvalue of the Hessian s H s, shape (p, runs, 1): gradient descent explodes above 2 / curvature."""
+    return np.linalg.eigvalsh(_hessian(land))[..., -1:]
+
+
+def _hessian(land):
+    s = np.atleast_2d(land.scale)
+    return s[..., :, None] * land.H[:, None] * s[..., None, :]
+
+
+def descent_time(land: Regression, lr, target: float = 1e-4):
+    """Steps of gradient descent until excess <= target, without walking them; inf where lr * curvature >= 2. Shape (p, runs).
+
+    In the eigenbasis excess(t) = sum lambda c^2 (1 - lr lambda)^(2t) / (the same at t = 0) falls with t: bisection.
+    """
+    h, V = np.linalg.eigh(_hessian(land))
+    c = np.einsum("prij,pri->prj", V, land.home / land.scale)
+    part = h * c**2 / (h * c**2).sum(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log = 2 * np.log(np.abs(1 - np.asarray(lr, float)[..., None] * h))
+    low, high = np.zeros(part.shape[:-1]), np.full(part.shape[:-1], 2.0**50)
+    for _ in range(51):
+        middle = np.floor((low + high) / 2)
+        # 0 steps times log 0 is no progress
+        with np.errstate(over="ignore"):
+            there = (part * np.exp(np.where(middle[..., None] > 0, middle[..., None] * log, 0))).sum(-1) <= target
+        low, high = np.where(there, low, middle), np.where(there, middle, high)
+    return np.where((log < 0).all(-1), high, np.inf)
+
+
+def response(r):
+    """r / (1 + r), r = |g| / eps: the first step of Adam, RMSProp (times sqrt(1 - beta)) and AdaGrad over that at eps = 0."""
+    r = np.asarray(r, float)
+    return r / (1 + r)
+
+
+def drift(beta1=0.9, beta2=0.999):
+    """r / (1 - r), r = beta1 / sqrt(beta2): all further steps in lr, added up, once a long constant gradient has become 0."""
+    r = beta1 / np.sqrt(beta2)
+    return r / (1 - r)
+
+
+def imbalance(g):
+    """|g_0| over the root mean square of the other coordinates, over the last axis."""
+    return np.abs(g[..., 0]) / np.sqrt((g[..., 1:] ** 2).mean(-1))
+
+
+def ride(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500):
+    """(time, peak) of every run, each (p, runs). Time: the first step of `hold` in a row with excess <= target.
+
+    It is inf where that does not happen within `steps`; peak is the largest excess before. What comes after `hold`
+    steps counts for nothing: training would have stopped.
+    """
+    last, peak, time = 0, 1.0, np.inf
+    with np.errstate(all="ignore"):
+        for t, now in zip(range(1, steps + hold), walk(rule, land.grad, land.start), strict=False):
+            loss = land.excess(now.x)[..., 0]
+            last = np.where(loss <= target, last, t)
+            peak = np.where(np.isinf(time), np.fmax(peak, np.where(np.isnan(loss), np.inf, loss)), peak)
+            time = np.where(np.isinf(time) & (t - last >= hold), last + 1, time)
+            if np.isfinite(time).all():
+                break
+    return time, peak
+
+
+def paces(rule, land: Regression, steps: int):
+    """How much farther weight 0 moves per step than the others: (in weights, in predictions), each (p, runs).
+
+    Mean |step| over `steps` steps; weight j moves the prediction by s_j times as much. Over the mean of the others.
+    """
+    total = np.zeros(land.start.shape)
+    for _, now in zip(range(steps), walk(rule, land.grad, land.start), strict=False):
+        total = total + np.abs(now.rate * now.direction)
+    return tuple(a[..., 0] / a[..., 1:].mean(-1) for a in (total, total * land.scale))
+
+
+def rate_slopes(rules, size: float = 1000.0, steps: int = 200, runs: int = 64, seed: int = 0) -> dict[str, float]:
+    """Slope of log rate in log S between normal gradients and `size` times them, over all steps and runs the one farthest from -1."""
+    g = np.random.default_rng(seed).normal(size=(steps, runs, 1))
+    found = {}
+    for rule in rules:
+        slope = np.log(respond(rule, size * g).rate / respond(rule, g).rate) / np.log(size)
+        found[type(rule).__name__] = float(slope.flat[np.abs(slope + 1).argmax()])
+    return found
+
+
+def magnifications(land: Regression, size: float, steps: int = 50) -> dict[str, np.ndarray]:
+    """The gradient's magnification over S, (p,), under four readings: 1 means exactly S times as large.
+
+    Against the same weight in the old units; against the other weights at the start; and there, after `steps` steps of
+    gradient descent at 1 / curvature, in the root mean square over single examples and in the full batch.
+    """
+    one, big = land.sized(1.0), land.sized(size)
+    w = descend(SGD(1 / curvature(big)), big.grad, big.start, steps).x[-1]
+    found = {
+        "predictions are the same": big.grad(big.start)[..., 0] / one.grad(one.start)[..., 0],
+        "training begins, and the others are the measure": imbalance(big.grad(big.start)),
+        "gradients are of single examples": imbalance(np.sqrt((big.single(w) ** 2).mean(1))),
+        f"the gradient is of the full batch, after {steps} steps": imbalance(big.grad(w)),
+    }
+    return {name: np.round(np.ravel(ratio) / size, 9) for name, ratio in found.items()}

@@ -1,0 +1,1 @@
+"""Clients of different noise, rules of aggregation, hospitals, and a real federation."""

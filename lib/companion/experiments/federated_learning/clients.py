@@ -1,0 +1,233 @@
+"""Federated learning in one process: clients that keep their data, what they send, and the rounds of a server.
+
+    clients = LeastSquares.of(X, y)                  # X (..., clients, n, d), y (..., clients, n)
+    History(theta, weights) = simulate(clients, FedAvg(lr=0.1, steps=5), rounds=100)
+
+A federation is a batch: the last axis but one of every array counts clients, axes before it are independent runs.
+The same functions serve a real federation, where each client is a process and has no such axis (`companion.experiments.federated_learning.flower`).
+The rules are in `aggregation`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stepsize.errors import FederationError
+
+
+class Fit(NamedTuple):
+    """A client's own model, from its data alone: theta (..., d), and with shape (..., 1) the variance of its
+    residuals (n - d degrees of freedom) and the mean variance of theta's coordinates."""
+
+    theta: Any
+    noise: Any
+    spread: Any
+
+
+class Report(NamedTuple):
+    """What a client sends after a round: its theta (..., d); of shape (..., 1) its number of examples, its loss at the
+    theta it was given, the variance of its own fit's residuals and its spread; its own fit's theta (..., d).
+
+    The server sees nothing else. Even so: noise tells a hospital's quality, and is what the hospital says it is.
+    """
+
+    theta: Any
+    n: Any
+    loss: Any
+    noise: Any
+    spread: Any
+    own: Any
+
+
+def _times(matrix, vector):
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def _rows(n, d, who):
+    if (np.asarray(n) <= d).any():
+        raise FederationError(
+            f"a {who} client has {int(np.min(n))} examples for {d} parameters, so its own fit leaves no residual; give it more"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """F(theta) = |y - X theta|^2 / 2n.  Gauss (1809); all that a round needs is X'X/n, X'y/n and y'y/n.
+
+    gram (..., d, d), moment (..., d), power and n (..., 1).
+    """
+
+    gram: Any
+    moment: Any
+    power: Any
+    n: Any
+
+    @classmethod
+    def of(cls, X, y):
+        """From X (..., n, d) and y (..., n)."""
+        X, y = np.asarray(X, float), np.asarray(y, float)
+        n, flat = X.shape[-2], np.swapaxes(X, -1, -2)
+        count = np.full((*y.shape[:-1], 1), float(n))
+        return cls(flat @ X / n, _times(flat, y) / n, (y * y).mean(-1, keepdims=True), count)
+
+    @classmethod
+    def stack(cls, clients):
+        """One federation of several single clients, which may have different numbers of examples."""
+        return cls(*(np.stack([getattr(c, f) for c in clients]) for f in ("gram", "moment", "power", "n")))
+
+    def client(self, k: int):
+        """The k-th client alone."""
+        return replace(
+            self, gram=self.gram[..., k, :, :], **{f: getattr(self, f)[..., k, :] for f in ("moment", "power", "n")}
+        )
+
+    def gradient(self, theta):
+        return _times(self.gram, theta) - self.moment
+
+    def loss(self, theta):
+        """Shape (..., 1)."""
+        return ((_times(self.gram, theta) / 2 - self.moment) * theta).sum(-1, keepdims=True) + self.power / 2
+
+    def fit(self) -> Fit:
+        d = self.moment.shape[-1]
+        _rows(self.n, d, "least squares")
+        inverse = np.linalg.inv(self.gram)
+        theta = _times(inverse, self.moment)
+        left = np.maximum(self.power - (self.moment * theta).sum(-1, keepdims=True), 0.0)  # rounding can leave -1e-17
+        noise = left * self.n / (self.n - d)
+        return Fit(theta, noise, noise * np.trace(inverse, axis1=-2, axis2=-1)[..., None] / (self.n * d))
+
+
+@dataclass(frozen=True, eq=False)
+class Logistic:
+    """F(theta) = mean log(1 + exp(-(2y - 1) x'theta)) + ridge |theta|^2 / 2.  Cox (1958).
+
+    X (..., rows, d), y (..., rows) of 0 and 1, n (..., 1); `present` (..., rows) counts a row: 0 where it is absent, 2 where it came twice.
+    """
+
+    X: Any
+    y: Any
+    present: Any
+    n: Any
+    ridge: float = 1e-2
+
+    @classmethod
+    def of(cls, X, y, present=None, ridge: float = 1e-2):
+        """From X (..., rows, d), y (..., rows) and, where clients differ in size, the rows that are present."""
+        X, y = np.asarray(X, float), np.asarray(y, float)
+        present = np.ones_like(y) if present is None else np.asarray(present, float)
+        return cls(X, y, present, present.sum(-1, keepdims=True), ridge)
+
+    def client(self, k: int):
+        """The k-th client alone, without its absent rows."""
+        here = self.present[..., k, :] > 0
+        return Logistic.of(self.X[..., k, :, :][here], self.y[..., k, :][here], ridge=self.ridge)
+
+    def _chance(self, theta):
+        return 0.5 * (1 + np.tanh(0.5 * _times(self.X, theta)))
+
+    def gradient(self, theta):
+        wrong = (self._chance(theta) - self.y) * self.present
+        return (wrong[..., None, :] @ self.X)[..., 0, :] / self.n + self.ridge * theta
+
+    def loss(self, theta):
+        """Shape (..., 1)."""
+        score = _times(self.X, theta)
+        terms = (np.logaddexp(0, score) - self.y * score) * self.present
+        return terms.sum(-1, keepdims=True) / self.n + self.ridge * (theta * theta).sum(-1, keepdims=True) / 2
+
+    def curvature(self, theta):
+        """The Hessian, (..., d, d)."""
+        p = self._chance(theta)
+        scaled = self.X * (p * (1 - p) * self.present)[..., None]
+        return np.swapaxes(scaled, -1, -2) @ self.X / self.n[..., None] + self.ridge * np.eye(self.X.shape[-1])
+
+    def fit(self, steps: int = 12) -> Fit:
+        """Newton's method from 0; with the ridge a dozen steps suffice."""
+        d = self.X.shape[-1]
+        _rows(self.n, d, "logistic")
+        theta = np.zeros((*self.y.shape[:-1], d))
+        for _ in range(steps):
+            theta = theta - np.linalg.solve(self.curvature(theta), self.gradient(theta)[..., None])[..., 0]
+        left = ((self.y - self._chance(theta)) ** 2 * self.present).sum(-1, keepdims=True)
+        inverse = np.linalg.inv(self.curvature(theta))
+        return Fit(theta, left / (self.n - d), np.trace(inverse, axis1=-2, axis2=-1)[..., None] / (self.n * d))
+
+    def dispersion(self) -> Any:
+        """Mean of (y - p)^2 / p(1 - p) at the own fit, about 1 whatever the shares of 0 and 1.  Pearson (1900)."""
+        p = self._chance(self.fit().theta)
+        terms = (self.y - p) ** 2 / np.maximum(p * (1 - p), 1e-12) * self.present
+        return terms.sum(-1, keepdims=True) / (self.n - self.X.shape[-1])
+
+
+def local_update(client, theta, rule, steps: int = 1, prox=0.0):
+    """theta after `steps` full gradient steps of a library rule on F(theta) + prox |theta - start|^2 / 2.  Li et al. (2020), FedProx.
+
+    theta (..., d), one for every client; with prox 0 and SGD this is the client's half of FedAvg.
+    """
+    x, state = theta, rule.init(theta)
+    for _ in range(steps):
+        state, rate, direction = rule.step(state, client.gradient(x) + prox * (x - theta), x)
+        x = x - rate * direction
+    return x
+
+
+def answer(client, fit: Fit, theta, rule) -> Report:
+    """One round of a client, or of all clients at once: from the server's theta to the report."""
+    after = local_update(client, theta, rule.local(fit), rule.steps, rule.prox)
+    return Report(after, client.n, client.loss(theta), fit.noise, fit.spread, fit.theta)
+
+
+def check(report: Report, d: int, client: str) -> Report:
+    """The report of one client itself; FederationError that names the client where a server must not use it."""
+    for name, value in report._asdict().items():
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiu":
+            raise FederationError(f"client {client} sent {name} of type {value.dtype}; rejected, it must be numbers")
+        expected = d if name in ("theta", "own") else 1
+        if value.shape != (expected,):
+            raise FederationError(
+                f"client {client} sent {name} of shape {value.shape}, expected ({expected},); rejected"
+            )
+        if not np.isfinite(value).all():
+            raise FederationError(
+                f"client {client} sent a {name} that is NaN or infinite; rejected, look at its data or rate"
+            )
+        if name in ("n", "noise", "spread") and (value < 0).any():
+            raise FederationError(f"client {client} sent {name} = {value[0]:g}, which cannot be negative; rejected")
+    if report.n[0] == 0:
+        raise FederationError(f"client {client} sent n = 0; rejected, a client without examples has nothing to say")
+    return report
+
+
+class History(NamedTuple):
+    """theta (rounds + 1, ..., d) from the start on; weights (rounds, ..., clients, 1) of every round."""
+
+    theta: np.ndarray
+    weights: np.ndarray
+
+
+def simulate(clients, rule, rounds: int, theta=None) -> History:
+    """`rounds` rounds of a federation in which every client takes part.  McMahan et al. (2017), algorithm 1, full batches.
+
+    theta is the start, (..., d), zeros if not given; hyper-parameters of the rule broadcast against theta with an axis
+    for the clients before the last, so that lr of shape (rates, 1, 1, 1) runs a grid of rates on runs of federations.
+    """
+    if rounds < 1:
+        raise FederationError(f"rounds must be at least 1, got {rounds}")
+    fit = clients.fit()
+    shape = np.broadcast_shapes(fit.theta.shape, np.shape(rule.lr), np.shape(rule.prox))
+    theta = np.broadcast_to(0.0 if theta is None else theta, (*shape[:-2], shape[-1]))
+    state, path, weights = rule.init(theta), [theta], []
+    for _ in range(rounds):
+        with np.errstate(over="ignore", invalid="ignore"):
+            given = theta[..., None, :]
+            given = np.broadcast_to(given, np.broadcast_shapes(given.shape, shape))
+            report = answer(clients, fit, given, rule)
+            state, theta, w = rule.aggregate(state, theta, report)
+        path.append(theta)
+        weights.append(w)
+    if not np.isfinite(theta).any():
+        raise FederationError(f"all runs diverged within {rounds} rounds; lower the learning rate")
+    return History(np.stack(np.broadcast_arrays(*path)), np.stack(weights))

@@ -1,0 +1,182 @@
+"""The pictures and the table of the chapter on federated learning; experiments are made in `federations` and `hospitals`."""
+
+import numpy as np
+
+from .aggregation import Agnostic, Equal, InverseVariance, QFair
+from companion.evidence.verdict import bootstrap
+from .fairness import gini
+from .clients import LeastSquares, simulate
+from .theory import aitken, crossover, effective_share, matrix_average, noisy_error, resting_point
+from .synthetic import Federation, Raced, sample
+from companion.evidence.figures import WIDTH, method, panels, plt
+from .hospitals import NAMES, Study
+
+
+def race_table(races: dict[float, dict[str, Raced]]) -> str:
+    """A line per rule: excess of the quiet clients and of the odd one for every shift, and the chosen rate at the first."""
+    shifts = list(races)
+    lines = ["rule              " + "".join(f"   shift {s:g}: quiet / odd" for s in shifts)]
+    for name in races[shifts[0]]:
+        cells = "".join(f"{races[s][name].clean.mean():16.4f} / {races[s][name].odd.mean():.3f}" for s in shifts)
+        edge = " (rate at the edge of its grid)" if any(races[s][name].tuned.at_edge for s in shifts) else ""
+        lines.append(f"{name:18s}{cells}{edge}")
+    return "\n".join(lines)
+
+
+def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, n: int):
+    """Excess of the quiet and of the odd client against the shift, and the law of who gains."""
+    shifts = np.array(list(races))
+    _, axes = panels(2, height=2.6)
+    for ax, part, title in zip(
+        axes, ("clean", "odd"), ("the quiet clients", "the noisy client, which lies elsewhere"), strict=True
+    ):
+        for name in names:
+            runs = [getattr(races[s][name], part) for s in shifts]
+            found = [bootstrap(r) for r in runs]
+            style = method(name)
+            ax.plot(shifts, [i.estimate for i in found], **style | {"markevery": 1})
+            ax.fill_between(
+                shifts, [i.low for i in found], [i.high for i in found], color=style["color"], alpha=0.2, lw=0
+            )
+        ax.set(yscale="log", ylabel="excess risk", title=title)
+    fine = np.linspace(0, shifts[-1], 200)
+    equal = np.full(len(variance), 1 / len(variance))
+    inverse = (1 / np.array(variance)) / (1 / np.array(variance)).sum()
+    for w in (equal, inverse):
+        axes[1].plot(fine, [noisy_error(s, variance, d, n, w) for s in fine], color="black", lw=0.8, ls=":")
+    axes[1].axvline(crossover(variance, d, n), color="black", lw=0.8)
+    axes[1].set(xlabel="distance of the noisy client's θ from the others'")
+    axes[0].legend(ncols=2, loc="upper left", bbox_to_anchor=(0, 0.8))
+    plt.show()
+
+
+def steps_figure(rates, measured: dict[int, float]):
+    """The noisy client's share of the pull against the number of local steps: law and simulation."""
+    steps = np.unique(np.geomspace(1, 1e5, 60).astype(int))
+    _, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    ax.plot(steps, effective_share(rates, steps)[:, -1], color="black", label="1 − (1 − rate)ᴱ")
+    ax.plot(list(measured), list(measured.values()), "o", color="#D55E00", label="simulated federation")
+    ax.axhline(1 / len(rates), color="#6B6B6B", ls="--", lw=1)
+    ax.annotate("equal weights", (1.2, 1 / len(rates)), xytext=(0, -12), textcoords="offset points", color="#6B6B6B")
+    ax.set(xscale="log", yscale="log", xlabel="local steps E between two rounds", ylabel="share of the noisy client")
+    ax.legend()
+    plt.show()
+
+
+def hospitals_figure(study: Study):
+    """For every setting and hospital the change of loss from FedAvg to inverse variances, with intervals over patients."""
+    settings = list(study.settings)
+    _, ax = plt.subplots(figsize=(WIDTH, 4.6))
+    marks = zip(NAMES, ("o", "s", "^", "D"), ("#0072B2", "#B87700", "#00805F", "#B5568C"), strict=True)
+    for k, (name, marker, colour) in enumerate(marks):
+        for j in range(len(settings)):
+            i = study.change("inverse variance", lambda a: a[..., 0], [j], hospitals=[k])
+            at = j + 0.17 * (k - 1.5)
+            ax.errorbar(
+                i.estimate,
+                at,
+                xerr=[[i.estimate - i.low], [i.high - i.estimate]],
+                color=colour,
+                marker=marker,
+                capsize=2,
+                label=name if j == 0 else None,
+                ls="",
+            )
+    ax.axvline(0, color="black", lw=0.8)
+    ax.set_yticks(
+        range(len(settings)),
+        [s.replace(" ", "\n", 1) if len(s) < 18 else s.replace(" spoiled", "\nspoiled") for s in settings],
+    )
+    ax.invert_yaxis()
+    ax.set(xlabel="log loss, inverse variances − FedAvg: left is a gain")
+    ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.2))
+    plt.show()
+
+
+def axis_of_fairness(seeds, qs, shift: float, rounds: int = 200, lr: float = 0.03) -> dict[str, np.ndarray]:
+    """Mean excess and Gini coefficient, (2, runs) per rule, along q-FFL's axis from q = -1 to the worst client alone (AFL)."""
+    federation: Federation = sample(seeds, shift=shift)
+    rules = {f"{q:g}": QFair(lr, 5, q=q) for q in qs} | {
+        "∞": Agnostic(lr, 5, ascent=0.01),
+        "IV": InverseVariance(lr, 5),
+    }
+    found = {}
+    for name, rule in rules.items():
+        excess = federation.excess(simulate(federation.clients, rule, rounds).theta[-1])
+        found[name] = np.stack([excess.mean(-1), gini(excess)])
+    return found
+
+
+def axis_figure(found: dict[str, np.ndarray]):
+    """Mean excess against the Gini coefficient, one point per rule, the points of q-FFL joined."""
+    middle = {name: values.mean(-1) for name, values in found.items()}
+    joined = np.array([value for name, value in middle.items() if name != "IV"])
+    _, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.plot(joined[:, 1], joined[:, 0], **method("q-FFL") | {"label": "q-FFL from q = −1 to ∞", "markevery": 1})
+    style = method("inverse variance") | {"label": "inverse variance, own fits", "linestyle": "", "markevery": 1}
+    ax.plot(middle["IV"][1:], middle["IV"][:1], **style | {"markersize": 9})
+    places = {"-1": ((-6, -14), "right"), "0": ((7, 5), "left"), "1": ((8, -3), "left"), "∞": ((8, -3), "left")}
+    for name, (place, side) in places.items():
+        spot = middle[name][::-1]
+        ax.annotate(f"q = {name.replace('-', '−')}", spot, xytext=place, ha=side, textcoords="offset points")
+    ax.margins(0.15)
+    ax.set(
+        yscale="log",
+        xlabel="Gini coefficient of the excess: left is more equal",
+        ylabel="mean excess risk: down is better",
+    )
+    ax.legend(loc="upper right")
+    plt.show()
+
+
+def shares_figure(shifts, own, other):
+    """The share of a client that is different but as quiet as the others: by the residuals of its own fit, and of the global model."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.0))
+    for values, name in ((own, "own fit"), (other, "global model")):
+        style = method("inverse variance" if name == "own fit" else "q-FFL")
+        middle, (low, high) = values.mean(1), np.quantile(values, [0.1, 0.9], axis=1)
+        ax.plot(shifts, middle, **style | {"label": f"residuals of the {name}", "markevery": 1})
+        ax.fill_between(shifts, low, high, color=style["color"], alpha=0.15, lw=0)
+    ax.axhline(1 / 6, color="black", lw=0.8, ls=":")
+    ax.set(xlabel="distance of the client's θ from the others'", ylabel="its share of the weight", ylim=(0, None))
+    ax.legend(loc="center right", bbox_to_anchor=(1, 0.42))
+    plt.show()
+
+
+def simulated_share(rates, steps: int) -> float:
+    """The last client's share of the pull, read off a simulated federation of curvature 1 in which it alone sits at 1, the others at 0."""
+    k = len(rates)
+    clients = LeastSquares(np.ones((k, 1, 1)), np.eye(k)[-1][:, None], np.eye(k)[-1][:, None], np.full((k, 1), 10.0))
+    rule = Equal(np.asarray(rates)[:, None], steps)
+    return float(simulate(clients, rule, 3 + 900 // steps).theta[-1, 0])
+
+
+def shares_of_the_different(seeds, shifts):
+    """The share of a quiet client by own fits and by the residuals of the global model, each (shifts, runs)."""
+    found = []
+    for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0)):
+        runs = [simulate(sample(seeds, shift=s, sigma=0.3).clients, rule, 150).weights[-1, :, -1, 0] for s in shifts]
+        found.append(np.array(runs))
+    return tuple(found)
+
+
+def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1) -> np.ndarray:
+    """`undone` of the text's rule at its resting point for `steps` local steps at a rate that suits one: (runs,)."""
+    federation = sample(seeds)
+    rates = lr * 0.09 / federation.clients.fit().noise
+    theta = resting_point(federation.clients, rates, steps, np.full((len(federation.sigma), 1), 1.0))
+    return (rival.clean - federation.excess(theta)[:, :-1].mean(-1)) / (rival.clean - best.clean).mean()
+
+
+def blue_error(federations: int, seed: int = 0) -> float:
+    """Largest relative distance between the average with matrix weights and Aitken's estimate over random federations."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(federations):
+        k, d = rng.integers(2, 9), rng.integers(1, 8)
+        X = rng.standard_normal((k, d + 20, d)) * rng.uniform(0.3, 3, (k, 1, d))
+        variance = 10 ** rng.uniform(-2, 2, (k, 1))
+        y = (X @ rng.standard_normal(d)) + np.sqrt(variance) * rng.standard_normal((k, d + 20))
+        best = aitken(LeastSquares.of(X, y), variance)
+        gap = matrix_average(LeastSquares.of(X, y), variance) - best
+        found.append(np.linalg.norm(gap) / np.linalg.norm(best))
+    return max(found)

@@ -1,0 +1,325 @@
+"""Four real hospitals as a federation: cross-validation in which every patient is predicted by models that never saw him."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
+from companion.experiments.datasets import load
+from .fairness import by_patient
+from .clients import LeastSquares, Logistic, Report, answer, simulate
+from companion.evidence.intervals import Interval
+
+NAMES = ("Cleveland", "Hungary", "Switzerland", "Long Beach")
+
+
+class Patients(NamedTuple):
+    """Patients by hospital, padded: X (hospitals, rows, covariates) with NaN where missing, y (hospitals, rows), present (hospitals, rows)."""
+
+    X: np.ndarray
+    y: np.ndarray
+    present: np.ndarray
+
+
+def _padded(X, y, hospital) -> Patients:
+    groups = [np.flatnonzero(hospital == k) for k in range(len(NAMES))]
+    rows = max(map(len, groups))
+    out = Patients(np.full((4, rows, X.shape[1]), np.nan), np.zeros((4, rows)), np.zeros((4, rows), bool))
+    for k, group in enumerate(groups):
+        out.X[k, : len(group)], out.y[k, : len(group)], out.present[k, : len(group)] = X[group], y[group], True
+    return out
+
+
+def disease() -> Patients:
+    """Heart disease, yes or no, from twelve covariates that most hospitals measured; chol, missing in a whole hospital, is left out."""
+    d = load("heart_disease")
+    X = [d[c] for c in ("age", "sex", "trestbps", "fbs", "thalach", "exang", "oldpeak")]
+    X += [
+        np.where(np.isnan(d[c]), np.nan, d[c] == v)
+        for c, v in (("cp", 1), ("cp", 2), ("cp", 3), ("restecg", 1), ("restecg", 2))
+    ]
+    return _padded(np.column_stack(X), d["disease"], d["hospital"])
+
+
+def heart_rate() -> Patients:
+    """The highest heart rate under exercise, from age, blood pressure, angina under exercise and ST depression; who has none is left out."""
+    d = load("heart_disease")
+    X = np.column_stack([d[c] for c in ("age", "trestbps", "exang", "oldpeak")])
+    seen = ~np.isnan(d["thalach"])
+    return _padded(X[seen], d["thalach"][seen], d["hospital"][seen])
+
+
+def split(patients: Patients, repeats: int, folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Test masks (repeats * folds, hospitals, rows); within a repeat every patient is tested once."""
+    rng, masks = np.random.default_rng(seed), []
+    for _ in range(repeats):
+        fold = np.full(patients.y.shape, -1)
+        for k, present in enumerate(patients.present):
+            n = present.sum()
+            fold[k, :n] = rng.permutation(n) % folds
+        masks += [fold == f for f in range(folds)]
+    return np.array(masks)
+
+
+def prepare(patients: Patients, test):
+    """Covariates (splits, hospitals, rows, d): filled with the training patients' medians, standardised by them, a 1 in front."""
+    train = (patients.present & ~test)[..., None]
+    X = np.where(train, patients.X, np.nan)
+    X = X.reshape(len(test), -1, X.shape[-1])
+    middle = np.nanmedian(X, axis=1)[:, None, None]
+    filled = np.where(np.isnan(patients.X), middle, patients.X)
+    n = train.sum((1, 2, 3))[:, None]
+    mean = (filled * train).sum((1, 2)) / n
+    sd = np.sqrt(((filled - mean[:, None, None]) ** 2 * train).sum((1, 2)) / n)
+    Z = (filled - mean[:, None, None]) / sd[:, None, None]
+    return np.concatenate([np.ones((*Z.shape[:-1], 1)), Z], axis=-1)
+
+
+def own_intercepts(X):
+    """The common 1 replaced by one indicator per hospital: a coordinate that the server passes on but only one client moves."""
+    return np.concatenate(
+        [np.broadcast_to(np.eye(len(NAMES))[:, None], (*X.shape[:-1], len(NAMES))), X[..., 1:]], axis=-1
+    )
+
+
+def flip(patients: Patients, hospital: int, share: float, splits: int, seed: int = 0):
+    """Labels to train on, (splits, hospitals, rows): in one hospital a `share` of them is wrong, others in every split."""
+    rng = np.random.default_rng(seed)
+    wrong = np.zeros((splits, *patients.y.shape), bool)
+    wrong[:, hospital] = rng.random((splits, patients.y.shape[-1])) < share
+    return np.where(wrong, 1 - patients.y, patients.y)
+
+
+#: The rules as they run on the hospitals: the problem is convex, so what differs is where they rest.
+RULES: dict[str, Callable] = {
+    "FedAvg": lambda lr: FedAvg(lr),
+    "equal weights": lambda lr: Equal(lr),
+    "inverse variance": lambda lr: InverseVariance(lr),
+    "q-FFL, q = −1": lambda lr: QFair(lr, q=-1.0),
+    "q-FFL, q = 1": lambda lr: QFair(lr, q=1.0),
+    "AFL": lambda lr: Agnostic(lr, ascent=0.05),
+}
+
+
+def log_loss(score, y):
+    """-log of the probability given to what happened, in nats."""
+    return np.logaddexp(0, score) - y * score
+
+
+class Predicted(NamedTuple):
+    """losses[k] (patients of hospital k, methods): a patient's test loss, mean over repeats; weights[method] (hospitals,), mean over splits;
+    residual, the largest coordinate of the last move of any shared model."""
+
+    losses: list
+    weights: dict
+    methods: tuple
+    residual: float
+
+
+def predict_disease(
+    repeats: int, rounds: int, flipped=None, seed: int = 0, lr: float = 1.5, rules=tuple(RULES)
+) -> Predicted:
+    """Every rule, every hospital alone, and shared slopes with own intercepts; `flipped` = (hospital, share) spoils training labels."""
+    patients = disease()
+    test = split(patients, repeats, seed=seed)
+    X = prepare(patients, test)
+    y = flip(patients, *flipped, len(test), seed) if flipped else np.broadcast_to(patients.y, test.shape)
+    train = patients.present & ~test
+    clients = Logistic.of(X, y, train)
+    scores, weights, residual = {}, {}, 0.0
+    chosen = {name: RULES[name](lr) for name in rules} | (
+        {"without it": Without(lr, client=flipped[0])} if flipped else {}
+    )
+    for name, rule in chosen.items():
+        ran = simulate(clients, rule, rounds)
+        scores[name] = (X @ ran.theta[-1][:, None, :, None])[..., 0]
+        weights[name] = ran.weights[-1, ..., 0].mean(0)
+        residual = max(residual, np.abs(ran.theta[-1] - ran.theta[-2]).max())
+    scores["own model"] = (X @ clients.fit().theta[..., None])[..., 0]
+    apart = own_intercepts(X)
+    theta = simulate(Logistic.of(apart, y, train), FedAvg(lr), rounds).theta[-1]
+    scores["own intercept"] = (apart @ theta[:, None, :, None])[..., 0]
+    loss = np.stack([np.where(test, log_loss(s, patients.y), 0.0).sum(0) / repeats for s in scores.values()], axis=-1)
+    return Predicted([loss[k][p] for k, p in enumerate(patients.present)], weights, tuple(scores), float(residual))
+
+
+def predict_heart_rate(
+    repeats: int,
+    rounds: int,
+    own: bool = False,
+    noise=None,
+    seed: int = 0,
+    lr: float = 0.3,
+    rules=("FedAvg", "inverse variance"),
+) -> Predicted:
+    """Squared errors of the highest heart rate, in (beats per minute)^2. `own`: every hospital subtracts its own training means.
+
+    `noise` = (hospital, sd) spoils training outcomes.
+    """
+    patients = heart_rate()
+    test = split(patients, repeats, seed=seed)
+    X, train = prepare(patients, test), patients.present & ~test
+    y = np.broadcast_to(patients.y, test.shape)
+    if noise:
+        bad = np.zeros(test.shape)
+        bad[:, noise[0]] = noise[1] * np.random.default_rng(seed).standard_normal((len(test), test.shape[-1]))
+        y = y + bad
+    if own:
+        n = train.sum(-1, keepdims=True)
+        shift = (y * train).sum(-1, keepdims=True) / n
+        X = X[..., 1:]
+        X = X - (X * train[..., None]).sum(-2, keepdims=True) / n[..., None]
+    else:
+        shift = np.zeros((*y.shape[:-1], 1))
+    clients = _least_squares(X, y - shift, train)
+    found, weights, residual = {}, {}, 0.0
+    for name in rules:
+        ran = simulate(clients, RULES[name](lr), rounds)
+        found[name] = (X @ ran.theta[-1][:, None, :, None])[..., 0] + shift
+        weights[name] = ran.weights[-1, ..., 0].mean(0)
+        residual = max(residual, np.abs(ran.theta[-1] - ran.theta[-2]).max())
+    loss = np.stack([np.where(test, (p - patients.y) ** 2, 0.0).sum(0) / repeats for p in found.values()], axis=-1)
+    return Predicted([loss[k][p] for k, p in enumerate(patients.present)], weights, tuple(found), float(residual))
+
+
+class Study(NamedTuple):
+    """Excess losses over what a hospital can attain: excess[k] (patients, settings, methods); the `Predicted` of every setting.
+
+    Attainable is the loss of shared slopes with own intercepts, trained on unspoiled labels, on the same patients.
+    """
+
+    excess: list
+    raw: list
+    methods: tuple
+    settings: dict
+
+    def change(
+        self, method: str, measure: Callable, settings, of: str = "excess", rival: str = "FedAvg", hospitals=slice(None)
+    ) -> Interval:
+        """measure(method) - measure(rival), mean over `settings` (positions), with its interval over patients."""
+        a, b = self.methods.index(method), self.methods.index(rival)
+
+        def statistic(means):
+            means = means[..., settings, :, :][..., hospitals]
+            return (measure(means[..., a, :]) - measure(means[..., b, :])).mean(-1)
+
+        return by_patient(getattr(self, of), statistic)
+
+
+def study(repeats: int, rounds: int, share: float = 0.4) -> Study:
+    """Setting 0: labels as they are. Settings 1 ... 4: a `share` of one hospital's training labels is wrong, each hospital in turn."""
+    settings = {"as recorded": predict_disease(repeats, rounds)}
+    for k, name in enumerate(NAMES):
+        settings[f"{name} spoiled"] = predict_disease(repeats, rounds, (k, share))
+    methods = settings["as recorded"].methods
+    attained = methods.index("own intercept")
+    raw = [
+        np.stack([p.losses[k][:, [p.methods.index(m) for m in methods]] for p in settings.values()], axis=1)
+        for k in range(4)
+    ]
+    excess = [table - table[:, :1, attained, None] for table in raw]
+    return Study(excess, raw, methods, settings)
+
+
+def bystanders(found: Study) -> Interval:
+    """Loss of the three sound hospitals under FedAvg minus that without the spoiled one, mean over the four turns."""
+    spoiled = list(found.settings.values())[1:]
+    tables = [
+        np.stack(
+            [
+                p.losses[k][:, p.methods.index("FedAvg")] - p.losses[k][:, p.methods.index("without it")]
+                for p in spoiled
+            ],
+            axis=1,
+        )
+        for k in range(4)
+    ]
+    sound = ~np.eye(4, dtype=bool)
+    return by_patient(tables, lambda means: np.where(sound, means, 0).sum((-2, -1)) / 12)
+
+
+class Noise(NamedTuple):
+    """Ratio of the noise of two hospitals with bootstrap values (resamples,), and which pair each half had chosen."""
+
+    ratio: float
+    resampled: np.ndarray
+    pairs: tuple
+
+    @property
+    def interval(self) -> Interval:
+        low, high = np.quantile(self.resampled, [0.025, 0.975])
+        return Interval(
+            float(self.ratio),
+            min(float(low), self.ratio),
+            max(float(high), self.ratio),
+            "percentile bootstrap over patients, pair chosen on the other half, 95%",
+            920,
+        )
+
+
+def noise_ratio(patients: Patients, model: str, resamples: int = 400, seed: int = 0) -> Noise:
+    """Noise of the noisiest over that of the quietest hospital: a pair chosen on one half of the patients and measured on
+    the other, and the reverse; geometric mean of the two.
+
+    model: "linear" (residual variance of the own fit), "binary" (the same of a logistic model) or "dispersion" (the same over p(1 - p)).
+    """
+    rng = np.random.default_rng(seed)
+    half = split(patients, 1, folds=2, seed=seed)[:1]
+    X = prepare(patients, half)[0]
+
+    def noise(weight):
+        if model == "linear":
+            w = np.sqrt(weight)
+            return (
+                _least_squares(X * w[..., None], patients.y * w, w, weight.sum(-1, keepdims=True)).fit().noise[..., 0]
+            )
+        rows = np.broadcast_to(X, (*weight.shape, X.shape[-1]))
+        clients = Logistic(rows, np.broadcast_to(patients.y, weight.shape), weight, weight.sum(-1, keepdims=True))
+        return clients.fit().noise[..., 0] if model == "binary" else clients.dispersion()[..., 0]
+
+    found, pairs, halves = 1.0, [], (half[0], patients.present & ~half[0])
+    for one, other in (halves, halves[::-1]):
+        chosen = noise(one[None].astype(float))[0]
+        top, low = int(chosen.argmax()), int(chosen.argmin())
+        drawn = np.zeros((resamples + 1, *patients.y.shape))
+        for k in range(len(NAMES)):
+            members = np.flatnonzero(other[k])
+            drawn[0, k, members] = 1
+            drawn[1:, k, members] = rng.multinomial(
+                len(members), np.full(len(members), 1 / len(members)), size=resamples
+            )
+        values = noise(drawn)
+        found = found * np.sqrt(values[:, top] / values[:, low])
+        pairs.append((NAMES[top], NAMES[low]))
+    return Noise(float(found[0]), found[1:], tuple(pairs))
+
+
+def _least_squares(X, y, train, n=None) -> LeastSquares:
+    n = train.sum(-1, keepdims=True).astype(float) if n is None else n
+    X, y = X * (train > 0)[..., None], y * (train > 0)
+    flat = np.swapaxes(X, -1, -2)
+    return LeastSquares(
+        flat @ X / n[..., None], (flat @ y[..., None])[..., 0] / n, (y * y).sum(-1, keepdims=True) / n, n
+    )
+
+
+def one_hospital(k: int) -> Logistic:
+    """All patients of one hospital, with covariates filled and scaled by what is public: medians, means and deviations of the table."""
+    patients = disease()
+    X = prepare(patients, np.zeros((1, *patients.y.shape), bool))[0]
+    here = patients.present[k]
+    return Logistic.of(X[k][here], patients.y[k][here])
+
+
+def federation_alone(took_part, lr: float = 1.0, steps: int = 5) -> np.ndarray:
+    """theta of every round of the template app, in this process: took_part (rounds, hospitals) says who answered; (rounds + 1, d)."""
+    clients = [one_hospital(k) for k in range(len(NAMES))]
+    fits, rule = [c.fit() for c in clients], InverseVariance(lr, steps)
+    theta = np.zeros(clients[0].X.shape[-1])
+    state, path = rule.init(theta), [theta]
+    for who in np.asarray(took_part, bool):
+        reports = [answer(clients[k], fits[k], theta, rule) for k in np.flatnonzero(who)]
+        state, theta, _ = rule.aggregate(state, theta, Report(*map(np.stack, zip(*reports, strict=True))))
+        path.append(theta)
+    return np.stack(path)

@@ -1,0 +1,154 @@
+"""Federations with a known truth: linear hospitals, one of them noisy, one of them different; and the race between rules."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .aggregation import Agnostic, ClientRate, FedAvg, InverseVariance, QFair, RandomEffects, Without, fed_adagrad, fed_adam, fed_yogi
+from stepsize.descent import Tuned, tune
+from .clients import LeastSquares, Logistic, simulate
+
+
+class Federation(NamedTuple):
+    """Clients of many runs with their truth: theta (runs, clients, d), their common centre (runs, d), sigma (clients, 1). The last client is the odd one."""
+
+    clients: LeastSquares
+    theta: np.ndarray
+    centre: np.ndarray
+    sigma: np.ndarray
+
+    def excess(self, theta):
+        """|theta - theta_k|^2: the squared error of every client beyond its own noise, for inputs N(0, I); (..., runs, clients).
+
+        No test data are needed and no noise floor is in it.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return ((theta[..., None, :] - self.theta) ** 2).sum(-1)
+
+
+def sample(
+    seeds,
+    shift: float = 0.0,
+    tau: float = 0.0,
+    sigma: float = 3.0,
+    quiet: float = 0.3,
+    clients: int = 6,
+    n: int = 40,
+    d: int = 8,
+) -> Federation:
+    """Linear clients of n patients and d covariates N(0, 1); the last one has noise `sigma`, the others `quiet`.
+
+    The centre is N(0, I). Every client's theta is the centre + tau N(0, I), the last one's lies `shift` further away
+    in a random direction. One generator per seed.
+    """
+    noise = np.full((clients, 1), quiet)
+    noise[-1] = sigma
+    X, y, truth, centre = [], [], [], []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        centre.append(rng.standard_normal(d))
+        away = rng.standard_normal(d)
+        theta = centre[-1] + tau * rng.standard_normal((clients, d))
+        theta[-1] += shift * away / np.linalg.norm(away)
+        X.append(rng.standard_normal((clients, n, d)))
+        y.append((X[-1] @ theta[..., None])[..., 0] + noise * rng.standard_normal((clients, n)))
+        truth.append(theta)
+    return Federation(LeastSquares.of(np.array(X), np.array(y)), np.array(truth), np.array(centre), noise)
+
+
+#: Every rule as make(lr); all run the same rounds and see the same federations. ClientRate's lr is in units of the quiet variance.
+RULES: dict[str, Callable] = {
+    "FedAvg": lambda lr, steps=5: FedAvg(lr, steps),
+    "without it": lambda lr, steps=5: Without(lr, steps, client=-1),
+    "FedProx": lambda lr, steps=5: FedAvg(lr, steps, prox=0.1),
+    "FedAdam": lambda lr, steps=5: fed_adam(0.1, steps, server_lr=lr[..., 0]),
+    "FedYogi": lambda lr, steps=5: fed_yogi(0.1, steps, server_lr=lr[..., 0]),
+    "FedAdagrad": lambda lr, steps=5: fed_adagrad(0.1, steps, server_lr=lr[..., 0]),
+    "inverse variance": lambda lr, steps=5: InverseVariance(lr, steps),
+    "client rate": lambda lr, steps=5: ClientRate(0.09 * lr, steps),
+    "random effects": lambda lr, steps=5: RandomEffects(lr, steps),
+    "q-FFL, q = −1": lambda lr, steps=5: QFair(lr, steps, q=-1.0),
+    "q-FFL, q = 1": lambda lr, steps=5: QFair(lr, steps, q=1.0),
+    "AFL": lambda lr, steps=5: Agnostic(lr, steps, ascent=0.1),
+}
+
+LRS = 10 ** np.arange(-2.5, 0.01, 0.25)
+
+
+def final(rule, federation: Federation, rounds: int):
+    """Excess of every client after the last round, (..., runs, clients); infinite where a run diverged."""
+    theta = simulate(federation.clients, rule, rounds).theta[-1]
+    found = federation.excess(theta)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+class Raced(NamedTuple):
+    """Excess (runs, clients) on the reporting federations at the learning rate `tuned.lr`."""
+
+    excess: np.ndarray
+    tuned: Tuned
+
+    @property
+    def clean(self):
+        """Mean over the quiet clients, (runs,)."""
+        return self.excess[:, :-1].mean(-1)
+
+    @property
+    def odd(self):
+        """The last client's, (runs,)."""
+        return self.excess[:, -1]
+
+    @property
+    def macro(self):
+        """Mean over all clients, (runs,)."""
+        return self.excess.mean(-1)
+
+
+def race(name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, **kwargs) -> Raced:
+    """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`."""
+    seen = {}
+
+    def run(rates, seeds):
+        federation = sample(seeds, **kwargs)
+        seen["last"] = final(RULES[name](np.asarray(rates)[:, None, None, None], steps), federation, rounds)
+        return seen["last"].mean(-1)
+
+    tuned = tune(run, lrs, tuning, reporting)
+    return Raced(seen["last"][0], tuned)
+
+
+def undone(rival: Raced, rule: Raced, best: Raced) -> np.ndarray:
+    """Share of FedAvg's damage to the quiet clients that a rule undoes, run by run over the mean damage: 1 is all, 0 nothing."""
+    return (rival.clean - rule.clean) / (rival.clean - best.clean).mean()
+
+
+def own_estimate(seeds, **kwargs) -> np.ndarray:
+    """The last client's estimate of its noise from its own fit, over the true one: (runs,)."""
+    federation = sample(seeds, **kwargs)
+    return federation.clients.fit().noise[:, -1, 0] / federation.sigma[-1, 0] ** 2
+
+
+def global_estimate(seeds, rounds: int = 60, **kwargs) -> np.ndarray:
+    """The same from the residuals of FedAvg's global model: (runs,)."""
+    federation = sample(seeds, **kwargs)
+    theta = simulate(federation.clients, FedAvg(0.1, 5), rounds).theta[-1]
+    return 2 * federation.clients.loss(theta[:, None])[:, -1, 0] / federation.sigma[-1, 0] ** 2
+
+
+def prevalence_estimate(seeds, odds: float, n: int = 400, d: int = 8) -> np.ndarray:
+    """Residual variance of a hospital with log-odds `odds` over that of one with log-odds 0, same slopes, no wrong label: (runs,)."""
+    X, y = [], []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        slopes = rng.standard_normal(d) / np.sqrt(d)
+        X.append(np.concatenate([np.ones((2, n, 1)), rng.standard_normal((2, n, d))], axis=-1))
+        score = X[-1][..., 1:] @ slopes + np.array([[0.0], [odds]])
+        y.append(rng.random((2, n)) < 1 / (1 + np.exp(-score)))
+    noise = Logistic.of(np.array(X), np.array(y)).fit().noise[..., 0]
+    return noise[:, 1] / noise[:, 0]
+
+
+def centre_error(rule, federation: Federation, rounds: int) -> np.ndarray:
+    """|theta - centre|^2 after the last round: (runs,)."""
+    return ((simulate(federation.clients, rule, rounds).theta[-1] - federation.centre) ** 2).sum(-1)

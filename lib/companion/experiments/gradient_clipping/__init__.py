@@ -1,0 +1,1 @@
+"""What clipping does to Adam's moments, rate and step."""

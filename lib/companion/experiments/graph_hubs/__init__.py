@@ -1,0 +1,1 @@
+"""Graph convolution, link prediction, and the parameters of hubs."""

@@ -1,0 +1,133 @@
+"""The pictures, the table and the intervals of the chapter on graphs with hubs; runs are made in `graph_races`."""
+
+import numpy as np
+
+from companion.evidence.figures import WIDTH, method, plt
+from .race import Run, choose, counts, graph_of, races
+from .graphs import BIN_NAMES
+from companion.evidence.intervals import Interval, student
+
+TITLES = {"links": "link prediction", "nodes": "classification"}
+
+
+def values(key: str, name: str, part: str) -> np.ndarray:
+    """One number per reported seed, or a row of numbers, from the file: values("links, torch", "Adam", "score")."""
+    return np.array([run[part] for run in races()[key]["runs"][name]])
+
+
+def single(key: str) -> str:
+    """The better single constant rate by its tuning scores: SGD or heavy ball."""
+    scores = {name: np.mean(races()[key]["tuning"][name]["scores"], axis=1).max() for name in ("SGD", "heavy ball")}
+    return max(scores, key=scores.get)
+
+
+def paired(key: str, one: str, other: str, part="score", column=None) -> Interval:
+    """One method minus another on the same seeds, with its t interval; `column` picks a degree bin."""
+    a, b = (values(key, name, part) for name in (one, other))
+    difference = a - b if column is None else a[:, column] - b[:, column]
+    return student(difference)
+
+
+def ratio(key: str, one: str, other: str, column: int, floor: float) -> Interval:
+    """Mean log-ratio of what was learned above `floor` in a degree bin, by seed, as a factor with its interval."""
+    a, b = (np.maximum(values(key, name, "bins")[:, column] - floor, 1e-3) for name in (one, other))
+    i = student(np.log(a / b))
+    return Interval(*np.exp([i.estimate, i.low, i.high]), i.method, i.n)
+
+
+def fairer(key: str, one: str, other: str) -> Interval:
+    """By how much the distance between the best and the worst bin of degrees is smaller with `one` than with `other`."""
+    a, b = (np.ptp(values(key, name, "bins"), axis=1) for name in (one, other))
+    return student(b - a)
+
+
+def calmer(key: str, one: str, other: str) -> Interval:
+    """How much the validation score jumps from look to look in the second half of training, `one` minus `other`."""
+    return student(values(key, one, "rough") - values(key, other, "rough"))
+
+
+def table(keys) -> None:
+    """Chosen rate (E: at the edge of its grid), mean test score, and means of the four degree bins; of every method."""
+    for key in keys:
+        cell = races()[key]
+        first = next(iter(cell["tuning"].values()))
+        print(
+            f"{key}: {len(first['lrs'])} rates a method, {len(first['scores'][0])} tuning seeds, {len(next(iter(cell['runs'].values())))} reported"
+        )
+        print(f"  {'':13s}{'rate':>9s}    {'all':>6s}" + "".join(f"{b:>8s}" for b in BIN_NAMES))
+        for name in cell["runs"]:
+            picked, means = choose(cell["tuning"][name]), values(key, name, "bins").mean(0)
+            rate = f"{picked.lr:9.2g} {'E' if picked.at_edge else ' '}"
+            print(f"  {name:13s}{rate}  {values(key, name, 'score').mean():6.3f}" + "".join(f"{m:8.3f}" for m in means))
+
+
+def rates_figure(by_node: Run, by_word: Run, bare: Run):
+    """Adam's rate of each row against the row's count: a node's degree, a word's documents, a node's degree without features."""
+    _, axes = plt.subplots(3, figsize=(WIDTH, 8.4))
+    colour = method("Adam")["color"]
+    cases = (
+        (by_node, by_node.degree, "link prediction: a row is a node", "degree of the node"),
+        (by_word, counts("nodes", "torch", by_word), "graph convolution: a row is a word", "modules that use the word"),
+        (bare, bare.degree, "graph convolution without features: a row is a node", "degree of the node"),
+    )
+    for ax, (run, count, title, label) in zip(axes, cases, strict=True):
+        good = count > 0
+        ax.loglog(
+            count[good], run.rate[good] / np.median(run.rate[good]), ".", color=colour, ms=3, alpha=0.4, rasterized=True
+        )
+        ax.set(title=title, xlabel=label, ylabel="rate / median")
+
+
+def forest_figure(
+    keys=("links, torch", "links, sympy", "nodes, torch", "nodes, sympy"),
+    one="Adam",
+    controls=("SGD", "heavy ball", "static rate"),
+):
+    """`one` minus each control, for each bin of degrees: differences of the test score with 95 % t intervals."""
+    _, axes = plt.subplots(len(keys), figsize=(WIDTH, 1.9 * len(keys) + 0.5))
+    for ax, key in zip(axes, keys, strict=True):
+        for shift, control in zip(np.linspace(-0.22, 0.22, len(controls)), controls, strict=True):
+            found = [paired(key, one, control, "bins", b) for b in range(len(BIN_NAMES))]
+            middle = np.array([i.estimate for i in found])
+            spread = np.abs(np.array([[i.low, i.high] for i in found]).T - middle)
+            style = {k: v for k, v in method(control).items() if k in ("color", "marker", "markersize")}
+            ax.errorbar(
+                np.arange(len(found)) + shift,
+                100 * middle,
+                yerr=100 * spread,
+                ls="",
+                capsize=2,
+                label=f"minus {control}",
+                **style,
+            )
+        task, _, name = key.partition(", ")
+        ax.axhline(0, color="black", lw=0.8)
+        ax.set(title=f"{TITLES[task]}, {name}", ylabel="points")
+        ax.set_xticks(range(len(BIN_NAMES)), BIN_NAMES if ax is axes[-1] else [])
+    axes[-1].set_xlabel("degree")
+    axes[0].legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.12))
+
+
+def signal_figure(by_rule: dict[str, list[Run]], bins_per_decade: int = 4):
+    """Root mean square of |dL/dh| of nodes against their degree, means over nodes of like degree and over runs, by aggregation."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    styles = zip(by_rule.items(), ("o-", "s--", "^:"), ("#0072B2", "#B87700", "#00805F"), strict=True)
+    for (name, runs), line, colour in styles:
+        place = np.round(np.log10(runs[0].degree) * bins_per_decade).astype(int)
+        mean = np.mean([run.gradient for run in runs], axis=0)
+        level = [mean[place == p].mean() for p in np.unique(place)]
+        ax.loglog(
+            10 ** (np.unique(place) / bins_per_decade), np.array(level) / level[0], line, color=colour, label=name, ms=5
+        )
+    ax.set(xlabel="degree", ylabel="|∂L/∂h|, relative")
+    ax.legend()
+
+
+def degree_figure(names=("torch", "sympy")):
+    """How many nodes have at least a given degree."""
+    _, ax = plt.subplots(figsize=(WIDTH, 2.8))
+    for name, line, colour in zip(names, ("-", "--"), ("#0072B2", "#B87700"), strict=True):
+        degree = np.sort(graph_of(name).degree)[::-1]
+        ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=name)
+    ax.set(xlabel="degree", ylabel="share of modules with\nat least that degree")
+    ax.legend()

@@ -1,0 +1,118 @@
+"""Node classification by a two-layer graph convolution, many runs at once: logits = A relu(A X W0) W1.
+
+A is symmetric, so the way back through it is A again; A X is computed once. Parameters are one flat vector per run.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize.errors import ShapeError
+from .graphs import Graph, adjacency
+
+#: Numbers in one hidden layer of the runs that go through the network together: they should stay in the cache.
+CACHED = 2**15
+
+
+class Backward(NamedTuple):
+    """Losses (runs,), gradient (runs, d), and |dL / dh_i| of every node (runs, n), h = relu(A X W0)."""
+
+    loss: np.ndarray
+    gradient: np.ndarray
+    signal: np.ndarray
+
+
+def side_by_side(A, a):
+    """A @ a[run] for every run, a (runs, m, k), as one product with all runs' columns side by side: A is read once."""
+    runs, m, k = a.shape
+    wide = A @ np.ascontiguousarray(a.transpose(1, 0, 2)).reshape(m, runs * k)
+    return np.ascontiguousarray(wide.reshape(-1, runs, k).transpose(1, 0, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class GCN:
+    """Z = softmax(A relu(A X W0) W1).  Kipf & Welling (2017), equation 9.
+
+    `smoothed` is A X, (n, F), shared by all runs; d = F hidden + hidden classes. No parameter belongs to a node.
+    """
+
+    A: object
+    back: object
+    smoothed: np.ndarray
+    hidden: int
+    classes: int
+
+    @classmethod
+    def of(cls, graph: Graph, hidden: int = 16, aggregate: str = "symmetric", dtype=np.float32) -> "GCN":
+        """The network on a labelled graph with features; without any, X = I and row i of W0 belongs to node i."""
+        if not (graph.label >= 0).any():
+            raise ShapeError("a graph without labels cannot be classified; pass label (n,), -1 where unknown")
+        A = adjacency(graph, aggregate, dtype)
+        smoothed = A @ graph.features.astype(dtype) if graph.features.size else A.toarray()
+        return cls(A, A if aggregate == "symmetric" else A.T.tocsr(), smoothed, hidden, int(graph.label.max()) + 1)
+
+    @property
+    def d(self) -> int:
+        return (self.smoothed.shape[1] + self.classes) * self.hidden
+
+    def start(self, seed: int) -> np.ndarray:
+        """Glorot's uniform start, (d,)."""
+        rng, F = np.random.default_rng([seed, 2]), self.smoothed.shape[1]
+        W0 = rng.uniform(-1, 1, (F, self.hidden)) * np.sqrt(6 / (F + self.hidden))
+        W1 = rng.uniform(-1, 1, (self.hidden, self.classes)) * np.sqrt(6 / (self.hidden + self.classes))
+        return np.concatenate([W0.ravel(), W1.ravel()]).astype(self.smoothed.dtype)
+
+    def weights(self, x):
+        """W0 (runs, F, hidden) and W1 (runs, hidden, classes), views of x (runs, d)."""
+        if x.ndim != 2 or x.shape[1] != self.d:
+            raise ShapeError(f"GCN expects x of shape (runs, {self.d}), got {x.shape}; flatten the weights of each run")
+        first = self.smoothed.shape[1] * self.hidden
+        return x[:, :first].reshape(len(x), -1, self.hidden), x[:, first:].reshape(len(x), self.hidden, -1)
+
+    def logits(self, x):
+        """(runs, n, classes)."""
+        W0, W1 = self.weights(x)
+        return side_by_side(self.A, np.maximum(side_by_side(self.smoothed, W0), 0) @ W1)
+
+    def backward(self, x, label, rows) -> Backward:
+        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,)."""
+        block = max(16, CACHED // (len(self.smoothed) * self.hidden))
+        cuts = range(0, len(x), block)
+        parts = [self._backward(x[c : c + block], label, rows[c : c + block]) for c in cuts]
+        return Backward(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _backward(self, x, label, rows):
+        W0, W1 = self.weights(x)
+        hidden = np.maximum(side_by_side(self.smoothed, W0), 0)
+        out = side_by_side(self.A, hidden @ W1)
+        runs, k = rows.shape
+        which = np.arange(runs)[:, None]
+        known = out[which, rows]
+        known = known - known.max(-1, keepdims=True)
+        chance = np.exp(known)
+        chance /= chance.sum(-1, keepdims=True)
+        of_truth = chance[which, np.arange(k), label[rows]]
+        slope = np.zeros_like(out)
+        chance[which, np.arange(k), label[rows]] -= 1
+        slope[which, rows] = chance / k
+        spread = side_by_side(self.back, slope)  # dL / d(hidden W1)
+        inner = spread @ W1.transpose(0, 2, 1)
+        signal = np.sqrt(np.einsum("rnk,rnk->rn", inner, inner))
+        inner *= hidden > 0
+        parts = side_by_side(self.smoothed.T, inner), hidden.transpose(0, 2, 1) @ spread
+        loss = -np.log(np.maximum(of_truth, np.finfo(out.dtype).tiny)).mean(1)
+        return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal)
+
+    def relabelled(self, order) -> "GCN":
+        """The same network after node i is renamed order[i]."""
+        back = np.argsort(order)
+        moved = [A[back][:, back].tocsr() for A in (self.A, self.back)]
+        return replace(self, A=moved[0], back=moved[1], smoothed=self.smoothed[back])
+
+
+def split(graph: Graph, seed: int):
+    """10 %, 10 % and 80 % of the labelled nodes: to learn from, to stop by, to be judged by."""
+    known = np.random.default_rng([seed, 3]).permutation(np.flatnonzero(graph.label >= 0))
+    tenth = len(known) // 10
+    return known[:tenth], known[tenth : 2 * tenth], known[2 * tenth :]

@@ -1,0 +1,137 @@
+"""Link prediction by dot products: one row per node, many runs at once, gradients summed pair by pair in machine code."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stepsize.errors import ShapeError
+from .graphs import Graph
+from companion.experiments.compiled import compiled
+
+
+def _pair_gradient(z, u, v, y, out):
+    """out <- gradient of -mean log sigma(+-z_u . z_v) per positive pair; z and out (n, k), u, v, y (pairs,), y 1 or 0.
+
+    The gradient of a pair is (sigma(z_u . z_v) - y) z_v for row u and the same with z_u for row v.
+    """
+    out[:] = 0
+    k, scale = z.shape[1], 1 / y.sum()
+    for p in range(len(u)):
+        a, b = u[p], v[p]
+        dot = 0.0
+        for j in range(k):
+            dot += z[a, j] * z[b, j]
+        residual = scale * (1 / (1 + np.exp(-dot)) - y[p])
+        for j in range(k):
+            out[a, j] += residual * z[b, j]
+            out[b, j] += residual * z[a, j]
+
+
+pair_gradient = compiled(_pair_gradient)
+
+
+@compiled
+def rank_above(z, u, v, decoys, out):
+    """out[q] <- share of decoys w of query u_q with z_u . z_w < z_u . z_v, ties one half; decoys (queries, K)."""
+    k = z.shape[1]
+    for q in range(len(u)):
+        true = 0.0
+        for j in range(k):
+            true += z[u[q], j] * z[v[q], j]
+        beaten = 0.0
+        for w in decoys[q]:
+            dot = 0.0
+            for j in range(k):
+                dot += z[u[q], j] * z[w, j]
+            beaten += 1.0 if dot < true else 0.5 if dot == true else 0.0
+        out[q] = beaten / decoys.shape[1]
+
+
+class Queries:
+    """Held-out edges asked from both ends: u knows v; `decoys` (queries, K) are no neighbours of u, drawn like negatives."""
+
+    def __init__(self, edges, graph: Graph, table, count, rng):
+        self.u, self.v = np.concatenate([edges, edges[:, ::-1]]).T.copy()
+        known = np.sort(
+            np.concatenate(
+                [graph.edges @ [graph.n, 1], graph.edges[:, ::-1] @ [graph.n, 1], np.arange(graph.n) * (graph.n + 1)]
+            )
+        )
+        self.decoys = table[rng.integers(len(table), size=(len(self.u), count))]
+        for _ in range(100):  # draw again what is a neighbour, or the node itself
+            key = self.u[:, None] * graph.n + self.decoys
+            bad = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key
+            if not bad.any():
+                break
+            self.decoys[bad] = table[rng.integers(len(table), size=bad.sum())]
+
+    def auc(self, z) -> np.ndarray:
+        """Share of decoys that rank below the true neighbour, one number per query; z (n, k)."""
+        out = np.empty(len(self.u))
+        rank_above(z, self.u, self.v, self.decoys, out)
+        return out
+
+
+def negative_table(degree, power: float = 0.75, size: int = 2**16) -> np.ndarray:
+    """Nodes in proportion to degree^power, as a table to draw from.  Mikolov et al. (2013), section 2.2."""
+    share = np.cumsum(np.asarray(degree, float) ** power * (np.asarray(degree) > 0))
+    return np.searchsorted(share / share[-1], (np.arange(size) + 0.5) / size)
+
+
+def visits(degree, negatives: int = 3) -> np.ndarray:
+    """Expected pairs of a batch that touch each node, per edge drawn: (2 + negatives) d / sum(d) + negatives d^0.75 / sum(d^0.75).
+
+    A node is met at either end of its own edges, brings its negatives when it asks, and is drawn as a negative of others.
+    """
+    d = np.asarray(degree, float)
+    return (2 + negatives) * d / d.sum() + negatives * d**0.75 / (d**0.75).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class LinkTask:
+    """One seed's split of a graph, 80 % of the edges to learn from, 10 % to stop by and 10 % to be judged by; and its batches.
+
+    A step sees `batch` edges and, for one end of each, `negatives` wrong partners.
+    """
+
+    graph: Graph
+    seed: int
+    dim: int = 16
+    batch: int = 512
+    negatives: int = 3
+
+    def __post_init__(self):
+        if self.graph.n < 10 or len(self.graph.edges) < 50:
+            raise ShapeError(
+                f"a graph of {self.graph.n} nodes and {len(self.graph.edges)} edges is too small to split; use a larger one"
+            )
+        rng = np.random.default_rng([self.seed, 1])
+        edges = rng.permutation(self.graph.edges)
+        tenth = len(edges) // 10
+        train = self.graph.with_edges(edges[2 * tenth :])
+        table = negative_table(train.degree)
+        parts = {
+            "train": train,
+            "table": table,
+            "validation": Queries(edges[:tenth], self.graph, table, 10, rng),
+            "test": Queries(edges[tenth : 2 * tenth], self.graph, table, 50, rng),
+            "start": 0.1 * rng.standard_normal((self.graph.n, self.dim)).astype(np.float32),
+            "rng": rng,
+        }
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def degree(self) -> np.ndarray:
+        """Degrees in the edges to learn from: the only ones a method may know."""
+        return self.train.degree
+
+    def draw(self):
+        """u, v, y of one step; the next call gives the next. Edges are turned at random, so that both ends meet negatives."""
+        e = self.train.edges[self.rng.integers(len(self.train.edges), size=self.batch)]
+        turn = self.rng.integers(2, size=self.batch)
+        u, v = e[np.arange(self.batch), turn], e[np.arange(self.batch), 1 - turn]
+        wrong = self.table[self.rng.integers(len(self.table), size=self.batch * self.negatives)]
+        y = np.zeros(self.batch * (1 + self.negatives), np.float32)
+        y[: self.batch] = 1
+        return np.concatenate([u, np.repeat(u, self.negatives)]), np.concatenate([v, wrong]), y

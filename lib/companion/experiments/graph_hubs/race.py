@@ -1,0 +1,308 @@
+"""Rules on graphs: link prediction, where a row is a node, and graph convolution, where it is a word. All runs at once.
+
+python -m companion.experiments.graph_hubs.race [field ...]   # the fields that are missing, or those named, such as "links, torch"; writes the file
+"""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize.contract import rebuild
+from stepsize.errors import EvidenceError, NonFiniteError
+from stepsize.ensemble import Fleet, _Compiled
+from .graphs import BINS, Graph, bins, import_graph
+from .link_prediction import LinkTask, pair_gradient
+from .gcn import GCN, split
+from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall, RMSProp, SignDescent
+from stepsize.wrappers import Pooled
+
+FILE = Path(__file__).parent / "graph_races.json"
+#: Seeds on which rates are chosen, and those on which they are reported.
+TUNING, SEEDS = (1000, 1001, 1002), {"links": range(20), "nodes": range(40)}
+LINK_STEPS, NODE_STEPS = 1000, 100
+
+
+def static(lr, counts, repeat: int, rest: int = 0) -> SGD:
+    """SGD whose rate of a row is lr / sqrt(count), of `rest` further coordinates lr: what adaptation would find out, given beforehand."""
+    rate = np.repeat(lr / np.sqrt(np.maximum(counts, 1)), repeat)
+    return SGD(np.concatenate([rate, np.full(rest, lr)]).astype(np.float32))
+
+
+_RULES = {
+    "SGD": SGD,
+    "heavy ball": HeavyBall,
+    "sign": SignDescent,
+    "AdaGrad": AdaGrad,
+    "RMSProp": lambda lr: RMSProp(lr, 0.999),
+    "Adam": Adam,
+    "pooled Adam": lambda lr: Pooled(Adam(np.float32(lr))),
+}
+
+
+def _decades(low, high):
+    return 10.0 ** np.arange(low, high + 0.25, 0.5)
+
+
+LINK_RATES = {
+    "SGD": _decades(0.5, 2.5), "static rate": _decades(1, 3), "heavy ball": _decades(-0.5, 1.5), "sign": _decades(-3.5, -1),
+    "AdaGrad": _decades(-2, 0), "RMSProp": _decades(-3.5, -1.5), "Adam": _decades(-3, -1), "pooled Adam": _decades(-3, -1),
+}  # fmt: skip
+NODE_RATES = {
+    "SGD": _decades(0.5, 2.5), "static rate": _decades(1.5, 3.5), "heavy ball": _decades(0, 3), "sign": _decades(-2.5, -0.5),
+    "AdaGrad": _decades(-1.5, 0.5), "RMSProp": _decades(-3, -1), "Adam": _decades(-2, 0), "pooled Adam": _decades(-2.5, -0.5),
+}  # fmt: skip
+
+
+@cache
+def graph_of(name: str) -> Graph:
+    """ "torch", "sympy": their import graphs; "torch, X = I": without features."""
+    graph = import_graph(name.partition(",")[0])
+    return Graph(graph.n, graph.edges, graph.label) if "X = I" in name else graph
+
+
+class Run(NamedTuple):
+    """One training: method, rate, seed; best validation score and its series; test score of all, and of each degree bin.
+
+    `degree` (n,), `gradient` (n,) and `rate` (rows,) tell of each node's root mean square gradient over training and of
+    each row's geometric mean rate after the last step.
+    """
+
+    method: str
+    lr: float
+    seed: int
+    best: float
+    series: np.ndarray
+    score: float
+    by_bin: np.ndarray
+    degree: np.ndarray
+    gradient: np.ndarray
+    rate: np.ndarray
+
+
+class _Watch:
+    """Keeps each run's best validation score, and x there."""
+
+    def __init__(self, x):
+        self.best, self.kept, self.series = np.full(len(x), -np.inf), x.copy(), []
+
+    def see(self, scores, x):
+        scores = np.where(np.isfinite(x).all(1), scores, -np.inf)
+        better = scores > self.best
+        self.best[better], self.kept[better] = scores[better], x[better]
+        self.series.append(scores)
+
+
+def row_rates(member, g, rows: int, width: int) -> np.ndarray:
+    """Geometric mean over each row's `width` coordinates of the effective rate that the member would use on g, (rows,)."""
+    state = rebuild(member.state, iter(member.leaves)) if isinstance(member, _Compiled) else member.state
+    rate = np.broadcast_to(member.rule.step(state, g, member.x)[1], g.shape)[: rows * width]
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(rate.reshape(rows, width)).mean(1))
+
+
+def _binned(values, which):
+    return np.array([values[which == b].mean() if (which == b).any() else np.nan for b in range(len(BINS))])
+
+
+def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50) -> list[Run]:
+    """Link prediction for every (method, lr, seed) of `plan`: the runs of a seed see the same split, start and batches."""
+    tasks = {seed: LinkTask(graph, seed) for seed in dict.fromkeys(seed for *_, seed in plan)}
+    first = next(iter(tasks.values()))
+    shape = (graph.n, first.dim)
+    rules = [
+        static(lr, tasks[seed].degree, first.dim) if method == "static rate" else _RULES[method](lr)
+        for method, lr, seed in plan
+    ]
+    fleet = Fleet(rules, np.stack([tasks[seed].start.ravel() for *_, seed in plan]))
+    z = fleet.x.reshape(len(plan), *shape)
+    g, squares, watch = np.zeros_like(z), np.zeros(z.shape[:2]), _Watch(fleet.x)
+    for t in range(1, steps + 1):
+        batches = {seed: task.draw() for seed, task in tasks.items()}
+        for i, (*_, seed) in enumerate(plan):
+            pair_gradient(z[i], *batches[seed], g[i])
+        fleet.step(g.reshape(fleet.x.shape))
+        if t % 10 == 0:
+            squares += (g.astype(float) ** 2).mean(2)
+        if t % every == 0:
+            watch.see(np.array([tasks[s].validation.auc(z[i]).mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
+    runs, series = [], np.array(watch.series)
+    for i, (method, lr, seed) in enumerate(plan):
+        task = tasks[seed]
+        auc = task.test.auc(watch.kept[i].reshape(shape))
+        which = bins(task.degree[task.test.u])
+        rate = row_rates(fleet.runs[i], g[i].ravel(), *shape)
+        runs.append(Run(method, lr, seed, watch.best[i], series[:, i], auc[which >= 0].mean(), _binned(auc, which),
+                        task.degree, np.sqrt(squares[i] / (steps // 10)), rate))  # fmt: skip
+    return runs
+
+
+def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric") -> list[Run]:
+    """Classification of nodes by a graph convolution for every (method, lr, seed) of `plan`; full gradients.
+
+    In float64: full gradients at a large rate blow rounding up, and in float32 another processor's scores would differ by points.
+    """
+    net = GCN.of(graph, aggregate=aggregate, dtype=float)
+    parts = {seed: split(graph, seed) for *_, seed in plan}
+    F = net.smoothed.shape[1]
+    counts = (graph.features > 0).sum(0) if graph.features.size else graph.degree
+    rules = [
+        static(lr, counts, net.hidden, net.d - F * net.hidden) if method == "static rate" else _RULES[method](lr)
+        for method, lr, _ in plan
+    ]
+    fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
+    rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
+    for t in range(1, steps + 1):
+        back = net.backward(fleet.x, graph.label, rows)
+        fleet.step(back.gradient)
+        squares = squares + back.signal.astype(float) ** 2
+        if t % every == 0:
+            right = net.logits(fleet.x).argmax(-1) == graph.label
+            watch.see(np.array([right[i, parts[s][1]].mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
+    right = net.logits(watch.kept).argmax(-1) == graph.label
+    runs, series, where = [], np.array(watch.series), bins(graph.degree)
+    for i, (method, lr, seed) in enumerate(plan):
+        test = parts[seed][2]
+        rate = row_rates(fleet.runs[i], back.gradient[i], F, net.hidden)
+        runs.append(Run(method, lr, seed, watch.best[i], series[:, i], right[i, test].mean(), _binned(right[i, test], where[test]),
+                        graph.degree, np.sqrt(squares[i] / steps), rate))  # fmt: skip
+    return runs
+
+
+class Renamed(NamedTuple):
+    """Two trainings before and after all nodes trade places: largest change of a parameter, share of rates changed by over 1 %."""
+
+    parameter: float
+    rates: float
+
+
+def rename(graph: Graph, rule, seed: int = 0, steps: int = 40) -> Renamed:
+    """Train a graph convolution on a graph, and on the same graph with its nodes renamed at random; in float64."""
+    order, rows = np.random.default_rng([seed, 4]).permutation(graph.n), split(graph, seed)[0][None]
+    ends = []
+    for g, r in ((graph, rows), (graph.relabelled(order), order[rows])):
+        net = GCN.of(g, dtype=float)
+        x = net.start(seed)[None]
+        state = rule.init(x)
+        for _ in range(steps):
+            state, rate, direction = rule.step(state, net.backward(x, g.label, r).gradient, x)
+            x = x - rate * direction
+        ends.append((x, np.broadcast_to(rate, x.shape)))
+    (x, rate), (y, other) = ends
+    return Renamed(float(np.abs(x - y).max()), float((np.abs(other / rate - 1) > 0.01).mean()))
+
+
+TASKS = {"links": (links, LINK_RATES), "nodes": (nodes, NODE_RATES)}
+FIELDS = (("links", "torch"), ("links", "sympy"), ("nodes", "torch"), ("nodes", "sympy"), ("nodes", "torch, X = I"))
+
+
+class Chosen(NamedTuple):
+    """The rate with the best mean validation score on the tuning seeds, and whether it ends its grid."""
+
+    lr: float
+    at_edge: bool
+
+
+def choose(cell: dict) -> Chosen:
+    """From validation scores {"lrs": [...], "scores": [rate][seed]}."""
+    k = int(np.mean(cell["scores"], axis=1).argmax())
+    return Chosen(cell["lrs"][k], k in (0, len(cell["lrs"]) - 1))
+
+
+def slope(x, y) -> tuple[float, float]:
+    """Slope and correlation of log y against log x, where both are above 0; 0 where y does not vary."""
+    good = (x > 0) & (y > 0)
+    x, y = np.log(x[good]), np.log(y[good])
+    if np.ptp(y) < 1e-5:
+        return 0.0, 0.0
+    return float(np.polyfit(x, y, 1)[0]), float(np.corrcoef(x, y)[0, 1])
+
+
+def exponent(degree, values, per_decade: int = 4) -> float:
+    """Slope of the log root mean square of `values` among nodes of like degree against log degree; nodes with 0 count."""
+    good = degree > 0
+    place = np.round(np.log10(degree[good]) * per_decade)
+    steps = np.unique(place)
+    level = np.array([np.sqrt(np.mean(np.square(values[good][place == p]))) for p in steps])
+    return slope(10 ** (steps / per_decade), level)[0]
+
+
+def summary(r: Run, rows) -> dict:
+    """A run in a few numbers: scores, `rate` as slope and correlation, `gradient` as exponent, `rough` and `hubs`.
+
+    `rows` are the counts that the rows of the table are held against, degrees or numbers of documents. `rough` is the root mean
+    square change of the validation score between looks in the second half; `hubs` the share of the squared gradient that
+    falls to the tenth of the nodes with the highest degrees.
+    """
+    change, power = np.diff(r.series[len(r.series) // 2 :]), np.square(r.gradient)
+    top = np.argsort(r.degree, kind="stable")[-len(r.degree) // 10 :]
+    return {
+        "seed": r.seed, "best": r.best, "score": r.score, "bins": r.by_bin, "rough": np.sqrt(np.mean(change**2)),
+        "rate": slope(rows, r.rate), "gradient": exponent(r.degree, r.gradient), "hubs": power[top].sum() / power.sum(),
+    }  # fmt: skip
+
+
+def counts(task: str, name: str, r: Run) -> np.ndarray:
+    """What a row is counted by: the degree where it is a node, the number of documents where it is a word."""
+    features = graph_of(name).features
+    return (features > 0).sum(0) if task == "nodes" and features.size else r.degree
+
+
+def tuning(task: str, name: str, seeds=TUNING, rates=None, **settings) -> dict:
+    """Validation scores {method: {"lrs": [...], "scores": [rate][seed]}} of one field, in one program."""
+    run, all_rates = TASKS[task]
+    rates = rates or all_rates
+    plan = [(method, float(lr), seed) for method, lrs in rates.items() for lr in lrs for seed in seeds]
+    best = {(r.method, r.lr, r.seed): float(r.best) for r in run(graph_of(name), plan, **settings)}
+    return {
+        method: {"lrs": [float(lr) for lr in lrs], "scores": [[best[method, float(lr), s] for s in seeds] for lr in lrs]}
+        for method, lrs in rates.items()
+    }  # fmt: skip
+
+
+def reporting(task: str, name: str, picked: dict[str, Chosen], seeds, **settings) -> list[Run]:
+    """Every method at its chosen rate on `seeds`, none of which was tuned on; in one program."""
+    if common := set(seeds) & set(TUNING):
+        raise EvidenceError(f"seeds {sorted(common)} were tuned on; report others")
+    run, _ = TASKS[task]
+    runs = run(graph_of(name), [(m, c.lr, seed) for m, c in picked.items() for seed in seeds], **settings)
+    if bad := [r.method for r in runs if not np.isfinite(r.best)]:
+        raise NonFiniteError(f"{bad[0]} never had a finite validation score on {name}; lower its rates")
+    return runs
+
+
+def _plain(value):
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list, np.ndarray)) else round(float(value), 7)
+
+
+def field(task: str, name: str) -> dict:
+    """What the file keeps of one field: the tuning scores and the summary of every reported run."""
+    rates = {m: lrs for m, lrs in TASKS[task][1].items() if "X = I" not in name or m in ("AdaGrad", "RMSProp", "Adam")}
+    tuned = {m: {k: _plain(v) for k, v in cell.items()} for m, cell in tuning(task, name, rates=rates).items()}
+    runs = reporting(task, name, {m: choose(cell) for m, cell in tuned.items()}, SEEDS[task])
+    kept = {m: [] for m in tuned}
+    for r in runs:
+        kept[r.method].append({k: _plain(v) for k, v in summary(r, counts(task, name, r)).items()})
+    return {"tuning": tuned, "runs": kept}
+
+
+@cache
+def races() -> dict:
+    """The file: {"links, torch": {"tuning": {method: ...}, "runs": {method: [summary, ...]}}}."""
+    return json.loads(FILE.read_text())
+
+
+def main(names) -> None:
+    known = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for task, name in FIELDS:
+        if (key := f"{task}, {name}") in (names or [f for f in map(", ".join, FIELDS) if f not in known]):
+            print(key, flush=True)
+            known[key] = field(task, name)
+            FILE.write_text(json.dumps(known, indent=0) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Plateaus that end in sharp valleys, and valleys turned against the axes."""

@@ -1,0 +1,148 @@
+"""When does a run come home for good? Ensembles of landscapes times learning rates, walked at once in constant memory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize.descent import walk
+from stepsize.errors import EvidenceError, ShapeError
+from .landscapes import PlateauValley, Quadratic
+from stepsize.backend import norm
+from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+from stepsize.transforms import ClipByNorm, chain
+from stepsize.wrappers import InverseRoot, Pooled
+
+
+def settle(rule, grad: Callable, x0, inside: Callable, steps: int, stay: float = 0.25) -> np.ndarray:
+    """The step from which on a run stays inside, inf unless it stays for the last `stay` of all steps. Shape (..., 1).
+
+    `inside(x)` is true where x is close enough; NaN is outside. The first visit counts for nothing, and neither does
+    being inside when the clock happens to stop: a run that hops in and out every other step never settles.
+    """
+    if not (steps >= 1 and 0 <= stay < 1):
+        raise ShapeError(f"settle needs steps >= 1 and stay in [0, 1), got steps={steps}, stay={stay}")
+    last = None
+    with np.errstate(all="ignore"):
+        for t, now in zip(range(1, steps + 1), walk(rule, grad, x0), strict=False):
+            outside = ~inside(now.x)
+            last = np.zeros(outside.shape) if last is None else last
+            np.copyto(last, t, where=outside)
+    return np.where(last < (1 - stay) * steps, last + 1, np.inf)
+
+
+def times_as_long(slow, fast, steps: int) -> np.ndarray:
+    """Ratio of settling times, run by run; a run that did not settle counts 10 * steps."""
+    return capped(slow, steps) / capped(fast, steps)
+
+
+class Raced(NamedTuple):
+    """What a method does on an ensemble. Settling times in steps, inf where a run did not settle.
+
+    `choice` is the setting and the rate chosen on the tuning landscapes for all landscapes, `at_edge` whether that rate
+    ends the grid. On the test landscapes: `one` (n,) with this one choice, `oracle` (n,) with each landscape's own best
+    rate and setting, `times` (rates, n) with the chosen setting.
+    """
+
+    choice: tuple[str, float]
+    at_edge: bool
+    one: np.ndarray
+    oracle: np.ndarray
+    times: np.ndarray
+
+    def window(self, lrs):
+        """Decades of rates that settle each landscape, counted in steps of the grid, shape (n,)."""
+        return np.isfinite(self.times).sum(0) * np.log10(lrs[1] / lrs[0])
+
+
+def capped(times, steps: int):
+    """Settling times with 10 * steps for every run that did not settle, so that ratios and means exist."""
+    return np.where(np.isfinite(times), times, 10 * steps)
+
+
+def penalised(times, steps: int):
+    """Mean of `capped` over the last axis.  Hutter et al. (2009): penalised average run time, PAR10."""
+    return capped(times, steps).mean(-1)
+
+
+def choose(times: dict[str, np.ndarray], lrs, tuning: int, steps: int) -> Raced:
+    """Times of shape (rates, landscapes) for every setting -> the choice on the first `tuning` landscapes, the rest reported."""
+    stacked = np.stack(list(times.values()))
+    if not 0 < tuning < stacked.shape[-1]:
+        raise EvidenceError(
+            f"{tuning} of {stacked.shape[-1]} landscapes for tuning leaves none for one of the two; give both some"
+        )
+    score = penalised(stacked[..., :tuning], steps)
+    setting, rate = np.unravel_index(score.argmin(), score.shape)
+    test = stacked[..., tuning:]
+    return Raced(
+        (list(times)[setting], float(lrs[rate])),
+        rate in (0, len(lrs) - 1),
+        test[setting, rate],
+        test.min((0, 1)),
+        test[setting],
+    )
+
+
+#: method -> setting -> lr -> rule. eps is 0: it would be a second learning rate.
+METHODS: dict[str, dict[str, Callable]] = {
+    "SGD": {"": lambda lr: SGD(lr)},
+    "heavy ball": {f"μ = {mu}": lambda lr, mu=mu: HeavyBall(lr, mu) for mu in (0.9, 0.98)},
+    "clipped SGD": {f"c = {c}": lambda lr, c=c: chain(ClipByNorm(c), SGD(lr)) for c in (1e-4, 1e-3, 1e-2)},
+    "sign": {"": lambda lr: SignDescent(lr)},
+    "sign, 1/√t": {"": lambda lr: InverseRoot(SignDescent(lr))},
+    "AdaGrad": {"": lambda lr: AdaGrad(lr, eps=0.0)},
+    "RMSProp": {"": lambda lr: RMSProp(lr, eps=0.0)},
+    "Adam": {"": lambda lr: Adam(lr, eps=0.0)},
+    "Adam, β₂ = 0.99": {"": lambda lr: Adam(lr, beta2=0.99, eps=0.0)},
+    "Adam, β₂ = 0.9": {"": lambda lr: Adam(lr, beta2=0.9, eps=0.0)},
+    "AMSGrad": {"": lambda lr: AMSGrad(lr, eps=0.0)},
+}
+
+
+def chosen(method: str, raced: Raced):
+    """The rule of a method with the setting and the rate that were chosen for it."""
+    setting, lr = raced.choice
+    return METHODS[method][setting](lr)
+
+
+def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int) -> Raced:
+    """Every rate of `lrs` on every landscape; the first `tuning` of them choose, the others report."""
+    lr = np.asarray(lrs, float)[:, None, None]
+    times = {
+        name: settle(make(lr), land.grad, land.start, land.settled, steps)[..., 0]
+        for name, make in METHODS[method].items()
+    }
+    return choose(times, lrs, tuning, steps)
+
+
+def turned_race(
+    method: str, degrees, lrs, tuning: int, reporting: int, steps: int, condition=1e4, seed=0, pooled=False
+):
+    """One `Raced` per angle: a valley of curvatures 1 and `condition` in the plane, starts on the unit circle, home within 1/1000.
+
+    The rate is chosen for every angle anew, on `tuning` starts; the same starts serve every angle and method.
+    """
+    n, rates = tuning + reporting, len(lrs)
+    phase = 2 * np.pi * np.random.default_rng(seed).random(n)
+    # all runs on one axis and the two coordinates apart in memory: loops run along the runs
+    x0 = np.stack([np.tile(a(phase), rates) for a in (np.cos, np.sin)]).T
+    lr = np.repeat(np.asarray(lrs, float), n)[:, None]
+    land = Quadratic(np.array([1.0, condition]), np.deg2rad(np.asarray(degrees, float))[:, None])
+    times = {}
+    for name, make in METHODS[method].items():
+        rule = Pooled(make(lr)) if pooled else make(lr)
+        flat = settle(rule, land.grad, x0, lambda x: norm(x) <= 1e-3, steps)
+        times[name] = flat.reshape(len(degrees), rates, n)
+    return [choose({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
+
+
+def twin_cost(pooled: dict, turned: dict, angle: int, steps: int) -> dict[str, np.ndarray]:
+    """How much longer each method takes at one angle when it has one rate for all coordinates, start by start."""
+    return {name: times_as_long(pooled[name][angle].one, turned[name][angle].one, steps) for name in pooled}
+
+
+def twin_cost_alone(method: str, raced: dict, land: PlateauValley, steps: int) -> dict[str, np.ndarray]:
+    """`twin_cost` where there is one coordinate, on the landscapes that `raced` reports, at the rate chosen there."""
+    pooled = settle(Pooled(chosen(method, raced[method])), land.grad, land.start, land.settled, steps)[..., 0]
+    return {method: times_as_long(pooled, raced[method].one, steps)}

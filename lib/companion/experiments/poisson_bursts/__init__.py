@@ -1,0 +1,1 @@
+"""Poisson streams with bursts, and rules that follow them."""

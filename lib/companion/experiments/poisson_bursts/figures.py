@@ -1,0 +1,118 @@
+"""The figures and tables of a race through bursts; what they show is computed in `bursts`."""
+
+import numpy as np
+from matplotlib.ticker import NullFormatter
+
+from .race import adagrad_ratio, adam_ratio
+from companion.evidence.verdict import bootstrap, geometric
+from companion.evidence.figures import WIDTH, method, panels, plt
+
+
+def law(pair, rule, stop: int):
+    """Predicted ratio of rates after `stop`, from the state at the end of the burst alone."""
+    beta = getattr(rule, "beta2", getattr(rule, "beta", None))
+    if beta is not None:
+        return adam_ratio(geometric(pair.ratio[stop - 1]), beta, np.arange(1, len(pair.ratio) - stop + 1))
+    energy = np.exp(-2 * pair.log_rate)  # the sum of squared gradients, in units of lr^2
+    return geometric(adagrad_ratio(energy[1, stop:], energy[0, stop - 1] - energy[1, stop - 1]), axis=1)
+
+
+def recovery_figure(pairs: dict, rules: dict, start: int, stop: int):
+    """Rate (above) and step (below) with the burst over those of the twin; grey, the law of each rule."""
+    _, (above, below) = panels(2, 2.9, sharex=False)
+    for name, pair in pairs.items():
+        time, style = np.arange(len(pair.ratio)), method(name)
+        above.plot(time, geometric(pair.ratio, axis=1), **style)
+        above.plot(time[stop:], law(pair, rules[name], stop), color="0.45", lw=0.9, zorder=3)
+        near = slice(start - (stop - start) // 5, 2 * stop - start)
+        steps = geometric(pair.length[0, near] / pair.length[1, near], axis=1)
+        below.plot(time[near] - start, steps, **style | {"lw": 1.1})
+    above.set(yscale="log", ylabel="rate / rate of the twin", xlabel="step")
+    below.set(yscale="log", ylabel="step / step of the twin", xlabel="steps since the burst began")
+    for axes, span in ((above, (start, stop)), (below, (0, stop - start))):
+        axes.axhline(1, color="0.3", lw=0.8)
+        axes.axvspan(*span, color="0.92", zorder=0)
+    above.legend(loc="lower right")
+    return above, below
+
+
+def cost_figure(race):
+    """Cost relative to AdaGrad with its interval: filled for the first goal of the race, open for the second."""
+    _, axes = plt.subplots(figsize=(WIDTH, 5.4))
+    first, *_ = race.cost
+    order = sorted(race.cost[first], key=lambda name: geometric(race.ratio(name, goal=first)))
+    for goal, shift in zip(race.cost, (-0.12, 0.12), strict=True):
+        for row, name in enumerate(order):
+            i, style = bootstrap(race.ratio(name, goal=goal), geometric), method(name)
+            marker = {"marker": style["marker"] or "o", "markersize": 6, "color": style["color"], "lw": 1.4}
+            axes.errorbar(
+                i.estimate, row + shift, xerr=[[i.estimate - i.low], [i.high - i.estimate]], **marker,
+                markerfacecolor=style["color"] if goal == first else "white",
+            )  # fmt: skip
+    axes.axvline(1, color="0.3", lw=0.8)
+    axes.set(xscale="log", xlabel="KL per step relative to AdaGrad")
+    axes.set_yticks(range(len(order)), order)
+    axes.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.invert_yaxis()
+    return axes
+
+
+def window_figure(race, names, windows):
+    """Cost per step of some methods, window by window, with intervals; tuned for the first goal."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    cost = next(iter(race.cost.values()))
+    for j, name in enumerate(names):
+        spans = [bootstrap(cost[name][w], geometric) for w in windows]
+        error = [[i.estimate - i.low for i in spans], [i.high - i.estimate for i in spans]]
+        x = np.arange(len(windows)) + 0.06 * (j - len(names) // 2)
+        axes.errorbar(x, [i.estimate for i in spans], error, **method(name) | {"markevery": 1}, lw=1)
+    axes.set(yscale="log", ylabel="KL per step")
+    axes.set_xticks(range(len(windows)), windows)
+    axes.legend(ncols=2)
+    return axes
+
+
+def daily_figure(date, counts, forecasts: dict, first: str, last: str):
+    """Counts a day, all members together, and the sums of the forecasts, each made before its hour, from `first` to `last`."""
+    _, axes = plt.subplots()
+    days = np.arange(np.datetime64(first), np.datetime64(last) + 1)
+
+    def daily(values):
+        return np.bincount((date - date[0]).astype(int), values.sum(1))[(days - date[0]).astype(int)]
+
+    axes.plot(days, daily(counts), color="black", lw=2.6, label="observed", zorder=1)
+    for name, forecast in forecasts.items():
+        axes.plot(days, daily(forecast.mu), **method(name))
+    axes.set(yscale="log", ylabel="counts a day")
+    axes.tick_params(axis="x", rotation=30)
+    axes.legend()
+    return axes
+
+
+def scores(race):
+    """Learning rate, typical, mean and worst cost per step of every method, goal by goal."""
+    import pandas as pd
+
+    columns = {}
+    for goal, cost in race.cost.items():
+        tuned = race.tuned[goal]
+        columns[goal, "rate"] = {n: f"{tuned[n].lr:.2g}" + " (edge)" * tuned[n].at_edge for n in cost}
+        for word, of in (("typical", geometric), ("mean", np.mean), ("worst", np.max)):
+            columns[goal, word] = {n: f"{of(c[goal]):.3f}" for n, c in cost.items()}
+    return pd.DataFrame(columns)
+
+
+def backtest_scores(forecasts: dict, losses: dict, spans: dict, rival="AdaGrad"):
+    """Typical loss of every method in spans of time, its ratio to a rival's in the last span, its learning rate.
+
+    `losses[method]` has shape (T, members), `spans` map names to parts of the time.
+    """
+    import pandas as pd
+
+    typical = {n: {s: geometric(loss[at].mean(0)) for s, at in spans.items()} for n, loss in losses.items()}
+    table = pd.DataFrame({n: {s: f"{v:.2f}" for s, v in t.items()} for n, t in typical.items()}).T
+    last = list(spans)[-1]
+    table[f"{last}, over {rival}'s"] = [f"{t[last] / typical[rival][last]:.2f}" for t in typical.values()]
+    table["rate"] = [f"{f.lr:.2g}" + " (edge)" * f.at_edge for f in forecasts.values()]
+    return table

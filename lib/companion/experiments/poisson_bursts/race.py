@@ -1,0 +1,126 @@
+"""After the burst: races of online rules over count streams, and the laws by which their rates recover."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize.descent import Tuned, tune
+from companion.evidence.intervals import geometric
+from .streams import Stream, deviance, follow, kl, length, level, log_rate, poisson_stream
+
+
+def at_rate(rule, lr):
+    """`rule` with another learning rate, however deep it is wrapped."""
+    return replace(rule, rule=at_rate(rule.rule, lr)) if hasattr(rule, "rule") else replace(rule, lr=lr)
+
+
+def schedule(steps: int):
+    """A burst after a third of the time, lasting a sixtieth; the slopes turn at half time: `kind` and the named windows."""
+    start, stop, flip = steps // 3, steps // 3 + steps // 60, steps // 2
+    first, turned = steps // 12, 2 * steps // 3
+    edges = {"whole": (first, steps), "before": (first, start), "burst": (start, stop), "recovery": (stop, flip),
+             "turn": (flip, turned), "late": (turned, steps), "after": (flip, steps)}  # fmt: skip
+    return {"start": start, "stop": stop, "flip": flip}, {name: slice(*span) for name, span in edges.items()}
+
+
+class Race(NamedTuple):
+    """What a race found: `tuned[goal][method]` and the cost per step `cost[goal][method][window]`, of shape (members,)."""
+
+    tuned: dict[str, dict[str, Tuned]]
+    cost: dict[str, dict[str, dict[str, np.ndarray]]]
+
+    def ratio(self, name, rival="AdaGrad", goal="whole"):
+        """Cost of `name` over that of `rival`, stream by stream: each tuned for `goal` and scored on it."""
+        return self.cost[goal][name][goal] / self.cost[goal][rival][goal]
+
+
+def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, **kind) -> Race:
+    """KL(lam, mu) per step of each method; goal by goal its rate is chosen on tuning seeds and reported on others.
+
+    `goals` name the windows that are tuned for, each for itself; `kind` goes to `poisson_stream`.
+    """
+    kind = {"steps": max(w.stop for w in windows.values())} | kind
+    streams = {tuple(seeds): poisson_stream(seeds, **kind) for seeds in (tuning, reporting)}
+    found = Race({goal: {} for goal in goals}, {goal: {} for goal in goals})
+    for name, method in methods.items():
+        seen = {}
+
+        def costs(rates, seeds, method=method, seen=seen):
+            key = (*rates, *seeds)
+            if key not in seen:
+                stream = streams[tuple(seeds)]
+                cost = kl(stream.lam[:, None], follow(at_rate(method, np.reshape(rates, (-1, 1, 1))), stream).mu)
+                seen[key] = {window: cost[at].mean(0) for window, at in windows.items()}
+            return seen[key]
+
+        for goal in goals:
+            tuned = tune(lambda rates, seeds: costs(rates, seeds)[goal], lrs, tuning, reporting, statistic)  # noqa: B023
+            found.tuned[goal][name] = tuned
+            found.cost[goal][name] = {w: c[0] for w, c in costs([tuned.lr], reporting).items()}
+    return found
+
+
+class Twins(NamedTuple):
+    """Logarithm of the rate and length of the step, each (2, T, members): on the stream with the burst, on its twin without."""
+
+    log_rate: np.ndarray
+    length: np.ndarray
+
+    @property
+    def ratio(self):
+        """Rate with the burst over rate without, (T, members)."""
+        return np.exp(self.log_rate[0] - self.log_rate[1])
+
+    def way(self, window: slice):
+        """Way covered in a window, the sum of the steps' lengths, over the twin's, (members,)."""
+        return self.length[0, window].sum(0) / self.length[1, window].sum(0)
+
+
+def twins(method, seeds, **kind) -> Twins:
+    """`method` on streams with a burst and on the same streams without: what the burst alone changed."""
+    pair = [poisson_stream(seeds, **kind | only) for only in ({}, {"burst": 1})]
+    watched = np.stack([follow(method, s, watch=lambda now: (log_rate(now), length(now))).watched for s in pair])
+    return Twins(watched[:, :, 0], watched[:, :, 1])
+
+
+class Backtest(NamedTuple):
+    """A learning rate chosen on the past, whether it is the grid's first or last, and the forecasts (T, members) it makes."""
+
+    lr: float
+    at_edge: bool
+    mu: np.ndarray
+
+
+def backtest(method, lrs, stream: Stream, past: slice, warm: int, statistic=geometric) -> Backtest:
+    """Forecasts of every count, the learning rate chosen by the deviance over `past` alone; start from `level(warm)`."""
+    theta, until = level(stream, warm), past.stop or len(stream.y)
+    before = Stream(stream.x[:until], stream.y[:until])
+    tried = follow(at_rate(method, np.reshape(lrs, (-1, 1, 1))), before, theta)
+    cost = statistic(deviance(before.y[:, None], tried.mu)[past].mean(0), axis=1)
+    best = int(np.nanargmin(cost))
+    return Backtest(lrs[best], best in (0, len(lrs) - 1), follow(at_rate(method, lrs[best]), stream, theta).mu)
+
+
+def adagrad_ratio(quiet, burst):
+    """sqrt(S / (S + B)): AdaGrad's rate after a burst over its rate without one; S, B sums of squared gradients."""
+    return np.sqrt(quiet / (quiet + burst))
+
+
+def time_debt(burst, quiet_per_step):
+    """B / E[g^2]: AdaGrad after the burst is where the quiet stream brings it this many steps later."""
+    return burst / quiet_per_step
+
+
+def adam_ratio(ratio, beta2, steps):
+    """1 / sqrt(1 + (1/ratio^2 - 1) beta2^k): the rate relative to the quiet rate, k steps after it was `ratio`.
+
+    From v_k = v_q + (v_b - v_q) beta2^k. While v_b >> v_q the excess of v halves every ln 2 / ln(1/beta2) steps,
+    the rate doubles every two of them.
+    """
+    return 1 / np.sqrt(1 + (1 / np.square(ratio) - 1) * np.power(beta2, steps))
+
+
+def steps_until(restored, ratio, beta2):
+    """ln((1/ratio^2 - 1) / (1/restored^2 - 1)) / ln(1/beta2): when `adam_ratio` reaches `restored`."""
+    return np.log((1 / np.square(ratio) - 1) / (1 / np.square(restored) - 1)) / -np.log(beta2)

@@ -1,0 +1,1 @@
+"""Secant methods with exact and with sampled gradients."""

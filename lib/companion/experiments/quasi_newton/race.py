@@ -1,0 +1,240 @@
+"""The same valley seen from turned axes, with exact and with sampled gradients: who needs the axes, and who only the shape?
+
+Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes for learning rates.
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from stepsize.descent import Tuned, tune, walk
+from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.metric import apply
+from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
+from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
+from stepsize.secant import bfgs_metric, minimise
+from stepsize.wrappers import LinearDecay
+
+
+def rotation(angle: float, generators):
+    """exp(angle K): a turn by `angle` radians in every plane of the skew-symmetric K of shape (n, d, d), each of norm 1."""
+    w, Q = np.linalg.eigh(1j * generators)
+    turned = (Q * np.exp(-1j * angle * w)[..., None, :]) @ np.conj(np.swapaxes(Q, -1, -2))
+    return turned.real
+
+
+def generators(n: int, d: int, seed: int):
+    """n random skew-symmetric matrices of shape (d, d) with spectral norm 1."""
+    K = np.random.default_rng(seed).normal(size=(n, d, d))
+    K = K - np.swapaxes(K, -1, -2)
+    return K / np.linalg.norm(K, 2, axis=(-2, -1), keepdims=True)
+
+
+def _axes(condition: float, d: int):
+    if condition < 1 or d < 2:
+        raise HyperparameterError(f"a valley needs condition >= 1 and d >= 2, got condition={condition}, d={d}")
+    return np.logspace(0, -np.log10(condition), d)
+
+
+@dataclass(frozen=True, eq=False)
+class TurnedValley:
+    """f = x' R D R' x / 2, D with eigenvalues 1 ... 1 / condition, R = exp(angle K); n valleys with n starts `x0`."""
+
+    A: np.ndarray
+    x0: np.ndarray
+
+    @classmethod
+    def sample(cls, n: int, angle: float, condition: float = 1e4, d: int = 20, seed: int = 0) -> "TurnedValley":
+        """n valleys turned by the same angle about different planes. The starts turn along: f(x0) does not depend on the angle."""
+        R = rotation(angle, generators(n, d, seed))
+        y0 = np.random.default_rng([seed, 1]).normal(size=(n, d))
+        return cls((R * _axes(condition, d)) @ np.swapaxes(R, -1, -2), apply(R, y0))
+
+    def f(self, x):
+        return (x * apply(self.A, x)).sum(-1) / 2
+
+    def grad(self, x, t=None):
+        return apply(self.A, x)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamingRegression:
+    """y = x'w + noise, features x ~ N(0, R D R'), a fresh batch every step; n independent streams, seeded.
+
+    `grad(w, t)` of shape (..., n, d) is the least-squares gradient on the batch of step t, the same for every
+    learning rate and every call; `excess(w)` the exact expected loss above the noise floor.
+    """
+
+    seed: int
+    R: np.ndarray
+    w: np.ndarray
+    condition: float = 1e4
+    batch: int = 32
+    noise: float = 1.0
+
+    @classmethod
+    def sample(cls, n: int, angle: float, condition: float = 1e4, d: int = 20, seed: int = 0, **settings):
+        """n streams with true weights of unit excess loss at w = 0; weights and features turn along with the angle."""
+        R = rotation(angle, generators(n, d, seed))
+        v = np.random.default_rng([seed, 2]).normal(size=(n, d)) / np.sqrt(_axes(condition, d) * d / 2)
+        return cls(seed, R, apply(R, v), condition, **settings)
+
+    @property
+    def _root(self):
+        return np.sqrt(_axes(self.condition, self.w.shape[-1]))
+
+    def sampled(self, t: int):
+        """The batch of step t: features (n, batch, d) and noise (n, batch)."""
+        rng = np.random.default_rng([self.seed, 3, t])
+        n, d = self.w.shape
+        z = rng.standard_normal((n, self.batch, d)) * self._root
+        return z @ np.swapaxes(self.R, -1, -2), self.noise * rng.standard_normal((n, self.batch))
+
+    def grad(self, w, t):
+        X, noise = self.sampled(t)
+        residual = apply(X, w - self.w) - noise
+        return apply(np.swapaxes(X, -1, -2), residual) / self.batch
+
+    def excess(self, w):
+        return (apply(np.swapaxes(self.R, -1, -2), w - self.w) ** 2 * self._root**2).sum(-1) / 2
+
+
+def settling(rule, problem: TurnedValley, steps: int, tolerance: float = 1e-6):
+    """Steps after which f stays at or below tolerance * f(x0): an array (..., n), infinite where that did not happen."""
+    goal = tolerance * problem.f(problem.x0)
+    last = None
+    with np.errstate(all="ignore"):
+        for t, now in zip(range(1, steps + 1), walk(rule, problem.grad, problem.x0), strict=False):
+            above = ~(problem.f(now.x) <= goal)
+            last = np.zeros(above.shape) if last is None else last
+            last[above] = t
+    return np.where(last < steps, last + 1, np.inf)
+
+
+def final_loss(rule, stream: StreamingRegression, steps: int):
+    """Excess loss after `steps` steps from w = 0, relative to the start: (..., n); infinite where the run diverged."""
+    with np.errstate(all="ignore"):
+        end = next(islice(walk(rule, stream.grad, np.zeros_like(stream.w)), steps - 1, None))
+        loss = stream.excess(end.x)
+    return np.where(np.isfinite(loss), loss, np.inf) / stream.excess(np.zeros_like(stream.w))
+
+
+def grid(lrs) -> np.ndarray:
+    """Learning rates as a leading axis for problems of shape (n, d): (len(lrs), 1, 1)."""
+    lrs = np.asarray(lrs, float)
+    if lrs.ndim != 1:
+        raise ShapeError(f"a grid of learning rates is a list of numbers, got shape {lrs.shape}")
+    return lrs[:, None, None]
+
+
+def censored_median(values):
+    """The median, and the largest float where it is infinite: a rate at which most runs fail ranks last, but it ranks."""
+    return min(np.median(values), np.finfo(float).max)
+
+
+def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: int):
+    """`make(lr, problem)` with the rate of smallest median `measure(rule, problem, steps)` over `tuning` problems, on `reporting` others.
+
+    `sample(n, seed)` draws n problems; seed 0 is tuned on, seed 1 reported. Where no rate solves half of the
+    problems, the smallest is reported with its failures. Returns `Tuned`.
+    """
+
+    def run(rates, seeds):
+        problem = sample(len(seeds), int(seeds[0] > 0))
+        return measure(make(grid(rates), problem), problem, steps)
+
+    return tune(run, lrs, range(-tuning, 0), range(1, reporting + 1), censored_median)
+
+
+def bfgs_evaluations(problem: TurnedValley, tolerance: float = 1e-6):
+    """Gradient evaluations that BFGS with a Wolfe search needs to f <= tolerance * f(x0), valley by valley: (n,)."""
+    goals = tolerance * problem.f(problem.x0)
+    runs = [
+        minimise(lambda x, A=A: (x @ A @ x / 2, A @ x), x0, gtol=0, target=goal)
+        for A, x0, goal in zip(problem.A, problem.x0, goals, strict=True)
+    ]
+    return np.array([run.evaluations if run.converged else np.inf for run in runs])
+
+
+def on_a_budget(make, sample, lrs, tuning: int, reporting: int, gradients: int, cost: float = 1):
+    """`tuned` final loss of `make(lr, stream)` under linear decay, when a step costs `cost` gradients and `gradients` are to be had."""
+    steps = int(gradients / cost)
+    return tuned(
+        final_loss, lambda lr, stream: LinearDecay(make(lr, stream), steps), sample, lrs, tuning, reporting, steps
+    )
+
+
+RATES = 10 ** np.arange(-3, 1.3, 0.25)
+
+
+def exact_race(
+    angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0, names=None
+) -> dict[str, list]:
+    """Gradient evaluations to a millionth of f(x0) by method and angle, as a list of `Tuned`; rates tuned for every angle anew.
+
+    All methods, or those of the given names.
+
+    Full-matrix AdaGrad gets a tenth of the horizon and every other rate: it needs less, and costs more per step.
+    """
+    rules = {
+        "AdaGrad": (lambda lr, _: AdaGrad(lr), RATES, steps),
+        "Adam": (lambda lr, _: LinearDecay(Adam(lr), steps), RATES, steps),
+        "heavy ball": (lambda lr, _: HeavyBall(lr, 0.98), RATES, steps),
+        "full AdaGrad": (lambda lr, _: FullAdaGrad(lr), RATES[::2], max(steps // 10, 100)),
+    }
+
+    def valleys(angle):
+        return lambda n, part: TurnedValley.sample(n, angle, condition, seed=2 * seed + part)
+
+    def run(name, angle):
+        if name == "BFGS":  # the line search has no learning rate to choose
+            return Tuned(1.0, np.ones(1), bfgs_evaluations(valleys(angle)(reporting, 1)), False)
+        make, lrs, limit = rules[name]
+        return tuned(settling, make, valleys(angle), lrs, tuning, reporting, limit)
+
+    return {name: [run(name, a) for a in angles] for name in names or (*rules, "BFGS")}
+
+
+#: How a pair is made from sampled gradients, and what a step costs in gradients.
+NOISY_RULES = {
+    "SGD": (lambda lr, stream: SGD(lr), 1),
+    "heavy ball": (lambda lr, stream: HeavyBall(lr, 0.98), 1),
+    "AdaGrad": (lambda lr, stream: AdaGrad(lr), 1),
+    "Adam": (lambda lr, stream: Adam(lr), 1),
+    "full AdaGrad": (lambda lr, stream: FullAdaGrad(lr), 1),
+    "lazy BFGS": (lambda lr, stream: LazyBFGS(lr), 1),
+    "damped BFGS": (lambda lr, stream: DampedBFGS(lr), 1),
+    "online BFGS": (lambda lr, stream: OnlineBFGS(stream.grad, lr), 2),
+    "SQN": (lambda lr, stream: SQN(stream.grad, lr), 1.2),
+}
+
+
+def noisy_race(
+    angles, condition: float, tuning: int, reporting: int, gradients: int, noise=0.3, seed: int = 0
+) -> dict[str, list]:
+    """Excess loss after `gradients` batch gradients, as a share of the start, by method and angle: a list of `Tuned`."""
+
+    def streams(angle):
+        return lambda n, part: StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
+
+    return {
+        name: [
+            on_a_budget(
+                make, streams(a), RATES[:: 2 if name.startswith("full") else 1], tuning, reporting, gradients, cost
+            )
+            for a in angles
+        ]
+        for name, (make, cost) in NOISY_RULES.items()
+    }
+
+
+def learned_metrics(A, x, updates: int):
+    """BFGS metrics B_0 = I, B_1, ... on f = x'A x / 2 with exact line searches: a list of `updates` + 1 matrices."""
+    metrics = [np.eye(len(x))]
+    for _ in range(updates):
+        p = -np.linalg.solve(metrics[-1], A @ x)
+        s = -(x @ A @ p) / (p @ A @ p) * p
+        x = x + s
+        metrics.append(bfgs_metric(metrics[-1], s, A @ s))
+    return metrics

@@ -1,0 +1,1 @@
+"""Recurrent networks whose gradients vanish or explode."""

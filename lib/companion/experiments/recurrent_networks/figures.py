@@ -1,0 +1,137 @@
+"""The figures and the paired comparisons of the chapter on recurrent networks; what they show is computed elsewhere."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from companion.evidence.verdict import Interval, bootstrap, geometric
+from companion.evidence.figures import WIDTH, band, forest, method, panels, plt
+from .race import PROBLEMS
+from .spikes import spike_brake, spike_knee
+
+WORDS = {
+    "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",
+    "orthogonal": "rotation", "soft orthogonality": "1, pulled",
+}  # fmt: skip
+
+
+def growth_figure(profiles: dict):
+    """|dL / dh_t| over |dL / dh_T| against the steps back, profiles[name] of shape (seeds, T): median and middle half."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    lines = "-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1, 1, 1))
+    for k, (name, size) in enumerate(profiles.items()):
+        back = np.arange(size.shape[1])
+        low, middle, high = np.quantile(size[:, ::-1], [0.25, 0.5, 0.75], axis=0)
+        colour = plt.cm.viridis(k / len(profiles))
+        axes.plot(back, middle, color=colour, ls=lines[k % len(lines)], lw=2)
+        axes.fill_between(back, low, high, color=colour, alpha=0.18, lw=0)
+        shift = {"1": -6, "rotation": 6}.get(name, 0)  # points; these two ends meet
+        at = (back[-1], middle[-1])
+        axes.annotate(name, at, xytext=(4, shift), textcoords="offset points", va="center", fontsize="small")
+    axes.axhline(1, color="black", lw=0.8)
+    axes.set(yscale="log", xlabel="steps back from the last input", ylabel="gradient / gradient at the last step")
+    axes.margins(x=0)
+    return axes
+
+
+def start_figure(races: dict, problem: str = "adding"):
+    """Scores over that of who knows nothing, by start, medians with the middle half: above without a clip, below with it."""
+    task, starts, *_ = PROBLEMS[problem]
+    _, axes = panels(2, 2.7, sharey=True)
+    names = [cell[2] for cell in races if cell[:2] == (problem, starts[0])]
+    for panel, clipped in zip(axes, (False, True), strict=True):
+        shown = [name for name in names if name.startswith("clipped") == clipped]
+        for shift, name in zip(np.linspace(-0.26, 0.26, len(shown)), shown, strict=True):
+            scores = np.array([races[problem, start, name]["scores"] for start in starts]) / task.ignorance
+            low, middle, high = np.minimum(np.quantile(scores, [0.25, 0.5, 0.75], axis=1), 3)
+            style = method(name) | {"linestyle": "", "markevery": None, "capsize": 2}
+            panel.errorbar(np.arange(len(starts)) + shift, middle, [middle - low, high - middle], **style)
+        panel.axhline(1, color="black", lw=0.8)
+        panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / ignorance")
+        panel.set_yticks([0.1, 0.2, 0.5, 1], ["0.1", "0.2", "0.5", "1"])
+        panel.minorticks_off()
+        panel.set_ylim(0.06, 3.5)
+        # where nothing is learned there is room
+        panel.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.635, 0.0), labelspacing=0.3)
+    axes[1].set_xticks(range(len(starts)), [WORDS[start] for start in starts])
+    axes[1].set_xlabel("gain of the recurrent weights at the start")
+    return axes
+
+
+def hearing_figure(watched: dict, far: dict):
+    """Growth per step back in time during training, {method: (steps, growth (times, seeds))}, above on one task, below on another."""
+    _, axes = panels(2, 2.2, sharey=True)
+    titles = "something to learn from nearby: the adding problem", "everything far back: recall"
+    for panel, found, title in zip(axes, (watched, far), titles, strict=True):
+        for name, (steps, value, *_) in found.items():
+            band(panel, steps, value, name)
+        panel.set(title=title, ylabel="growth per step back", ylim=(0.2, 1.1))
+        panel.axhline(1, color="black", lw=0.8)
+    axes[1].legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 0.85), fontsize="small")
+    axes[1].set_xlabel("training step")
+    return axes
+
+
+def brake_figure(observed: dict, betas: dict):
+    """Brake by v (above) and by m (below) against the size of the spike, observed[name] rows of `Brakes.spikes`; lines: `spike_brake`."""
+    _, axes = panels(2, 2.6)
+    sizes = np.geomspace(3, 1000, 200)
+    edges = np.geomspace(3, 1000, 9)
+    for name, beta2 in betas.items():
+        axes[0].plot(sizes, spike_brake(sizes, beta2), **method(name) | {"marker": "", "label": ""})
+    axes[0].plot(sizes, 3 / sizes, color="black", ls="--", lw=1, label="a clip at 3")
+    axes[1].plot(sizes, 3 / sizes, color="black", ls="--", lw=1)
+    axes[0].axvline(spike_knee(), color="grey", lw=0.8)
+    for name, rows in observed.items():
+        style = method(name) | {"linestyle": "", "markevery": None, "capsize": 2}
+        for panel, column in zip(axes, (2, 1), strict=True):
+            bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
+            bins = [b for b in bins if len(b) >= 10]
+            middle = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).reshape(-1, 3).T
+            at = [geometric(b[:, 0]) for b in bins]
+            if np.ptp(rows[:, column]) > 1e-9:
+                panel.errorbar(at, middle[1], [middle[1] - middle[0], middle[2] - middle[1]], **style)
+    for panel, title in zip(axes, ("by the second moment", "by the first moment"), strict=True):
+        panel.set(xscale="log", yscale="log", ylabel="factor on the step", title=title, ylim=(0.02, 1.6))
+        panel.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
+        panel.legend(fontsize="small", loc="lower left")
+        panel.minorticks_off()
+    axes[1].set_xticks([3, 10, 30, 100, 300, 1000], ["3", "10", "30", "100", "300", "1000"])
+    axes[1].set_xlabel("size of the spike, in typical gradients")
+    return axes
+
+
+def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, str]], worst: float = 10.0) -> Interval:
+    """Scores of one (start, method) over those of another, network by network, all pairs together: geometric means.
+
+    A score counts as at most `worst` times that of who knows nothing: who is thrown farther is no worse off.
+    """
+    cap = worst * PROBLEMS[problem].task.ignorance
+    ratios = [
+        np.divide(*(np.minimum(races[problem, start, name]["scores"], cap) for start, name in pair)) for pair in pairs
+    ]
+    return bootstrap(geometric(ratios, axis=0), geometric)
+
+
+def clip_figure(races: dict):
+    """What the clip multiplies the error by, rule by rule and start by start: a panel for each problem, `forest` rows."""
+    rules, problems = ("SGD", "heavy ball", "RMSProp", "Adam"), ("adding", "digits")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
+    for panel, problem in zip(axes, problems, strict=True):
+        starts = PROBLEMS["digits"].starts
+        rows = {
+            WORDS[s]: {r: _log(paired(races, problem, ((s, f"clipped {r}"), (s, r)))) for r in rules} for s in starts
+        }
+        forest(panel, rows)
+        panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
+    axes[0].set_ylabel("gain at the start")
+    axes[1].set_yticklabels([])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return axes
+
+
+PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
+
+
+def _log(i: Interval) -> Interval:
+    return Interval(*np.log([i.estimate, i.low, i.high]), i.method, i.n)

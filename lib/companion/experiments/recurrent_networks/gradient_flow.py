@@ -1,0 +1,50 @@
+"""How far back a recurrent network hears: the gradient's way through time at the start, in training, and its far share."""
+
+import numpy as np
+
+from .network import growth
+from .race import METHODS, Problem, Start, train
+
+
+def heard(task, gain: float | None, seeds) -> np.ndarray:
+    """|dL / dh_t|, t = 1 ... T, relative to t = T, of untrained networks on their first batch: (seeds, T)."""
+    inputs, targets = next(task.stream(seeds))
+    size = task.net.backward(task.net.start(gain, seeds), inputs, targets, task.loss, watch=True).through_time.numpy()
+    return size[:, 1:] / size[:, -1:]
+
+
+def far_share(task, x, seeds, reach: int) -> np.ndarray:
+    """|g - g_near| / |g| per network, g_near the gradient whose way back ends after `reach` steps: what the far past contributes."""
+    batch = next(task.stream(seeds))
+    whole, near = (task.net.backward(x, *batch, task.loss, r).gradient for r in (None, reach))
+    return ((whole - near).norm(dim=1) / whole.norm(dim=1)).numpy()
+
+
+def hearing(name: str, entry: dict, problem: Problem, start: Start, seeds, every: int = 25) -> tuple:
+    """Training with the cell's own rate, watched: steps (times,), growth per step back in time (times, seeds), final scores (seeds,).
+
+    `name` is a method of `METHODS`, `entry` what `race` returned for it; growth is measured on one batch that stays the same.
+    """
+    task, times, found = problem.task, [], []
+    inputs, targets = next(task.stream([10_000 + seed for seed in seeds]))
+
+    def watch(t, x, *_):
+        if t % every == 0:
+            times.append(t)
+            found.append(growth(task.net.backward(x[0], inputs, targets, task.loss, watch=True).through_time.numpy()))
+
+    rule = METHODS[name].at([entry["lr"]], entry["limit"])
+    x = train(rule, task, start.gain, seeds, problem.steps, entry["penalty"], watch)
+    return np.array(times), np.stack(found), task.score(x[0])
+
+
+def survivors(name: str, entry: dict, problem: Problem, start: Start, seeds, factor: float) -> np.ndarray:
+    """Which networks (seeds,) are still finite after training at `factor` times the cell's rate."""
+    rule = METHODS[name].at([factor * entry["lr"]], entry["limit"])
+    x = train(rule, problem.task, start.gain, seeds, problem.steps, entry["penalty"])
+    return x[0].isfinite().all(-1).numpy()
+
+
+def failed(scores, ignorance: float, share: float = 0.9) -> np.ndarray:
+    """Runs that ended no better than `share` of the score of who knows nothing: dead, thrown far away, or not finite."""
+    return ~(np.asarray(scores) < share * ignorance)

@@ -1,0 +1,111 @@
+"""One gradient far larger than the others: what each moment makes of it, by formula, in training, and when it is infinite.
+
+Size k: the spike over the ordinary gradient. The frozen time afterwards is `clipping.outlier_recovery`, all steps together
+`clipping.outlier_kick`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from stepsize.errors import ShapeError
+
+#: Where a coordinate counts as thrown; the learning rate of `aftermath` should be 1 or less.
+THROWN = 1e6
+
+
+def spike_brake(k, beta2=0.999):
+    """1 / sqrt(beta2 + (1 - beta2) k^2): the factor by which v shrinks the rate in the very step of a spike, gradients of size 1 before."""
+    return 1 / np.sqrt(beta2 + (1 - beta2) * np.square(np.asarray(k, float)))
+
+
+def spike_step(k, beta1=0.9, beta2=0.999):
+    """(1 - beta1) k / sqrt(beta2 + (1 - beta2) k^2): Adam's step at a spike in learning rates, where m was 0 before."""
+    return (1 - beta1) * np.asarray(k, float) * spike_brake(k, beta2)
+
+
+def spike_knee(beta2=0.999):
+    """1 / sqrt(1 - beta2): the spike from which on the step stops growing; its brake is 1 / sqrt(1 + beta2)."""
+    return 1 / np.sqrt(1 - beta2)
+
+
+def spike_halved(beta2=0.999):
+    """sqrt((4 - beta2) / (1 - beta2)): the smallest spike whose step v at least halves."""
+    return np.sqrt((4 - beta2) / (1 - beta2))
+
+
+@dataclass
+class Brakes:
+    """A watcher of `recurrent_races.train` that splits every step into what g, m and v contribute.
+
+    size |g|; by_m |rate' m| / |rate' g|; by_v |rate m| / |rate' m|, with rate' the rate of the step before, m the direction.
+    Lists of arrays of shape (rates, seeds); |rate m| = |rate' g| by_m by_v.
+    """
+
+    size: list = field(default_factory=list)
+    by_m: list = field(default_factory=list)
+    by_v: list = field(default_factory=list)
+    before: torch.Tensor | None = None
+
+    def __call__(self, t, x, g, rate, direction):
+        if self.before is not None:
+            plain, steered, made = (
+                (r * d).norm(dim=-1) for r, d in ((self.before, g), (self.before, direction), (rate, direction))
+            )
+            for series, value in (
+                (self.size, g.norm(dim=-1)),
+                (self.by_m, steered / plain),
+                (self.by_v, made / steered),
+            ):
+                series.append(value.numpy())
+        self.before = rate
+
+    def spikes(self, least: float = 3.0, window: int = 100) -> np.ndarray:
+        """Rows (k, brake by m, brake by v, run) of the steps whose |g| is `least` times the median of the `window` steps before.
+
+        m is always shorter than g, for an average cancels; its brake is by_m over its own median in that window.
+        """
+        size, by_m, by_v = (np.stack(series).reshape(len(series), -1) for series in (self.size, self.by_m, self.by_v))
+        if len(size) <= window:
+            raise ShapeError(f"{len(size)} steps are no more than the window of {window}; train longer")
+        rows = []
+        for t in range(window, len(size)):
+            k = size[t] / np.median(size[t - window : t], axis=0)
+            run = np.flatnonzero((k >= least) & np.isfinite(k))
+            usual = np.median(by_m[t - window : t, run], axis=0)
+            rows.append(np.stack([k[run], by_m[t, run] / usual, by_v[t, run], run], 1))
+        rows = np.concatenate(rows)
+        return rows[np.isfinite(rows).all(1) & (rows[:, 1:3] > 0).all(1)]
+
+
+def typical_brakes(rows: np.ndarray, column: int) -> np.ndarray:
+    """Median of a column of `Brakes.spikes` over the spikes of each run that has any, (runs,).
+
+    Where training is chaotic, rounding moves single spikes and a few extreme factors; it hardly moves medians.
+    """
+    return np.array([np.median(rows[rows[:, 3] == run, column]) for run in np.unique(rows[:, 3])])
+
+
+def aftermath(rule, value: float, dtype=torch.float32, ordinary: int = 50) -> tuple[str, str]:
+    """What becomes of a coordinate whose gradient is once `value`, and of its neighbour: "moves", "stands still", "thrown" (beyond a million steps), "infinite" or "NaN".
+
+    Two coordinates with gradients 1, -1, 1, ...; `value` hits the first one; as many ordinary steps follow as came before.
+    """
+    x = torch.zeros(1, 2, dtype=dtype)
+    state = rule.init(x)
+    for t in range(2 * ordinary + 1):
+        g = torch.full_like(x, (-1.0) ** t)
+        if t == ordinary:
+            g[0, 0] = value
+        state, rate, direction = rule.step(state, g, x)
+        before, x = x, x - rate * direction
+    return tuple(map(_fate, before[0].tolist(), x[0].tolist()))
+
+
+def _fate(before: float, after: float) -> str:
+    if np.isnan(after):
+        return "NaN"
+    if not np.isfinite(after):
+        return "infinite"
+    return "thrown" if abs(after) > THROWN else "stands still" if before == after else "moves"

@@ -1,0 +1,111 @@
+"""Sequences whose answer lies far back: the adding problem, and handwritten digits read pixel by pixel."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from companion.experiments.datasets import load
+from .network import TanhNet, cross_entropy, squared
+
+CHUNK = 50  # steps of a stream that are drawn at once
+
+
+class Task:
+    """A stream of batches for each seed, and a score on sequences that no training sees; `ignorance` scores who knows nothing."""
+
+    def stream(self, seeds) -> Iterator:
+        """Endless pairs: inputs (seeds, T, B, I), targets (seeds, B, O). A seed's sequences depend on nothing but the seed."""
+        rngs = [np.random.default_rng([seed, 1]) for seed in seeds]
+        while True:
+            drawn = [self.draw((CHUNK, self.B), rng) for rng in rngs]
+            inputs, targets = (torch.from_numpy(np.stack(part, 1)) for part in zip(*drawn, strict=True))
+            yield from zip(inputs.transpose(2, 3), targets, strict=True)
+
+    def outputs(self, x, inputs) -> torch.Tensor:
+        """Outputs (runs, sequences, O) of networks x (runs, d) on shared inputs (sequences, T, I)."""
+        shared = torch.from_numpy(inputs).transpose(0, 1).expand(len(x), -1, -1, -1)
+        return self.net.outputs_of(x, shared)
+
+
+@dataclass(frozen=True)
+class Adding(Task):
+    """T pairs (u, marker), u uniform on [0, 1], one marker in either half; the target is the sum of the two marked u.  Hochreiter & Schmidhuber (1997), experiment 4.
+
+    Who knows nothing answers 1 and has the mean square error 1/6. B sequences are a batch.
+    """
+
+    T: int = 30
+    B: int = 16
+    hidden: int = 16
+    loss: Callable = squared
+    ignorance = 1 / 6
+
+    @property
+    def net(self) -> TanhNet:
+        return TanhNet(2, self.hidden, 1)
+
+    def draw(self, shape, rng):
+        """inputs (*shape, T, 2) and targets (*shape, 1)."""
+        u, half = rng.random((*shape, self.T)), self.T // 2
+        marks = np.zeros_like(u)
+        for place in (rng.integers(half, size=shape), half + rng.integers(self.T - half, size=shape)):
+            np.put_along_axis(marks, place[..., None], 1.0, -1)
+        return np.stack([u, marks], -1), (u * marks).sum(-1, keepdims=True)
+
+    def score(self, x, size: int = 500) -> np.ndarray:
+        """Mean square error (runs,) on `size` sequences."""
+        inputs, targets = self.draw((size,), np.random.default_rng([0, 2]))
+        return squared(self.outputs(x, inputs), torch.from_numpy(targets))[0].numpy()
+
+
+@dataclass(frozen=True)
+class Digits(Task):
+    """8 x 8 images of digits, one pixel at a time, T = 64; the class is asked for at the end.  After Le, Jaitly & Hinton (2015), section 4.2.
+
+    The last 500 images are for testing alone.
+    """
+
+    B: int = 16
+    hidden: int = 16
+    loss: Callable = cross_entropy
+    ignorance = 0.9
+
+    @property
+    def net(self) -> TanhNet:
+        return TanhNet(1, self.hidden, 10)
+
+    def _images(self):
+        digits = load("digits")
+        return digits["pixels"][..., None] / 16.0, np.eye(10)[digits["digit"]]
+
+    def draw(self, shape, rng):
+        """inputs (*shape, 64, 1) and one-hot targets (*shape, 10)."""
+        pixels, classes = self._images()
+        chosen = rng.integers(len(pixels) - 500, size=shape)
+        return pixels[chosen], classes[chosen]
+
+    def score(self, x) -> np.ndarray:
+        """Share of errors (runs,) on the 500 images; 1 where the network has left the numbers."""
+        pixels, classes = self._images()
+        found = self.outputs(x, pixels[-500:])
+        right = (found.argmax(-1) == torch.from_numpy(classes[-500:]).argmax(-1)) & found.isfinite().all(-1)
+        return 1 - right.double().mean(1).numpy()
+
+
+@dataclass(frozen=True)
+class Recall(Adding):
+    """T values u, uniform on [0, 1]; the target is the first. Everything that could teach stands T steps back: the adding problem without its near half.
+
+    Who knows nothing answers 1/2 and has the mean square error 1/12.
+    """
+
+    ignorance = 1 / 12
+
+    def draw(self, shape, rng):
+        """inputs (*shape, T, 2), the marker at the first step, and targets (*shape, 1)."""
+        u = rng.random((*shape, self.T))
+        marks = np.zeros_like(u)
+        marks[..., 0] = 1.0
+        return np.stack([u, marks], -1), u[..., :1]

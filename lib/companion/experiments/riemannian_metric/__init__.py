@@ -1,0 +1,1 @@
+"""The metric of a rule, the Fisher information, and invariance."""

@@ -1,0 +1,127 @@
+"""The figures of the chapter on metrics; what they show is computed in `invariance`, `preconditioned` and `halfplane`."""
+
+import re
+
+import numpy as np
+
+from companion.evidence.figures import WIDTH, method, panels, plt
+from stepsize.metric import unit_circle
+from .natural_gradient import mixed
+
+ROUNDING = 1e-9
+_WAYS = {"geodesic": "geodesic", "natural gradient": "natural flow", "SGD": "gradient flow", "Adam": "Adam"}
+
+
+def table_figure(rules, actions, defects):
+    """Defects (rules, actions, runs) as a table: green and the largest where all are rounding, else purple and the smallest."""
+    _, axes = plt.subplots(figsize=(WIDTH, 5.0))
+    same = defects.max(-1) < ROUNDING
+    shown = np.where(same, defects.max(-1), defects.min(-1))
+    axes.imshow(np.log10(np.maximum(shown, 1e-17)), cmap="PRGn_r", vmin=-17, vmax=9, aspect="auto")
+    for (i, j), value in np.ndenumerate(shown):
+        power = f"$10^{{{np.log10(value):.0f}}}$" if 0 < value < ROUNDING else f"{value:.2g}"
+        axes.text(j, i, power, ha="center", va="center", color="white" if same[i, j] else "black", weight="bold")
+    axes.set_xticks(range(len(actions)), [name.replace(", ", ",\n") for name in actions])
+    axes.set_yticks(range(len(rules)), [re.sub(r"([vV])\^(\S+)", r"$\1^{\2}$", rule) for rule in rules])
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.grid(False)
+    return axes
+
+
+def batch_figure(information, moments: dict):
+    """B v against the Fisher information, both (runs, d), a panel for each batch size B: v of `moments`."""
+    _, axes = panels(len(moments), 2.1)
+    ends = np.array([information.min(), information.max()])
+    for panel, (batch, v) in zip(axes, moments.items(), strict=True):
+        panel.plot(information.ravel(), batch * v.ravel(), ".", ms=4, color=method("Adam")["color"], rasterized=True)
+        panel.plot(ends, ends, **method("reference") | {"label": "$B v = F$"})
+        panel.set(xscale="log", yscale="log", ylabel="$B\\,v$", title=f"batch of {batch}")
+    axes[0].legend()
+    axes[-1].set_xlabel("diagonal of the Fisher information")
+    return axes
+
+
+def balls_figure(correlations=(0.0, 0.8)):
+    """Unit balls of equal area on a regression with two weights: Euclid, Fisher, v and its root."""
+    figure, axes = panels(len(correlations), 2.7)
+    for panel, correlation in zip(axes, correlations, strict=True):
+        model = mixed(correlation)
+        point = 0.5 * model.minimiser()
+        v = np.diagonal(model.empirical(point)[0])
+        balls = {
+            ("reference", "Euclid"): np.eye(2),
+            ("natural gradient", "Fisher"): model.fisher(point)[0],
+            ("RMSProp", "$v$"): np.diag(v),
+            ("Adam", r"$\sqrt{v}$"): np.diag(np.sqrt(v)),
+        }
+        for (name, label), G in balls.items():
+            panel.plot(*unit_circle(G).T, **method(name) | {"label": label, "marker": ""})
+        panel.set(aspect="equal", title=f"correlation {correlation:g}", ylabel="$x_2$", ylim=(-1.3, 1.3))
+    axes[-1].set_xlabel("$x_1$")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return axes
+
+
+def angle_figure(apart: dict, names):
+    """Mean angles to the natural gradient, kind by kind: strong in Euclid's metric, pale in the Fisher metric."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.6))
+    for row, found in enumerate(apart.values()):
+        for k, name in enumerate(names):
+            style = method(name)
+            for alpha, value in zip((1, 0.4), found[name].mean(-1), strict=True):
+                axes.plot(
+                    value, row + 0.13 * (k - 2), marker=style["marker"], color=style["color"], alpha=alpha, ms=7, ls="",
+                    label=name if row == 0 and alpha == 1 else None,
+                )  # fmt: skip
+    axes.set(xlabel="degrees away from the natural gradient", xlim=(0, 92))
+    axes.set_yticks(range(len(apart)), list(apart))
+    axes.invert_yaxis()
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1.0))
+    return axes
+
+
+def race_figure(middle: dict, cap: int):
+    """Steps with their intervals, {(method, kind): Interval}, one panel for each kind; on the dotted line: not within `cap`."""
+    names, kinds = (list(dict.fromkeys(key[k] for key in middle)) for k in (0, 1))
+    _, axes = plt.subplots(-(-len(kinds) // 2), 2, figsize=(WIDTH, 5.4), sharex=True, sharey=True)
+    for panel, kind in zip(axes.flat, kinds, strict=True):
+        for row, name in enumerate(names):
+            i, style = middle[name, kind], method(name)
+            panel.errorbar(
+                i.estimate, row, xerr=[[i.estimate - i.low], [i.high - i.estimate]], capsize=3,
+                color=style["color"], marker=style["marker"],
+            )  # fmt: skip
+        panel.axvline(cap + 1, color="black", ls=":", lw=0.8)
+        panel.set(xscale="log", title=kind)
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].invert_yaxis()
+    for panel in axes[-1]:
+        panel.set_xlabel("steps")
+    return axes
+
+
+def distance_figure(distances, needed: dict):
+    """Steps against the distance D of the start, counts (distances, runs) of each method: median and range; dashed, 3/2 D^2."""
+    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    for name, count in needed.items():
+        low, mid, high = np.quantile(count, [0, 0.5, 1], axis=1)
+        axes.errorbar(distances, mid, [mid - low, high - mid], capsize=3, **method(name) | {"markevery": 1})
+    axes.plot(distances, 1.5 * np.square(distances), **method("reference") | {"label": r"$\frac{3}{2} D^2$"})
+    axes.set(xscale="log", yscale="log", xlabel="distance $D$ of the start from the minimiser", ylabel="steps")
+    axes.legend()
+    return axes
+
+
+def path_figure(paths: dict, charts):
+    """Paths {(method, chart): (points, starts, 2)} on the half-plane, one panel for each chart."""
+    _, axes = panels(len(charts), 2.8, sharey=True)
+    for panel, chart in zip(axes, charts, strict=True):
+        for name, label in _WAYS.items():
+            for k, path in enumerate(np.moveaxis(paths[name, chart], 1, 0)):
+                style = method("reference" if name == "geodesic" else name)
+                panel.plot(*path.T, **style | {"marker": "", "label": "" if k else label})
+        panel.plot(0, 1, "o", color="0.1")
+        panel.set(title=f"walked in ({chart})", ylabel="σ")
+    axes[0].legend(ncols=2)
+    axes[-1].set_xlabel("μ")
+    return axes

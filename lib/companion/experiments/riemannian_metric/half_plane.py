@@ -1,0 +1,194 @@
+"""The normal distributions as a curved surface: the Fisher metric of (mu, sigma) is a hyperbolic half-plane.
+
+theta = (mu, sigma), sigma > 0, of shape (..., 2). The loss is the divergence from the target N(0, 1); any other
+target is this one after a change of origin and unit, which is an isometry.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize.descent import descend
+from stepsize.errors import NonFiniteError
+from stepsize.metric import apply, inner, pull_back, solve
+from stepsize.rules import Adam
+
+
+def loss(theta):
+    """KL(N(0, 1) || N(mu, sigma^2)) = log sigma + (1 + mu^2) / (2 sigma^2) - 1/2."""
+    mu, sigma = theta[..., 0], theta[..., 1]
+    return np.log(sigma) + (1 + mu**2) / (2 * sigma**2) - 0.5
+
+
+def grad(theta, t=None):
+    """(mu / sigma^2, 1 / sigma - (1 + mu^2) / sigma^3); `t` is ignored, so that `descend` can call it."""
+    mu, sigma = theta[..., 0], theta[..., 1]
+    return np.stack([mu / sigma**2, 1 / sigma - (1 + mu**2) / sigma**3], -1)
+
+
+def fisher(theta):
+    """diag(1, 2) / sigma^2.  Rao (1945)."""
+    return np.array([1.0, 2.0])[:, None] * np.eye(2) / theta[..., 1, None, None] ** 2
+
+
+def distance(a, b):
+    """sqrt(2) arcosh(1 + ((mu_a - mu_b)^2 / 2 + (sigma_a - sigma_b)^2) / (2 sigma_a sigma_b)).  Atkinson & Mitchell (1981).
+
+    Computed as 2 sqrt(2) arsinh(sqrt(...)), which keeps its digits for close points.
+    """
+    gap = (a[..., 0] - b[..., 0]) ** 2 / 2 + (a[..., 1] - b[..., 1]) ** 2
+    return 2 * np.sqrt(2) * np.arcsinh(np.sqrt(gap / (4 * a[..., 1] * b[..., 1])))
+
+
+def geodesic(a, b, n: int = 200):
+    """n points of the shortest path: an ellipse about the line sigma = 0, or a vertical line. Points a and b of shape (2,)."""
+    p, q = (np.array([c[0] / np.sqrt(2), c[1]]) for c in (a, b))
+    share = np.linspace(0, 1, n)
+    if np.isclose(p[0], q[0], rtol=0, atol=1e-9):
+        return np.stack([np.full(n, a[0]), p[1] * (q[1] / p[1]) ** share], -1)
+    centre = (q @ q - p @ p) / (2 * (q[0] - p[0]))
+    radius = np.hypot(p[0] - centre, p[1])
+    # evenly spaced in length: u = log tan(angle / 2)
+    u = [np.log(np.tan(np.arctan2(c[1], c[0] - centre) / 2)) for c in (p, q)]
+    angle = 2 * np.arctan(np.exp(u[0] + (u[1] - u[0]) * share))
+    return np.stack([np.sqrt(2) * (centre + radius * np.cos(angle)), radius * np.sin(angle)], -1)
+
+
+def length(path):
+    """Fisher length of a polygon, leg by leg along geodesics: points (n, ..., 2) -> (...)."""
+    return distance(path[:-1], path[1:]).sum(0)
+
+
+class Chart(NamedTuple):
+    """Coordinates phi on the surface: theta = point(phi), J = d theta / d phi."""
+
+    name: str
+    point: Callable
+    coordinates: Callable
+    jacobian: Callable
+
+    def grad(self, phi, t=None):
+        """Gradient of the loss in these coordinates, J' grad."""
+        return apply(np.swapaxes(self.jacobian(phi), -1, -2), grad(self.point(phi)))
+
+    def fisher(self, phi):
+        """Fisher information in these coordinates, J'FJ."""
+        return pull_back(fisher(self.point(phi)), self.jacobian(phi))
+
+
+def _rows(a, b, c, d):
+    return np.stack([np.stack(np.broadcast_arrays(a, b), -1), np.stack(np.broadcast_arrays(c, d), -1)], -2)
+
+
+_AFFINE = np.array([[2.0, 0.5], [-0.3, 1.5]])
+
+PLAIN = Chart("μ, σ", lambda phi: phi, lambda theta: theta, lambda phi: np.broadcast_to(np.eye(2), (*phi.shape, 2)))
+LOG = Chart(
+    "μ, log σ",
+    lambda phi: np.stack([phi[..., 0], np.exp(phi[..., 1])], -1),
+    lambda theta: np.stack([theta[..., 0], np.log(theta[..., 1])], -1),
+    lambda phi: _rows(np.ones_like(phi[..., 0]), 0.0, 0.0, np.exp(phi[..., 1])),
+)
+#: (mu / sigma^2, 1 / (2 sigma^2)): the coordinates in which the family is an exponential one, the sign of the second turned.
+NATURAL = Chart(
+    "natural",
+    lambda phi: np.stack([phi[..., 0] / (2 * phi[..., 1]), (2 * phi[..., 1]) ** -0.5], -1),
+    lambda theta: np.stack([theta[..., 0], np.full_like(theta[..., 0], 0.5)], -1) / theta[..., 1:] ** 2,
+    lambda phi: _rows(1 / (2 * phi[..., 1]), -phi[..., 0] / (2 * phi[..., 1] ** 2), 0.0, -((2 * phi[..., 1]) ** -1.5)),
+)
+AFFINE = Chart(
+    "affine",
+    lambda phi: apply(_AFFINE, phi),
+    lambda theta: apply(np.linalg.inv(_AFFINE), theta),
+    lambda phi: np.broadcast_to(_AFFINE, (*phi.shape, 2)),
+)
+CHARTS = (PLAIN, LOG, NATURAL, AFFINE)
+
+
+def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 400):
+    """The gradient flow in a chart, mapped back: phi' = -grad, or -F^-1 grad if natural. Points (points, ..., 2), to 1e-10.
+
+    The last point is the target, approached to about e^-time; length() of the result is the length of the polygon.
+    """
+    from scipy.integrate import solve_ivp
+
+    starts = np.asarray(starts, float)
+
+    def velocity(t, phi):
+        phi = phi.reshape(starts.shape)
+        g = chart.grad(phi)
+        return -(solve(chart.fisher(phi), g) if natural else g).ravel()
+
+    # a grid that is fine at first, when the flow is fast
+    when = time * np.linspace(0, 1, points) ** 3
+    solved = solve_ivp(velocity, (0, time), chart.coordinates(starts).ravel(), "DOP853", when, rtol=1e-9, atol=1e-11)
+    if not solved.success:
+        raise NonFiniteError(f"the flow could not be integrated: {solved.message}")
+    return chart.point(solved.y.T.reshape(points, *starts.shape))
+
+
+def approach(path, radius: float = 0.05):
+    """A walk up to its first point within Fisher distance `radius` of the target, which is held from there on and then reached.
+
+    A rule with a fixed rate dithers about the target for ever; what it does there is not its way to it.
+    """
+    target = np.array([0.0, 1.0])
+    near = distance(path, target) <= radius
+    if not near.any(0).all():
+        raise NonFiniteError(f"a walk never came within {radius} of the target; let it take more steps")
+    first = near.argmax(0)
+    held = np.take_along_axis(path, first[None, ..., None], 0)
+    path = np.where((np.arange(len(path)).reshape(-1, *[1] * first.ndim) < first)[..., None], path, held)
+    return np.concatenate([path, np.broadcast_to(target, path[:1].shape)])
+
+
+def detour(path):
+    """Mean angle in degrees, weighted with Fisher length, between a path and the steepest descent of the manifold, -F^-1 grad."""
+    middle, leg = (path[1:] + path[:-1]) / 2, path[1:] - path[:-1]
+    G, g = fisher(middle), grad(middle)
+    weight = np.sqrt(inner(G, leg, leg))
+    steepness = np.sqrt((g * solve(G, g)).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.where(weight > 0, -(leg * g).sum(-1) / (weight * steepness), 1.0)
+    return (weight * np.degrees(np.arccos(np.clip(cosine, -1, 1)))).sum(0) / weight.sum(0)
+
+
+def around(rng, runs: int, near: float = 1.5, far: float = 3.0):
+    """Random starts at Fisher distance `near` to `far` from the target, in every direction of the surface."""
+    r = rng.uniform(near, far, runs) / np.sqrt(2)
+    a = rng.uniform(0, 2 * np.pi, runs)
+    # from the disc to the half-plane: w = tanh(r / 2) e^ia, z = i (1 + w) / (1 - w)
+    w = np.tanh(r / 2) * np.exp(1j * a)
+    z = 1j * (1 + w) / (1 - w)
+    return np.stack([np.sqrt(2) * z.real, z.imag], -1)
+
+
+def chart_defect(chart: Chart, theta, lr, natural: bool = True, steps: int = 1):
+    """Fisher distance between `steps` steps of descent taken in (mu, sigma) and taken in `chart`, both from theta."""
+
+    def walk(chart):
+        phi = chart.coordinates(theta)
+        for _ in range(steps):
+            g = chart.grad(phi)
+            phi = phi - lr * (solve(chart.fisher(phi), g) if natural else g)
+        return chart.point(phi)
+
+    return distance(walk(PLAIN), walk(chart))
+
+
+def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:
+    """(method, chart) -> path to the target, (points, starts, 2): geodesic, natural flow, gradient flow and Adam, in each of the charts."""
+    target = np.array([0.0, 1.0])
+    shortest = np.stack([geodesic(start, target) for start in starts], 1)
+    natural, paths = approach(flow(PLAIN, True, starts, 60.0)), {}
+    for chart in charts:
+        adam = descend(Adam(lr), chart.grad, chart.coordinates(starts), steps).x
+        gradient = flow(chart, False, starts, 400.0, 800)
+        paths |= {
+            ("geodesic", chart.name): shortest,
+            ("natural gradient", chart.name): natural,
+            ("SGD", chart.name): approach(gradient),
+            ("Adam", chart.name): approach(chart.point(adam)),
+        }
+    return paths

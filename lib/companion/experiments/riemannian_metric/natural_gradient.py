@@ -1,0 +1,216 @@
+"""Preconditioned gradients on regressions: how far each direction is from the natural gradient, and how many steps each rule takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stepsize.descent import Tuned, descend, tune, walk
+from stepsize.errors import ShapeError
+from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
+from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
+from stepsize.rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
+
+
+def angle(G, a, b):
+    """Degrees between a and b in the metric G."""
+    cosine = inner(G, a, b) / np.sqrt(inner(G, a, a) * inner(G, b, b))
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def directions(model: Linear, x) -> dict[str, Any]:
+    """What the preconditioners make of the full gradient at x; 'Adam' is g / sqrt(v) with the v of single examples."""
+    g, E = model.grad(x), model.empirical(x)
+    F = model.fisher(x)
+    f, v = (np.diagonal(M, axis1=-2, axis2=-1) for M in (F, E))
+    return {
+        "natural gradient": solve(F, g),
+        "empirical Fisher": solve(E, g),
+        "diagonal Fisher": g / f,
+        "root-free, g / v": g / v,
+        "Adam, g / √v": g / np.sqrt(v),
+        "sign": np.sign(g),
+        "SGD": g,
+    }
+
+
+def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
+    """Degrees of every direction from the natural gradient, part of the way to the minimiser: (2, runs), in Euclid's and in the Fisher metric."""
+    x = share * model.minimiser()
+    found, F = directions(model, x), model.fisher(x)
+    natural = found.pop("natural gradient")
+    return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in found.items()}
+
+
+def law_defects(scores, seed: int = 0) -> dict[str, Any]:
+    """How far second moments of scores (runs, n, d) break the tensor law, per run, under random units and a random rotation."""
+    rng, (runs, _, d) = np.random.default_rng(seed), scores.shape
+    units = diagonal(np.exp(rng.uniform(-2, 2, (runs, d))))
+    turn = np.linalg.qr(rng.standard_normal((runs, d, d)))[0]
+
+    def moment(power):
+        return lambda s: diagonal((s**2).mean(-2) ** power)
+
+    cases = {
+        "v, units": (moment(1.0), units),
+        "√v, units": (moment(0.5), units),
+        "v, rotation": (moment(1.0), turn),
+        "V, both": (outer_mean, units @ turn),
+    }
+    return {name: law_defect(of(scores @ A), pull_back(of(scores), A)) for name, (of, A) in cases.items()}
+
+
+#: The same regression under six conditions; the last two are one data set in two coordinate systems.
+KINDS = ("unit scales", "flipped labels", "collinear", "nearly separable", "unequal units", "unequal units, rotated")
+
+
+def _draw(kind: str, seed: int, n: int, d: int):
+    rng = np.random.default_rng([seed, n, d])
+    X, x = rng.standard_normal((n, d)), rng.standard_normal(d) * (6.0 if kind == "nearly separable" else 1.5) / d**0.5
+    if kind == "collinear":
+        X = np.sqrt(0.05) * X + np.sqrt(0.95) * rng.standard_normal((n, 1))
+    y = (rng.random(n) < Logistic(X, 0).mean(x)).astype(float)
+    if kind == "flipped labels":
+        y = np.where(rng.random(n) < 0.2, 1 - y, y)
+    if kind.startswith("unequal units"):
+        X = X * np.logspace(-1, 1, d)
+    if kind.endswith("rotated"):
+        X = X @ np.linalg.qr(rng.standard_normal((d, d)))[0]
+    return X, y
+
+
+def regression(kind: str, seeds, n: int = 500, d: int = 8) -> Logistic:
+    """Logistic regressions of one of the `KINDS`, one per seed; normal inputs, true weights of length about 1.5 (6 where nearly separable).
+
+    'flipped labels': 20 %; 'collinear': correlation 0.95; 'unequal units': columns scaled from 0.1 to 10.
+    """
+    if kind not in KINDS:
+        raise ShapeError(f"no regression is called {kind!r}; choose from {', '.join(KINDS)}")
+    X, y = zip(*(_draw(kind, seed, n, d) for seed in seeds), strict=True)
+    return Logistic(np.stack(X), np.stack(y))
+
+
+def mixed(correlation: float, n: int = 4000) -> Logistic:
+    """One regression with two weights: inputs of the given correlation, the second on three times the scale of the first."""
+    base = regression("unit scales", [0], n, 2)
+    mix = np.array([[1.0, correlation], [0.0, np.sqrt(1 - correlation**2)]]) * [1.0, 3.0]
+    return Logistic(base.X @ mix, base.y)
+
+
+def batch_moments(model: Linear, x, batches) -> tuple[Any, dict[int, Any]]:
+    """diag F at x, and what v settles at there for each batch size, both (runs, d)."""
+    scores = model.scores(x)
+    return np.diagonal(model.fisher(x), axis1=-2, axis2=-1), {B: batch_second_moment(scores, B) for B in batches}
+
+
+def spread(ratio):
+    """Largest over smallest of a ratio over the coordinates, per run: 1 if the two agree up to a factor."""
+    return ratio.max(-1) / ratio.min(-1)
+
+
+def distant(distances, seeds, n: int = 200, d: int = 5) -> tuple[Linear, Any, Any]:
+    """Linear regressions with unit noise, their minimisers, and starts at the given distances from them, (distances, seeds, d)."""
+    rng = [np.random.default_rng([seed, n, d]) for seed in seeds]
+    X = np.stack([r.standard_normal((n, d)) for r in rng])
+    y = np.stack([r.standard_normal(n) for r in rng])
+    model = Linear(X, y)
+    best, u = model.minimiser(), np.stack([r.standard_normal(d) for r in rng])
+    u /= np.linalg.norm(u, axis=-1, keepdims=True)
+    return model, best, best + np.asarray(distances, float)[:, None, None] * u
+
+
+def steps_to(rule, model: Linear, gap: float, cap: int, x0=None, best=None):
+    """Number of steps until loss - minimum <= gap for the first time, per run; cap + 1 where `cap` steps were not enough.
+
+    A rule whose hyper-parameters have more leading axes than the data runs them all at once.
+    """
+    best = model.minimiser() if best is None else best
+    level = model.loss(best) + gap
+    count = None
+    with np.errstate(all="ignore"):
+        for t, now in zip(
+            range(1, cap + 1), walk(rule, model.grad, np.zeros_like(best) if x0 is None else x0), strict=False
+        ):
+            below = model.loss(now.x) <= level
+            count = np.full(below.shape, cap + 1) if count is None else count
+            count[below & (count > t)] = t
+            if (count <= cap).all():
+                break
+    return count
+
+
+def _diagonal(metric):
+    return lambda x: diagonal(np.diagonal(metric(x), axis1=-2, axis2=-1))
+
+
+#: name -> (model, lr) -> rule. The damping keeps a diverged run from stopping the others.
+RACERS: dict[str, Callable] = {
+    "SGD": lambda model, lr: SGD(lr),
+    "heavy ball": lambda model, lr: HeavyBall(lr),
+    "sign": lambda model, lr: SignDescent(lr),
+    "Adam": lambda model, lr: Adam(lr),
+    "RMSProp": lambda model, lr: RMSProp(lr),
+    "diagonal Fisher": lambda model, lr: Riemannian(_diagonal(model.fisher), lr, 1e-9),
+    "empirical Fisher": lambda model, lr: Riemannian(model.empirical, lr, 1e-9),
+    "natural gradient": lambda model, lr: Riemannian(model.fisher, lr, 1e-9),
+}
+
+
+def race(
+    name: str, kind: str, lrs, tuning, reporting, gap: float = 1e-8, cap: int = 400, n: int = 200, d: int = 6
+) -> Tuned:
+    """Steps to the gap, full batch, from 0, with the rate of the smallest median on the tuning seeds."""
+
+    def run(lrs, seeds):
+        model = regression(kind, seeds, n, d)
+        return steps_to(RACERS[name](model, np.asarray(lrs)[:, None, None]), model, gap, cap)
+
+    return tune(run, lrs, tuning, reporting, np.median)
+
+
+def slope(a, b):
+    """Least-squares slope of log |b| on log |a| over the last axis, per run."""
+    a, b = (np.log(np.abs(c)) - np.log(np.abs(c)).mean(-1, keepdims=True) for c in np.broadcast_arrays(a, b))
+    return (a * b).sum(-1) / (a * a).sum(-1)
+
+
+def stretched(rule, scales, snr: float, seeds, steps: int = 2000):
+    """(rate, |step|) of each coordinate, averaged over the second half of a walk whose gradients are scales * (snr + noise).
+
+    Shapes (seeds, d): the same noise law in every coordinate, in other units.
+    """
+    scales = np.asarray(scales, float)
+    noise = np.stack([np.random.default_rng(seed).standard_normal((steps, scales.size)) for seed in seeds], 1)
+    path = descend(rule, lambda x, t: scales * (snr + noise[t]), np.zeros((len(noise[0]), scales.size)), steps)
+    late = slice(steps // 2, None)
+    return path.rate[late].mean(0), np.abs(path.rate * path.direction)[late].mean(0)
+
+
+def trained(rule, model: Linear, batch: int, steps: int, seed: int = 0):
+    """(root mean square gradient, 1 / rate) per coordinate after minibatch training: what the metric was built from, and the metric."""
+    rng, n, seen = np.random.default_rng(seed), model.X.shape[-2], []
+
+    def grad(x, t):
+        pick = rng.integers(n, size=batch)
+        seen.append(type(model)(model.X[..., pick, :], model.y[..., pick]).grad(x))
+        return seen[-1]
+
+    path = descend(rule, grad, np.zeros(model.X[..., 0, :].shape), steps)
+    return np.sqrt(np.mean(np.square(seen), 0)), 1 / path.rate[-1]
+
+
+def two_roads(model: Linear, steps: int = 1000, idle: int = 20000, beta: float = 0.999, seed: int = 0):
+    """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight way, to the same point.
+
+    From 0 half way to the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
+    """
+    end, share = 0.5 * model.minimiser(), np.linspace(0, 1, steps)[:, None, None]
+    aside = np.random.default_rng(seed).standard_normal(end.shape)
+    aside *= 2 * np.linalg.norm(end, axis=-1, keepdims=True) / np.linalg.norm(aside, axis=-1, keepdims=True)
+    roads = np.stack([share * end, share * end + np.sin(np.pi * share) * aside], 1)
+    gradients = model.grad(roads)
+    v, still = second_moment(gradients, beta)[-1], gradients[-1] ** 2
+    # an average of the road and then of the standstill: each counts with its share of the weight
+    past, now = beta**idle * (1 - beta**steps), 1 - beta**idle
+    ratio = [np.sqrt(w[1] / w[0]) for w in (v, (past * v + now * still) / (past + now))]
+    return tuple(map(spread, ratio))

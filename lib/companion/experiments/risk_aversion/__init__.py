@@ -1,0 +1,1 @@
+"""Beliefs about a gradient, risk-averse rates, and their races."""

@@ -1,0 +1,140 @@
+"""Risk-averse rules against the others: two numbers tuned for every rule, by the mean or by the tail; and what single gradients teach."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .filtering import averaged
+from stepsize.descent import Tuned, descend, tune, walk
+from companion.evidence.intervals import bootstrap, geometric
+from .problems import Problem
+from stepsize.signals import respond
+from .theory import MSVAG, InverseDeviation, Observing, RiskAverse
+from stepsize.rules import SGD, AdaBelief, Adam, HeavyBall
+
+
+class Entry(NamedTuple):
+    """A rule make(lr, second) with the seven values from which its second number is chosen."""
+
+    make: Callable
+    second: str
+    values: tuple
+
+
+#: Every rule has its rate and one more number to choose. Long memories are 0.99, short ones 0.9, unless they are that number.
+ENTRIES = {
+    "SGD": Entry(HeavyBall, "momentum", (0.0, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)),
+    "Adam": Entry(lambda lr, eps: Adam(lr, beta2=0.99, eps=eps), "ε", (1e-8, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)),
+    "AdaBelief": Entry(lambda lr, eps: AdaBelief(lr, beta2=0.99, eps=eps), "ε", (1e-16, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)),
+    "M-SVAG": Entry(MSVAG, "β", (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)),
+    "risk-averse": Entry(lambda lr, a: RiskAverse(lr, beta2=0.99, aversion=a), "λ", (0.1, 1.0, 3.0, 30.0, 300.0, 3e3, 3e4)),
+    "inverse deviation": Entry(lambda lr, eps: InverseDeviation(lr, beta2=0.99, eps=eps), "ε", (1e-8, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)),
+}  # fmt: skip
+
+RATES = 10 ** np.arange(-5, 2.01, 0.25)
+
+
+def late_excess(rule, problem: Problem, steps: int, every: int = 5):
+    """Mean excess over the last tenth of the steps, at every fifth of them: (..., seeds), infinite where a run diverged."""
+    found = []
+    with np.errstate(all="ignore"):
+        for t, now in zip(range(1, steps + 1), walk(rule, problem.grad, problem.x0), strict=False):
+            if t > 0.9 * steps and t % every == 0:
+                found.append(problem.excess(now.x))
+        loss = np.mean(found, axis=0)
+    return np.where(np.isfinite(loss), loss, np.inf)
+
+
+class Chosen(NamedTuple):
+    """The better number `second` of an entry with its tuned rate, and whether that rate stands at an end of the grid."""
+
+    second: Any
+    tuned: Tuned
+    at_edge: bool
+
+    @property
+    def scores(self):
+        return self.tuned.scores
+
+
+def race(
+    sample: Callable, tuning, reporting, steps: int, entries=None, statistic=geometric, rates=RATES
+) -> dict[str, Chosen]:
+    """Each entry's late excess on `sample`: rate and second number of least `statistic` on tuning seeds, scores on the reporting seeds."""
+    problems = {tuple(seeds): sample(seeds, steps) for seeds in (tuning, reporting)}
+    found = {}
+    for name in ENTRIES if entries is None else entries:
+        make, _, values = ENTRIES[name]
+
+        def run(lrs, seeds, make=make, value=None):
+            return late_excess(Observing(make(lrs[:, None, None], value)), problems[tuple(seeds)], steps)
+
+        runs = [
+            tune(lambda lrs, seeds, v=value, run=run: run(lrs, seeds, value=v), rates, tuning, reporting, statistic)
+            for value in values
+        ]
+        best = int(np.argmin([t.curve.min() for t in runs]))
+        found[name] = Chosen(values[best], runs[best], runs[best].at_edge)
+    return found
+
+
+def tail(values, axis=None):
+    """The 90 % quantile: nine seeds in ten do better. Infinite values are allowed."""
+    return np.quantile(values, 0.9, axis=axis, method="inverted_cdf")
+
+
+def tail_ratio(scores, rival):
+    """Log of the ratio of two tails over the same seeds, with a bootstrap interval that keeps the pairs together."""
+
+    def statistic(rows, axis):
+        a, b = (tail(np.asarray(s)[rows.astype(int)], axis) for s in (scores, rival))
+        return np.log(a / b)
+
+    return bootstrap(np.arange(len(scores)), statistic)
+
+
+class Lesson(NamedTuple):
+    """What single gradients teach on the way of SGD: `informed` is the share of the squared error of m that the next one can remove,
+    `excess` the squared error of m beyond that of the best average, both (reporting seeds,); `beta` is that average's."""
+
+    informed: np.ndarray
+    excess: np.ndarray
+    beta: float
+
+
+#: Averages among which the best one is looked for.
+BETAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+
+
+def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: float = 0.9) -> Lesson:
+    """Train with SGD and compare averages of the gradients with the true gradient; the gain and the best beta come from tuning seeds."""
+
+    def errors(seeds):
+        problem = sample(seeds, steps)
+        walked = descend(SGD(lr), problem.grad, problem.x0, steps).x[:-1]
+        g = np.stack([problem.grad(x, t) for t, x in enumerate(walked)])
+        true = np.stack([problem.full(x) for x in walked])
+        m = {beta: averaged(g, beta) for beta in {*BETAS, beta1}}
+        wrong, news = (a[1:] - m[beta1][:-1] for a in (true, g))
+        return wrong, news, {beta: ((m[beta] - true) ** 2).mean((0, 2)) for beta in m}
+
+    wrong, news, error = errors(tuning)
+    gain = (wrong * news).sum() / (news * news).sum()
+    beta = min(BETAS, key=lambda b: error[b].mean())
+    wrong, news, error = errors(reporting)
+    informed = 1 - ((wrong - gain * news) ** 2).sum((0, 2)) / (wrong**2).sum((0, 2))
+    return Lesson(informed, error[beta1] / error[beta] - 1, beta)
+
+
+def log_rates(rule, sizes, runs: int = 32, steps: int = 2000, seed: int = 0) -> np.ndarray:
+    """Log of a rule's rate under gradients N(1, s^2), mean of the second half of the steps: (sizes, runs)."""
+    z = np.random.default_rng(seed).standard_normal((steps, 1, runs, 1))
+    path = respond(rule, 1 + np.asarray(sizes, float)[:, None, None] * z)
+    return np.log(path.rate[steps // 2 :, ..., 0]).mean(0)
+
+
+def rate_exponent(rule, low: float, high: float, runs: int = 32, steps: int = 2000) -> np.ndarray:
+    """Slope of `log_rates` in log s between s = low and high: (runs,)."""
+    first, last = log_rates(rule, (low, high), runs, steps)
+    return (last - first) / np.log(high / low)

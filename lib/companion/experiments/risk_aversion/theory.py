@@ -1,0 +1,206 @@
+"""The rate of an agent that minimises E(loss) + aversion / 2 Var(loss), derived, and the rules that come of it.
+
+One coordinate: the gradient is m, known with variance s^2; the curvature is h. `a` is the rate, the step is -a m.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stepsize.average import Average
+from .filtering import Spread, mean_share, require
+from stepsize.contract import Elementwise, Wrapper
+from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.backend import maximum, minimum, positive, sqrt, zeros_like
+from stepsize.rules import Adam
+from stepsize.wrappers import Clocked
+
+
+class Outlook(NamedTuple):
+    """Mean and variance of the change of loss that a step brings."""
+
+    mean: Any
+    variance: Any
+
+    def cost(self, aversion):
+        """mean + aversion / 2 variance."""
+        return self.mean + aversion / 2 * self.variance
+
+
+def outlook(a, m, s, h) -> Outlook:
+    """Step -a m along the belief, true gradient N(m, s^2): mean -a m^2 + h a^2 m^2 / 2, variance a^2 m^2 s^2."""
+    return Outlook(-a * m**2 + h * a**2 * m**2 / 2, a**2 * m**2 * s**2)
+
+
+def sampled_outlook(a, m, s, h) -> Outlook:
+    """Step -a g along one observation g ~ N(m, s^2), true gradient m.
+
+    mean -a m^2 + h a^2 (m^2 + s^2) / 2, variance a^2 m^2 s^2 (1 - h a)^2 + h^2 a^4 s^4 / 2.
+    """
+    mean = -a * m**2 + h * a**2 * (m**2 + s**2) / 2
+    return Outlook(mean, a**2 * m**2 * s**2 * (1 - h * a) ** 2 + h**2 * a**4 * s**4 / 2)
+
+
+def certainty_equivalent(a, m, s, h, aversion, nodes: int = 80):
+    """log E exp(aversion dL) / aversion of the step -a m, by Gauss-Hermite quadrature: the sure loss an agent of constant aversion puts up with.
+
+    Pratt (1964). Under a Gaussian belief the change of loss is Gaussian and this is `outlook(...).cost(aversion)`.
+    """
+    aversion = require("aversion", aversion)
+    z, w = np.polynomial.hermite_e.hermegauss(nodes)
+    exponent = aversion[..., None] * (-a * m)[..., None] * (np.asarray(m)[..., None] + np.asarray(s)[..., None] * z)
+    top = exponent.max(-1, keepdims=True)
+    mean = (np.exp(exponent - top) * w).sum(-1) / np.sqrt(2 * np.pi)
+    return (np.log(mean) + top[..., 0]) / aversion + h * a**2 * m**2 / 2
+
+
+def averse_rate(s, h=0.0, aversion=1.0):
+    """1 / (h + aversion s^2): the least cost of `outlook`, whatever m is.  Markowitz (1952) where h = 0."""
+    s, h, aversion = require("s", s, "eps"), require("h", h, "eps"), require("aversion", aversion, "eps")
+    bottom = h + aversion * s**2
+    if not (bottom > 0).all():
+        raise HyperparameterError(
+            "h + aversion s^2 is 0: without curvature and without risk no step is too long; give one"
+        )
+    return 1 / bottom
+
+
+def averse_step(m, H, S, aversion=1.0):
+    """(H + aversion S)^-1 m: the best step of many coordinates, belief N(m, S), Hessian H of shape (..., d, d)."""
+    m, H, S = (np.asarray(a, float) for a in (m, H, S))
+    if not H.shape[-2:] == S.shape[-2:] == (m.shape[-1:] * 2):
+        raise ShapeError(f"shapes {m.shape}, {H.shape}, {S.shape} do not fit; give (..., d), (..., d, d), (..., d, d)")
+    return np.linalg.solve(H + require("aversion", aversion, "eps") * S, m[..., None])[..., 0]
+
+
+def averse_shared_rate(m, H, S, aversion=1.0):
+    """m'm / m'(H + aversion S) m: the best rate when all coordinates must share one."""
+    return (m * m).sum(-1) / np.einsum("...i,...ij,...j", m, H + aversion * S, m)
+
+
+def sampled_rate(m, s, h, aversion):
+    """The exact least cost of `sampled_outlook`, the best positive root of its derivative, a cubic in a:
+
+    -m^2 + B a + C a^2 + D a^3,  B = h (m^2 + s^2) + l m^2 s^2,  C = -3 l h m^2 s^2,  D = l h^2 (2 m^2 s^2 + s^4), l the aversion.
+    """
+    m, s, h, aversion = np.broadcast_arrays(
+        require("|m|", np.abs(m)), require("s", s, "eps"), require("h", h, "eps"), require("aversion", aversion, "eps")
+    )
+    noise = m**2 * s**2
+    coefficients = (-(m**2), h * (m**2 + s**2) + aversion * noise, -3 * aversion * h * noise,
+                    aversion * h**2 * (2 * noise + s**4))  # fmt: skip
+    found = np.empty(m.shape)
+    for at in np.ndindex(m.shape):
+        roots = np.roots([c[at] for c in coefficients[::-1]])
+        real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
+        if real.size == 0:
+            raise HyperparameterError("h, s and aversion leave the cost without a minimum; give curvature or risk")
+        cost = sampled_outlook(real, m[at], s[at], h[at]).cost(aversion[at])
+        found[at] = real[np.argmin(cost)]
+    return found
+
+
+def quoted_rate(m, s, h, aversion):
+    """m^2 / (h (m^2 + s^2) + aversion m^2 s^2): `sampled_rate` to leading order in h a; with aversion 0 exact, Schaul, Zhang & LeCun (2013)."""
+    return m**2 / (h * (m**2 + s**2) + aversion * m**2 * s**2)
+
+
+def implied_aversion(m, s, lr=1.0):
+    """sqrt(m^2 + s^2) / (lr s^2): the aversion at which Adam's rate lr / sqrt(v), v = m^2 + s^2, would be `averse_rate` with h = 0."""
+    return np.sqrt(np.square(m) + np.square(s)) / (lr * np.square(require("s", s)))
+
+
+def elasticity(rate, s, step: float = 1e-5):
+    """d log rate / d log s by central differences: -2 where the rate is inverse to the variance, -1 to the deviation."""
+    up, down = rate(s * np.exp(step)), rate(s * np.exp(-step))
+    return (np.log(up) - np.log(down)) / (2 * step)
+
+
+class Belief(NamedTuple):
+    """The mean to walk along, with its short memory, and the spread of the gradients, with its long one."""
+
+    m: Average
+    spread: Spread
+
+
+@dataclass(frozen=True, eq=False)
+class RiskAverse(Elementwise):
+    """s^2: unbiased variance of g;  rate = lr / (1 + lr aversion s^2) = 1 / (1 / lr + aversion s^2), direction = m.mean.
+
+    `averse_rate` with 1 / lr in the place of the curvature, which nobody knows. aversion = 0 is SGD on an average.
+    """
+
+    lr: Any = 1e-2
+    beta1: Any = 0.9
+    beta2: Any = 0.999
+    aversion: Any = 1.0
+
+    def init(self, x):
+        return Belief(Average.empty(x), Spread.empty(x))
+
+    def step(self, state, g, x):
+        m, spread = state.m.push(g, self.beta1), state.spread.push(g, self.beta2)
+        return Belief(m, spread), self.lr / (1 + self.lr * self.aversion * spread.variance(self.beta2)), m.mean
+
+
+@dataclass(frozen=True, eq=False)
+class InverseVariance(Adam):
+    """rate = lr / (s^2 + eps), direction = m.mean: the rate inverse to the variance, above a floor.
+
+    RiskAverse(lr / eps, aversion=1 / lr) in other words. s^2 is the unbiased variance of `Spread`, not Adam's v - m^2,
+    which can be negative.
+    """
+
+    def init(self, x):
+        return Belief(Average.empty(x), Spread.empty(x))
+
+    def step(self, state, g, x):
+        m, spread = state.m.push(g, self.beta1), state.spread.push(g, self.beta2)
+        return Belief(m, spread), self.lr / (spread.variance(self.beta2) + self.eps), m.mean
+
+
+@dataclass(frozen=True, eq=False)
+class InverseDeviation(InverseVariance):
+    """rate = lr / sqrt(s^2 + eps), direction = m.mean: the same with a root."""
+
+    def step(self, state, g, x):
+        m, spread = state.m.push(g, self.beta1), state.spread.push(g, self.beta2)
+        return Belief(m, spread), self.lr / sqrt(spread.variance(self.beta2) + self.eps), m.mean
+
+
+@dataclass(frozen=True, eq=False)
+class MSVAG(Elementwise):
+    """rate = lr m^2 / (m^2 + rho s^2), direction = m, one beta.  Balles & Hennig (2018), momentum with variance adaptation.
+
+    rho s^2 is the variance of m itself; the rate is between 0 and lr, with no root. Written with rho / (1 - rho) (v - m^2) as a scatter.
+    """
+
+    lr: Any = 1e-2
+    beta: Any = 0.9
+
+    def init(self, x):
+        return Spread.empty(x)
+
+    def step(self, spread, g, x):
+        spread = spread.push(g, self.beta)
+        noise = mean_share(self.beta, spread.weight) * spread.variance(self.beta)
+        square = spread.mean * spread.mean
+        return spread, self.lr * square / positive(square + noise), spread.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Observing(Wrapper):
+    """rate = 0 for the first `horizon` steps: the rule's averages watch before it moves, for a variance needs two gradients at least."""
+
+    rule: Any
+    horizon: Any = 10
+
+    def init(self, x):
+        return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
+
+    def step(self, state, g, x):
+        inner, rate, direction = self.rule.step(state.state, g, x)
+        none = zeros_like(state.t)
+        moves = minimum(maximum(state.t - self.horizon + 1, none), none + 1)
+        return Clocked(inner, state.t + 1), rate * moves, direction

@@ -1,0 +1,1 @@
+"""Skip-gram embeddings whose rows are rarely touched."""

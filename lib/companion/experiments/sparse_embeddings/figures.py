@@ -1,0 +1,151 @@
+"""The figures and tables of the chapter on word vectors; what they show is computed in `embedding_races` and `lazy`."""
+
+import json
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from stepsize import lazy
+from .race import FILE, GOALS, METHODS, chosen, grid, table
+from .skip_gram import BINS, corpus
+from stepsize.errors import DatasetError
+from companion.evidence.verdict import student
+from companion.evidence.figures import WIDTH, method, panels, plt
+from stepsize.rules import Adam
+
+COSTS = FILE.with_name("lazy_rows.json")
+_COST_STYLES = {"SparseAdam (torch)": "lazy Adam, shared clock", "Adagrad, sparse (torch)": "AdaGrad",
+                "dense Adam, fused (torch)": "Adam", "lazy Adam": "lazy Adam", "lazy Adam, idle steps paid": "lazy Adam × D(gap)"}  # fmt: skip
+
+
+def journey(rule, elapsed: int, steps: int):
+    """Way of a row at rest, in units of lr = 1, after one gradient of 1 and then none; the table has made `elapsed` steps before."""
+    state, x, moved = rule.init(np.zeros(1)), np.zeros(1), []
+    betas = (rule.beta1, rule.beta2)
+    state = type(state)(*(lazy.wait(a, b, elapsed) for a, b in zip(state, betas, strict=True)))
+    for t in range(steps):
+        state, rate, direction = rule.step(state, np.full(1, float(t == 0)), x)
+        x = x - rate * direction
+        moved.append(-x[0])
+    return np.array(moved)
+
+
+def journey_figure(steps: int = 45):
+    """The three Adams after one visit to a row: dense, on a shared clock, on the row's own clock."""
+    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    rule, t = Adam(1.0, eps=0.0), np.arange(1, steps + 1)
+    dense, own = journey(rule, 60_000, steps), journey(rule, 0, 1)[0]
+    axes.fill_between(t, dense[0], dense, color="0.82", label="moved at gradient zero")
+    axes.plot(t, dense, **method("Adam") | {"label": "dense Adam"})
+    for name, level in (("lazy Adam, shared clock", dense[0]), ("lazy Adam", own)):
+        axes.plot(t, np.full(steps, level), **method(name))
+    axes.set(yscale="log", xlabel="steps since the word was seen", ylabel="way, in learning rates")
+    axes.set_yticks([1, 3, 10, 30], ["1", "3", "10", "30"])
+    axes.minorticks_off()
+    axes.legend(loc="center right")
+    return axes
+
+
+def trade_figure():
+    """Loss of all words against loss of rare words, a curve for each method's grid; large: the rate chosen for all words."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.8))
+    for name in METHODS:
+        every, rare = (goal(table()[name]).mean(1) for goal in GOALS.values())
+        style, kept = method(name) | {"markevery": 1, "markersize": 3}, (every < 2.75) & (rare < 4.1)
+        axes.plot(every[kept], rare[kept], **style)
+        best = every.argmin()
+        axes.plot(every[best], rare[best], marker=style["marker"], color=style["color"], ms=9, ls="")
+    axes.set(xlabel="loss of all words", ylabel="loss of words seen fewer than 10 times")
+    axes.figure.legend(loc="outside lower center", ncols=2)
+    return axes
+
+
+def bins_figure(raced: dict, rival: str = "SGD"):
+    """Loss minus the rival's, by how often the word occurs in the training plays: means and intervals over seeds."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.6))
+    names = [name for name in raced if name != rival]
+    for k, name in enumerate(names):
+        spans = [student(d) for d in (raced[name].loss - raced[rival].loss)[0, :, 1:].T]
+        error = [[i.estimate - i.low for i in spans], [i.high - i.estimate for i in spans]]
+        x = np.arange(len(spans)) + 0.07 * (k - len(names) / 2)
+        axes.errorbar(x, [i.estimate for i in spans], error, **method(name) | {"markevery": 1, "lw": 0.9})
+    axes.axhline(0, color="0.3", lw=0.8)
+    axes.set(xlabel="occurrences in the training plays", ylabel=f"loss minus that of {rival}")
+    axes.set_xticks(range(len(BINS)), [name.replace(" and more", "+") for name in BINS])
+    axes.figure.legend(loc="outside lower center", ncols=2)
+    return axes
+
+
+def rate_figure(raced: dict, names, least: int = 5):
+    """Median rate and way per visit by count, relative to the words in the most frequent class; first seed."""
+    _, axes = panels(2, 2.4)
+    edges = np.geomspace(5, 5000, 9)
+    middle, counts = np.sqrt(edges[1:] * edges[:-1]), corpus().counts
+    for panel, field in zip(axes, ("rate", "way"), strict=True):
+        for name in names:
+            values, seen = getattr(raced[name], field)[0], raced[name].visits[0]
+            inside = [(seen >= least) & (low <= counts) & (counts < high) for low, high in pairwise(edges)]
+            typical = np.array([np.median(values[chosen]) if chosen.any() else np.nan for chosen in inside])
+            panel.plot(middle, typical / typical[-1], **method(name) | {"markevery": 1})
+        panel.set(xscale="log", yscale="log")
+    axes[0].set_ylabel("rate, relative")
+    axes[1].set(ylabel="way per visit, relative", xlabel="occurrences in the training plays")
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return axes
+
+
+@lru_cache
+def costs():
+    """name -> table size -> CPU milliseconds per step, round by round, as the benchmark recorded them."""
+    if not COSTS.is_file():
+        raise DatasetError(f"{COSTS.name} is missing; make it with: python benchmarks/lazy_rows.py --record")
+    saved = json.loads(COSTS.read_text(encoding="utf-8"))["milliseconds"]
+    return {name: {int(V): np.array(t) for V, t in times.items()} for name, times in saved.items()}
+
+
+def speedup(slow: str, fast: str, V: int):
+    """Ratios of the cost of one step, round by round."""
+    n = min(len(costs()[name][V]) for name in (slow, fast))
+    return costs()[slow][V][:n] / costs()[fast][V][:n]
+
+
+def state_sizes(table) -> float:
+    """Bytes that torch's dense Adam keeps for a table over those that its SparseAdam keeps."""
+    import torch
+
+    sizes = []
+    for kind, layout in ((torch.optim.Adam, lambda g: g), (torch.optim.SparseAdam, lambda g: g.to_sparse(1))):
+        p = torch.nn.Parameter(table.detach().clone())
+        p.grad, optimizer = layout(torch.ones_like(p)), kind([p])
+        optimizer.step()
+        kept = (v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1)
+        sizes.append(sum(v.numel() * v.element_size() for v in kept))
+    return sizes[0] / sizes[1]
+
+
+def cost_figure():
+    """Median cost of one step with 1000 active rows against the size of the table."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    for name, times in costs().items():
+        sizes = sorted(times)
+        style = method(_COST_STYLES[name]) | {"label": name, "markevery": 1}
+        axes.plot(sizes, [np.median(times[V]) for V in sizes], **style)
+    axes.set(xscale="log", yscale="log", xlabel="rows of the table", ylabel="ms per step")
+    axes.figure.legend(loc="outside lower center", ncols=2)
+    return axes
+
+
+def scores(raced: dict):
+    """Rate, whether at the edge of its grid, and losses of every method on the reporting plays."""
+    import pandas as pd
+
+    rows = {}
+    for name, race in raced.items():
+        found, lrs = chosen(name), grid(name)
+        loss = race.loss[0].mean(0)
+        rows[name] = {
+            "rate": f"{found.lr:.3g}" + " (edge)" * found.at_edge, "grid": f"{lrs[0]:.2g} … {lrs[-1]:.2g}",
+            "all words": f"{loss[0]:.3f}", "seen 1-2 times": f"{loss[1]:.3f}", "3-9": f"{loss[2]:.3f}", "2000 and more": f"{loss[-1]:.3f}",
+        }  # fmt: skip
+    return pd.DataFrame(rows).T

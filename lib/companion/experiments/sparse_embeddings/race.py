@@ -1,0 +1,165 @@
+"""Word vectors trained by every rule at every rate of its grid, and at the chosen rates on other seeds and other plays.
+
+python -m companion.experiments.sparse_embeddings.race      # runs the grids again and writes data/embedding_rates.json: some minutes
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stepsize import lazy
+from stepsize.contract import rebuild
+from stepsize.descent import Tuned
+from .skip_gram import BINS, batches, corpus, gradients, score, train
+from stepsize.errors import DatasetError
+from stepsize.lazy import Table
+from stepsize.rules import SGD, AdaGrad, Adam
+
+STEPS, BATCH, DIMENSION = 2000, 256, 16
+TUNING_SEEDS = (100, 101)
+DIVERGED = 99.0
+FILE = Path(__file__).parent / "embedding_rates.json"
+
+#: name: (rule of a column of rates and a column of word counts, the rate in the middle of its grid).
+METHODS = {
+    "SGD": (lambda lr, n: SGD(lr), 40.0),
+    "SGD, 1/√count": (lambda lr, n: SGD(lr / np.sqrt(n)), 200.0),
+    "heavy ball": (lambda lr, n: lazy.IdleHeavyBall(lr), 5.0),
+    "AdaGrad": (lambda lr, n: AdaGrad(lr), 0.1),
+    "RMSProp": (lambda lr, n: lazy.IdleRMSProp(lr), 4e-3),
+    "Adam": (lambda lr, n: lazy.IdleAdam(lr), 5e-3),
+    "lazy Adam": (lambda lr, n: Adam(lr), 2e-2),
+    "lazy Adam, shared clock": (lambda lr, n: lazy.SharedClock(lr), 7e-3),
+    "lazy Adam × D(gap)": (lambda lr, n: lazy.GapScaled(lr), 5e-3),
+}
+
+#: What a rate is chosen by: a loss on the tuning plays, over all words or over words with fewer than 10 occurrences.
+GOALS = {"all words": lambda loss: loss[..., 0], "rare words": lambda loss: loss[..., 1:3].mean(-1)}
+
+
+def grid(name: str):
+    """Seven rates, each twice the one before."""
+    return METHODS[name][1] * 2.0 ** np.arange(-3, 4)
+
+
+class Raced(NamedTuple):
+    """Held-out losses (rates, seeds, 1 + bins); second moment, rate (in units of lr) and way per visit of the words (runs, V).
+
+    Moments and rates are those of a word's last visit, the mean over its coordinates; `visits` (runs, V).
+    """
+
+    loss: np.ndarray
+    moment: np.ndarray
+    rate: np.ndarray
+    way: np.ndarray
+    visits: np.ndarray
+
+
+def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000) -> Raced:
+    """One method trained at every rate with every seed, scored on at most `held` pairs of plays that it has not read."""
+    text, runs = corpus(), len(lrs) * len(seeds)
+    trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
+    state = rebuild(trained.word.state, iter(trained.word.memory))
+    with np.errstate(divide="ignore", invalid="ignore"):  # words that no batch has brought
+        v = (
+            state.v.mean
+            if hasattr(state, "v")
+            else np.ones(trained.word.x.shape)
+            if isinstance(state, tuple)
+            else state
+        )
+        facts = [a.reshape(runs, -1) for a in (v.mean(-1), (v**-0.5).mean(-1), trained.way / trained.visits)]
+    loss = score(trained, getattr(text, plays), text, runs, held).reshape(len(lrs), len(seeds), -1)
+    return Raced(loss, *facts, trained.visits.reshape(runs, -1))
+
+
+def slopes(values, visits, least: int = 5):
+    """Slope of log(value) against log(count in the training plays), run by run, over words visited at least `least` times."""
+    found = []
+    for value, seen in zip(values, visits, strict=True):
+        kept = (seen >= least) & np.isfinite(value) & (value > 0)
+        found.append(np.polyfit(np.log(corpus().counts[kept]), np.log(value[kept]), 1)[0])
+    return np.array(found)
+
+
+def touched(batches_seen: int, seed: int = 0):
+    """Shares of rows with a gradient that is not 0 in a batch: of words, of neighbours with noise, of neighbours under a full softmax."""
+    text, rng = corpus(), np.random.default_rng(seed)
+    V, found = len(text.counts), []
+    a, b = rng.normal(size=(2, V, DIMENSION)) * 0.1
+    for centre, other in batches(text, seed, batches_seen, BATCH):
+        rows, _, others, _ = gradients(a, b, centre, other, BATCH)
+        some = a[centre[:8]]  # eight pairs are enough: no probability is 0
+        p = np.exp(some @ b.T)
+        full = (p / p.sum(1, keepdims=True)).T @ some
+        found.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
+    return np.array(found).T
+
+
+def recorded(steps: int, seed: int = 0):
+    """The active rows and gradients of the words in the first steps of a training, float64; and the shape of the table."""
+    text, found = corpus(), []
+    rng = np.random.default_rng([seed, 1])
+    word = Table(AdaGrad(0.2), rng.normal(size=(len(text.counts), DIMENSION)) * 0.1)
+    neighbour = Table(AdaGrad(0.2), np.zeros(word.x.shape))
+    for centre, other in batches(text, seed, steps, BATCH):
+        rows, g, others, h = gradients(word.x, neighbour.x, centre, other, BATCH)
+        if (g != 0).any():  # the neighbours begin at 0, and the first gradient is none
+            found.append((rows, g))
+        word.step(rows, g)
+        neighbour.step(others, h)
+    return found, word.x.shape
+
+
+def apart(rule, dense, visits, shape) -> float:
+    """Largest distance, in units of lr, between a table stepped by `rule` and torch's `dense([parameter])` on the same gradients."""
+    import torch
+
+    table, p = Table(rule, np.zeros(shape)), torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    optimizer = dense([p])
+    for rows, g in visits:
+        table.step(rows, g)
+        p.grad = torch.zeros_like(p)
+        p.grad[torch.as_tensor(rows)] = torch.as_tensor(g)
+        optimizer.step()
+    return float(np.abs(table.settle() - p.detach().numpy()).max() / rule.lr)
+
+
+@lru_cache
+def table():
+    """name -> losses (rates, tuning seeds, 1 + bins) of the grid, from the file."""
+    if not FILE.is_file():
+        raise DatasetError(f"{FILE.name} is missing; make it with: python -m companion.experiments.sparse_embeddings.race")
+    saved = json.loads(FILE.read_text(encoding="utf-8"))
+    return {name: np.array(loss) for name, loss in saved["losses"].items()}
+
+
+def chosen(name: str, goal: str = "all words") -> Tuned:
+    """The rate with the smallest mean loss of `goal` on the tuning seeds and tuning plays."""
+    curve = GOALS[goal](table()[name]).mean(1)
+    best = int(curve.argmin())
+    return Tuned(float(grid(name)[best]), curve, np.empty(0), best in (0, len(curve) - 1))
+
+
+def main():
+    losses = {}
+    for name in METHODS:
+        with np.errstate(all="ignore"):
+            # one seed at a time: the runs of a grid in one batch would need more memory than a small machine has
+            parts = [race(name, grid(name), [seed], plays="tuning").loss for seed in TUNING_SEEDS]
+        losses[name] = np.round(np.minimum(np.nan_to_num(np.concatenate(parts, axis=1), nan=DIVERGED), DIVERGED), 5)
+        print(name, *(f"{lr:.3g}: {a:.3f}/{r:.3f}" for lr, a, r in zip(grid(name), *(g(losses[name]).mean(1) for g in GOALS.values()), strict=True)), flush=True)  # fmt: skip
+    saved = {
+        "made by": "python -m companion.experiments.sparse_embeddings.race", "steps": STEPS, "batch": BATCH, "dimension": DIMENSION,
+        "bins": ["all", *BINS], "losses": {name: loss.tolist() for name, loss in losses.items()},
+    }  # fmt: skip
+    FILE.write_text(
+        json.dumps(saved, ensure_ascii=False, indent=None).replace("]], ", "]],\n") + "\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()

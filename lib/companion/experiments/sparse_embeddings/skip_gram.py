@@ -1,0 +1,178 @@
+"""Word vectors by skip-gram with negative sampling on Shakespeare's plays: tables of which a batch touches few rows.
+
+Mikolov et al. (2013), equation 4: for a word w, a neighbour c and k noise words n,  -log s(a_w . b_c) - sum log s(-a_w . b_n).
+All rates and seeds of an experiment train at once: tables of shape (runs, V, d), stepped as runs * V rows.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from companion.experiments.datasets import load
+from stepsize.errors import ShapeError
+from stepsize.lazy import Table
+
+WINDOW, NOISE, PLAYS = 2, 5, (28, 5, 5)
+
+#: Words by how often they occur in the training plays; chosen before anything was trained.
+BINS = {"1-2": (1, 3), "3-9": (3, 10), "10-49": (10, 50), "50-299": (50, 300), "300-1999": (300, 2000), "2000 and more": (2000, 10**9)}  # fmt: skip
+
+
+class Corpus(NamedTuple):
+    """Pairs (word, neighbour) of the plays for training, tuning and reporting, each (n, 2); counts (V,) in the training plays.
+
+    Words that the training plays lack are left out. `noise` holds 2^20 draws in proportion to count^0.75.
+    """
+
+    train: np.ndarray
+    tuning: np.ndarray
+    reporting: np.ndarray
+    counts: np.ndarray
+    noise: np.ndarray
+    words: np.ndarray
+
+
+def pairs(word, play):
+    """(word, neighbour) for all neighbours within `WINDOW` places in the same play; shape (n, 2)."""
+    found = []
+    for k in range(1, WINDOW + 1):
+        near = np.stack([word[:-k], word[k:]], axis=1)[play[:-k] == play[k:]]
+        found += [near, near[:, ::-1]]
+    return np.concatenate(found)
+
+
+@lru_cache
+def corpus(seed: int = 0) -> Corpus:
+    """Shakespeare's plays, split by play into `PLAYS`: a scene never lies on two sides."""
+    data = load("shakespeare")
+    part = np.repeat(range(3), PLAYS)[np.random.default_rng(seed).permutation(sum(PLAYS))][data["play"]]
+    counts = np.bincount(data["word"][part == 0], minlength=len(data["vocabulary"]))
+    known = counts > 0
+    number = np.cumsum(known) - 1
+    split = []
+    for k in range(3):
+        inside = pairs(data["word"][part == k], data["play"][part == k])
+        split.append(number[inside[known[inside].all(1)]].astype(np.int32))
+    counts = counts[known]
+    share = np.cumsum(counts**0.75) / np.sum(counts**0.75)
+    noise = np.searchsorted(share, (np.arange(2**20) + 0.5) / 2**20).astype(np.int32)
+    return Corpus(*split, counts, noise, data["vocabulary"][known])
+
+
+@njit(cache=True)
+def gradients(a, b, centre, other, batch):
+    """Rows and gradients in a and b of the mean loss of `batch` pairs; each row once.
+
+    centre (n,), other (n, 1 + k): the true neighbour first. n may hold several runs, whose rows differ.
+    """
+    n, k = other.shape
+    d = a.shape[1]
+    rows_a, rows_b = np.empty(n, np.int64), np.empty(n * k, np.int64)
+    g_a, g_b = np.empty((n, d), a.dtype), np.empty((n * k, d), a.dtype)
+    slot_a, slot_b = np.full(len(a), -1, np.int32), np.full(len(b), -1, np.int32)
+    found_a = found_b = 0
+    for i in range(n):
+        row = centre[i]
+        p = slot_a[row]
+        if p < 0:
+            p = slot_a[row] = found_a
+            rows_a[p] = row
+            g_a[p] = 0
+            found_a += 1
+        for j in range(k):
+            col = other[i, j]
+            q = slot_b[col]
+            if q < 0:
+                q = slot_b[col] = found_b
+                rows_b[q] = col
+                g_b[q] = 0
+                found_b += 1
+            s = a.dtype.type(0)
+            for h in range(d):
+                s += a[row, h] * b[col, h]
+            e = a.dtype.type((1 / (1 + np.exp(-s)) - (j == 0)) / batch)
+            for h in range(d):
+                g_a[p, h] += e * b[col, h]
+                g_b[q, h] += e * a[row, h]
+    return rows_a[:found_a], g_a[:found_a], rows_b[:found_b], g_b[:found_b]
+
+
+@njit(cache=True)
+def losses(a, b, centre, other):
+    """The loss of every pair; arguments as in `gradients`."""
+    n, k = other.shape
+    loss = np.zeros(n)
+    for i in range(n):
+        for j in range(k):
+            s = 0.0
+            for h in range(a.shape[1]):
+                s += a[centre[i], h] * b[other[i, j], h]
+            s = -s if j == 0 else s
+            loss[i] += max(s, 0.0) + np.log1p(np.exp(-abs(s)))
+    return loss
+
+
+def batches(text: Corpus, seed: int, steps: int, batch: int):
+    """(centre (batch,), other (batch, 1 + NOISE)) of each step; every rule and rate sees the same ones."""
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        chosen = text.train[rng.integers(len(text.train), size=batch)]
+        drawn = text.noise[rng.integers(len(text.noise), size=(batch, NOISE))]
+        yield chosen[:, 0], np.concatenate([chosen[:, 1:], drawn], axis=1)
+
+
+class Trained(NamedTuple):
+    """The two tables of vectors, words and neighbours, as `Table`s of runs * V rows; `visits` and `way` (runs * V,) of the words.
+
+    `way` adds up the distances between a row's places after its visits, what it moved while idle included, per coordinate.
+    """
+
+    word: Table
+    neighbour: Table
+    visits: np.ndarray
+    way: np.ndarray
+
+
+def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int = 16, dtype=np.float32) -> Trained:
+    """Every learning rate with every seed, runs in the order of (lrs, seeds). `rule(lr, counts)` takes columns of runs * V rows."""
+    lrs, seeds, V = np.atleast_1d(np.asarray(lrs, float)), list(seeds), len(text.counts)
+    if lrs.ndim != 1 or not seeds:
+        raise ShapeError(f"train needs learning rates of shape (n,) and at least one seed, got {lrs.shape} and {seeds}")
+    runs = len(lrs) * len(seeds)
+    lr = np.repeat(lrs, len(seeds) * V)[:, None]
+    made = rule(lr, np.tile(text.counts, runs)[:, None])
+    start = [np.random.default_rng([seed, 1]).normal(size=(V, d)) * 0.1 for seed in seeds]
+    word = Table(made, np.tile(np.concatenate(start), (len(lrs), 1)).astype(dtype))
+    neighbour = Table(made, np.zeros((runs * V, d), dtype))
+    visits, way, place = np.zeros(runs * V), np.zeros(runs * V), word.x.copy()
+    offset = V * np.arange(runs)[:, None]
+    for drawn in zip(*(batches(text, seed, steps, batch) for seed in seeds), strict=True):
+        centre, other = (
+            np.tile(np.stack(part), (len(lrs),) + (1,) * part[0].ndim) for part in zip(*drawn, strict=True)
+        )
+        centre, other = (centre + offset).ravel(), (other + offset[..., None]).reshape(runs * batch, -1)
+        word.touch(centre)
+        neighbour.touch(other.ravel())
+        rows, g, others, h = gradients(word.x, neighbour.x, centre, other, batch)
+        word.step(rows, g)
+        neighbour.step(others, h)
+        visits[rows] += 1
+        way[rows] += np.sqrt(np.mean((word.x[rows] - place[rows]) ** 2, axis=1))
+        place[rows] = word.x[rows]
+    return Trained(word, neighbour, visits, way)
+
+
+def score(trained: Trained, held, text: Corpus, runs: int, limit: int = 100_000, seed: int = 7):
+    """Mean loss on held-out pairs, all words and then each of `BINS`: shape (runs, 1 + bins). At most `limit` pairs, and the noise, by seed."""
+    rng = np.random.default_rng(seed)
+    held = held[rng.permutation(len(held))[:limit]].astype(np.int64)
+    other = np.concatenate([held[:, 1:], text.noise[rng.integers(len(text.noise), size=(len(held), NOISE))]], axis=1)
+    count, V = text.counts[held[:, 0]], len(text.counts)
+    a, b = trained.word.settle(), trained.neighbour.settle()
+    found = []
+    for run in range(runs):
+        loss = losses(a[run * V : (run + 1) * V], b[run * V : (run + 1) * V], held[:, 0], other)
+        found.append([loss.mean(), *(loss[(low <= count) & (count < high)].mean() for low, high in BINS.values())])
+    return np.array(found)

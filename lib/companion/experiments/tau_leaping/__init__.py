@@ -1,0 +1,1 @@
+"""Stochastic reaction networks, exact and by leaps."""

@@ -1,0 +1,144 @@
+"""The figures of the chapter on tau-leaping; what they show is computed in `leap_laws`, `leap_errors` and `leap_races`."""
+
+import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.intervals import bootstrap, student
+from .theory import stationary_inflation
+
+#: Step-size rules of simulation: colour, marker, line.
+_SELECTORS = {
+    "relative change": ("#B5568C", "D", "-"),
+    "fixed": ("#6B6B6B", "o", "-"),
+    "1 / activity": ("#D55E00", "^", "--"),
+    "absolute change": ("#0072B2", "s", "-."),
+}
+_ORDERS = (("#000000", "o", "-"), ("#B87700", "s", "--"), ("#0072B2", "^", "-."))
+
+
+def law_figure(zs, leaps, sgd):
+    """Variance over its small-step limit against the step z: the law, and the clouds of two ensembles with two standard errors."""
+    _, axes = plt.subplots(figsize=(WIDTH, 3.8))
+    fine = np.linspace(0, 1.96, 400)
+    axes.plot(fine, stationary_inflation(fine), **method("reference") | {"label": "$1/(1 - z/2)$"})
+    for name, found, colour, marker, shift in (
+        ("molecules, $z = c\\tau$", leaps, "#B5568C", "D", -0.012),
+        ("SGD, $z = \\alpha h$", sgd, method("SGD")["color"], "o", 0.012),
+    ):
+        axes.errorbar(
+            np.asarray(zs) + shift,
+            found.ratio,
+            2 * found.error,
+            ls="",
+            marker=marker,
+            color=colour,
+            capsize=3,
+            label=name,
+        )
+    axes.axvline(2, color="black", lw=0.8)
+    axes.set(yscale="log", xlabel="step $z$", ylabel="variance over its small-step limit", xlim=(0, 2.06))
+    axes.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axes.minorticks_off()
+    axes.legend(loc="upper left")
+    return axes
+
+
+def demand_figure(demands: dict, straight: dict):
+    """Longest admissible steps against activity, both relative to the lowest; `straight` draws the rules that are compared."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    marks = "osD^vP"
+    colours = ("#000000", "#B87700", "#B5568C", "#00805F", "#0072B2", "#D55E00")
+    for (name, d), marker, colour in zip(demands.items(), marks, colours, strict=False):
+        axes.plot(
+            d.activity / d.activity[0],
+            d.step / d.step[0],
+            marker=marker,
+            color=colour,
+            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
+        )
+    for (name, d), line in zip(straight.items(), (":", "--"), strict=False):
+        axes.plot(
+            d.activity / d.activity[0],
+            d.step / d.step[0],
+            ls=line,
+            color="#6B6B6B",
+            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
+        )
+    axes.set(xscale="log", yscale="log", xlabel="activity, relative", ylabel="longest step, relative")
+    axes.figure.legend(loc="outside lower center", ncols=1)
+    return axes
+
+
+def rest_figure(rests: dict):
+    """Lengths of Cao's leaps at rest, {level: Rest}, a panel for each level; the line is the limit of stability."""
+    _, axes = panels(len(rests), 1.5)
+    for panel, (level, rest) in zip(axes, rests.items(), strict=True):
+        panel.hist(rest.z, np.linspace(0, 6, 121), density=True, color="#B5568C")
+        panel.axvline(2, color="black")
+        panel.set(title=f"mean {level:,}: variance {rest.ratio:.3g} times the true one", yticks=[])
+    axes[-1].set_xlabel("length of a leap in units of the relaxation time")
+    return axes
+
+
+def work_figure(curves: dict, floors: dict):
+    """Distance to the true law against work: {problem: [{rule: Score}]}; the band is what sampling alone would show."""
+    figure, axes = plt.subplots(
+        -(-len(curves) // 2), 2, figsize=(WIDTH, 2.5 * -(-len(curves) // 2) + 0.4), squeeze=False
+    )
+    for panel, (problem, scores) in zip(axes.flat, curves.items(), strict=True):
+        for rule, (colour, marker, line) in _SELECTORS.items():
+            cost, error = zip(*((s[rule].cost, s[rule].error.mean()) for s in scores), strict=True)
+            panel.plot(cost, error, color=colour, marker=marker, ls=line, label=rule)
+        panel.axhspan(1e-3, np.quantile(floors[problem], 0.95), color="#6B6B6B", alpha=0.2, lw=0)
+        low = 0.5 * floors[problem].mean()
+        panel.set(xscale="log", yscale="log", title=problem, ylim=(low, None))
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    for panel in axes[-1]:
+        panel.set_xlabel("work per run")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("distance / sd")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return axes
+
+
+def depth_figure(factors, gains: dict):
+    """Error of a fixed step over that of Cao's rule at equal work, {order: (factors, repeats) of logarithms}."""
+    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    for (order, found), (colour, marker, line) in zip(gains.items(), _ORDERS, strict=False):
+        middle = [student(row) for row in found]
+        low, high = (np.exp([getattr(i, end) for i in middle]) for end in ("low", "high"))
+        at = np.exp([i.estimate for i in middle])
+        axes.errorbar(
+            factors[: len(at)], at, [at - low, high - at], color=colour, marker=marker, ls=line, capsize=3,
+            label=f"order {order}: the time scale grows as factor$^{order - 1}$",
+        )  # fmt: skip
+    axes.axhline(1, color="black", lw=0.8)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="factor by which the count falls",
+        ylabel="error of a fixed step\nover error of the rule",
+    )
+    for which, ticks in ((axes.set_xticks, factors), (axes.set_yticks, (0.5, 1, 2, 5, 10))):
+        which(ticks, [f"{x:g}" for x in ticks])
+    axes.minorticks_off()
+    axes.legend()
+    return axes
+
+
+def race_figure(raced: dict):
+    """Median loss of each rule on the reporting seeds with its 95 % interval, lowest at the bottom."""
+    _, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    for row, (name, tuned) in enumerate(raced.items()):
+        i, style = bootstrap(tuned.scores, np.median), method(name)
+        axes.errorbar(
+            i.estimate, row, xerr=[[i.estimate - i.low], [i.high - i.estimate]], color=style["color"],
+            marker=style["marker"] or "D", capsize=3,
+        )  # fmt: skip
+    axes.set_yticks(range(len(raced)), list(raced))
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="loss at the end, median over seeds")
+    return axes

@@ -1,0 +1,125 @@
+"""Tau-leaping: many events in one step, and the rules that choose how long the step may be."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from stepsize.errors import NetworkError
+from .network import Network
+from .ssa import Ensemble, _whole, finish, plan
+
+SCHEMES = ("euler", "midpoint", "trapezoid")
+BELOW = ("refuse", "clip", "allow")
+
+
+class Selector(Protocol):
+    """A step-size rule: the kernel's code for it, its size, the critical threshold and the burst."""
+
+    def code(self) -> tuple[int, float, int, int]: ...
+
+
+def _positive(value, what):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < math.inf:
+        raise NetworkError(f"{what} is {value!r}; it must be a finite number above 0")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """tau the same for ever.  Gillespie (2001), equation 8."""
+
+    tau: float
+
+    def code(self):
+        return 0, _positive(self.tau, "Fixed: tau"), 0, 0
+
+
+@dataclass(frozen=True)
+class Cao:
+    """tau = min_i min(b_i / |mu_i|, b_i^2 / sigma_i^2), b_i = max(eps x_i / g_i, 1).  Cao, Gillespie & Petzold (2006), equation 33.
+
+    mu_i and sigma_i^2 are drift and variance per unit time. A reaction within `critical` firings of exhausting a
+    reactant fires at most once in a leap; a leap worth fewer than ten events is replaced by `burst` exact ones.
+    """
+
+    eps: float = 0.03
+    critical: int = 10
+    burst: int = 100
+
+    def code(self):
+        if _positive(self.eps, "Cao: eps") >= 1:
+            raise NetworkError(f"Cao: eps is {self.eps}; it is a relative change, so take it below 1, such as 0.03")
+        threshold, burst = _whole(self.critical, "Cao: critical", 0), _whole(self.burst, "Cao: burst", 0)
+        return 1, float(self.eps), threshold, burst
+
+
+@dataclass(frozen=True)
+class Activity:
+    """tau = size / sum_j a_j: the rule in words, small steps where propensities are high. `size` is events per leap."""
+
+    size: float
+
+    def code(self):
+        return 2, _positive(self.size, "Activity: size"), 0, 0
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """tau = size / max_i sqrt(mu_i^2 + sigma_i^2): Adam's lr / sqrt(second moment), with exact moments."""
+
+    size: float
+
+    def code(self):
+        return 3, _positive(self.size, "Absolute: size"), 0, 0
+
+
+def leap(
+    network: Network, times, step: Selector, runs: int = 1, seed: int = 0, *, scheme: str = "euler",
+    below: str = "refuse", initial=None, rates=None, max_events: int = 10**9, record: int = 0,
+) -> Ensemble:  # fmt: skip
+    """x <- x + sum_j nu_j Poisson(a_j tau), with tau from `step`.  Gillespie (2001), equation 8.
+
+    `scheme`: "euler", "midpoint" (Gillespie 2001, equation 19, unrounded) or "trapezoid" (Anderson & Koyama 2012),
+    which is weakly of second order at two draws per reaction. `below`: a leap that would make a count negative is
+    refused and halved; "clip" and "allow" are the two mistakes, for study. `record` keeps that many taus per run.
+    """
+    from . import kernels
+
+    for value, known, what in ((scheme, SCHEMES, "scheme"), (below, BELOW, "below")):
+        if value not in known:
+            raise NetworkError(f"{what} is {value!r}; choose one of {', '.join(known)}")
+    if not hasattr(step, "code"):
+        raise NetworkError(f"step is {step!r}; give a rule, such as Cao(0.03) or Fixed(0.1)")
+    rule, size, threshold, burst = step.code()
+    p = plan(network, times, runs, seed, initial, rates)
+    budget = _whole(max_events, "max_events", 1)
+    out = np.zeros((p.runs, p.times.size, p.x0.shape[1]))
+    count, status, ends = np.zeros((p.runs, 4), np.int64), np.zeros(p.runs, np.int64), np.zeros(p.runs)
+    taus = np.full((p.runs, _whole(record, "record", 0)), np.nan)
+    kernels.leap_runs(
+        *network.program, network.highest, p.rates, p.x0, *p[:5], np.uint64(p.key), budget, out, count, status, ends, taus,
+        rule, size, threshold, burst, SCHEMES.index(scheme), BELOW.index(below),
+    )  # fmt: skip
+    finish(network, status, ends, out, budget)
+    leaps, events, refused, went_below = count.T
+    return Ensemble(network, p.times, out.astype(np.int64), events, leaps, refused, went_below, taus)
+
+
+def longest_step(network: Network, step: Selector, x=None) -> np.ndarray:
+    """The tau that a rule proposes at states x of shape (..., S), before any event or output time cuts it short."""
+    from . import kernels
+
+    rule, size, threshold, _ = step.code()
+    states = np.atleast_2d(np.asarray(network.x0 if x is None else x, float))
+    a, critical, mu = np.empty(network.rates.size), np.zeros(network.rates.size, bool), np.empty(network.x0.size)
+    taus = []
+    for state in states.reshape(-1, network.x0.size):
+        kernels.propensities(*network.program, network.rates, state, a)
+        taus.append(
+            kernels.choose_step(
+                *network.program, network.highest, state, a, rule, size, threshold, critical, mu, mu.copy()
+            )[0]
+        )
+    return np.array(taus).reshape(states.shape[:-1])

@@ -1,0 +1,186 @@
+"""Tau-leaping and stochastic gradient descent as one linear recursion; what their step-size rules bound."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stepsize.average import Average
+from stepsize.contract import Elementwise, Wrapper
+from stepsize.descent import descend
+from .textbook import decay_curve, immigration_death
+from .leaping import Activity, Cao, Fixed, leap, longest_step
+from stepsize.backend import maximum, sqrt
+from stepsize.rules import SGD, Adam, Moments
+
+
+def linear_law(z: float, noise: float, n, gap: float = 0.0, feed: float = 0.0, var: float = 0.0):
+    """Gap and variance after n steps of x <- x - z (x - level) + e, Var e = noise + feed z gap.
+
+    gap_n = r^n gap,  var_n = r^(2n) var + noise (1 - r^(2n)) / (1 - r^2) + feed gap r^(n-1) (1 - r^n),  r = 1 - z.
+    A leap of nothing -> X (k), X -> nothing (c) is z = c tau, noise = 2 k tau, level = k / c, feed = 1, while counts
+    stay positive; SGD on h x^2 / 2 with gradient noise s is z = lr h, noise = (lr s)^2, level = 0, feed = 0.
+    """
+    r, n = 1 - z, np.asarray(n, float)
+    decay = np.sign(r) ** n * abs(r) ** n
+    before = np.where(n > 0, decay / r if r else (n == 1) * 1.0, 0.0)
+    return decay * gap, decay**2 * var + noise * (1 - decay**2) / (1 - r * r) + feed * gap * before * (1 - decay)
+
+
+def stationary_inflation(z):
+    """1 / (1 - z / 2): how much a step z = c tau = lr h inflates the variance of its small-step limit; infinite from 2 on."""
+    z = np.asarray(z, float)
+    return np.where(z < 2, 1 / np.where(z < 2, 1 - z / 2, 1), np.inf)
+
+
+def demanded_step(error, tolerance: float, longest: float) -> float:
+    """The longest step with error(step) <= tolerance, by bisection in its logarithm; `error` must rise with the step."""
+    low, high = math.log(longest) - 40.0, math.log(longest)
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if error(math.exp(middle)) <= tolerance else (low, middle)
+    return math.exp(low)
+
+
+class Demand(NamedTuple):
+    """How the longest admissible step depends on activity: both on a grid, and the slope between their logarithms."""
+
+    activity: np.ndarray
+    step: np.ndarray
+
+    @property
+    def slope(self) -> float:
+        return float(np.polyfit(np.log(self.activity), np.log(self.step), 1)[0])
+
+
+def demand_of_order(order: int, tolerance: float = 0.01, counts=(1e3, 1e4, 1e5)) -> Demand:
+    """p X -> nothing: the leap after which x - x' tau misses the deterministic curve by a share `tolerance` of x."""
+    speed = order / math.factorial(order)
+
+    def longest(x):
+        def error(tau):
+            return abs(1 - speed * x ** (order - 1) * tau - decay_curve(x, 1.0, order, tau) / x)
+
+        return demanded_step(error, tolerance, x ** (1.0 - order))
+
+    counts = np.asarray(counts)
+    return Demand(counts**order, np.array([longest(x) for x in counts]))
+
+
+def demand_in_deviations(tolerance: float = 0.1, time: float = 1.0, counts=(1e4, 1e5, 1e6)) -> Demand:
+    """X -> nothing, fixed leaps up to `time`: the mean may be off by a share `tolerance` of the standard deviation."""
+    counts, p = np.asarray(counts), math.exp(-time)
+
+    def longest(x):
+        def error(tau):
+            return x * abs((1 - tau) ** (time / tau) - p) / math.sqrt(x * p * (1 - p))
+
+        return demanded_step(error, tolerance, 0.5)
+
+    return Demand(counts, np.array([longest(x) for x in counts]))
+
+
+def demand_at_rest(tolerance: float = 0.05, counts=(1e2, 1e4, 1e6), death=(1.0, 1.0, 1.0)) -> Demand:
+    """nothing <-> X at its mean: the stationary standard deviation may be too large by a share `tolerance`."""
+    steps = [
+        demanded_step(lambda tau, c=c: float(np.sqrt(stationary_inflation(c * tau))) - 1, tolerance, 1.9 / c)
+        for c in death
+    ]
+    return Demand(2 * np.asarray(counts) * np.asarray(death), np.array(steps))
+
+
+def demand_of_cao(networks, eps: float = 0.03) -> Demand:
+    """The leap that Cao, Gillespie & Petzold (2006) choose at the start of each network, against the sum of propensities."""
+    steps = [float(longest_step(n, Cao(eps, critical=0))[0]) for n in networks]
+    return Demand(np.array([1 / float(longest_step(n, Activity(1.0))[0]) for n in networks]), np.array(steps))
+
+
+def demand_of_adam(scales=(1.0, 10.0, 100.0)) -> Demand:
+    """Adam's rate after 100 gradients of constant size, against that size; eps = 0."""
+    g = np.asarray(scales)[:, None]
+    path = descend(Adam(lr=1e-3, eps=0.0), lambda x, t: np.broadcast_to(g, (g.size, 1)), np.zeros((g.size, 1)), 100)
+    return Demand(g[:, 0], path.rate[-1, :, 0])
+
+
+class Spread(NamedTuple):
+    """Sample variances over z, each with its standard error, relative to the small-step limit: shape (len(z),)."""
+
+    ratio: np.ndarray
+    error: np.ndarray
+
+
+def _spread(x, limit):
+    squares = (x - x.mean(-1, keepdims=True)) ** 2
+    return Spread(squares.mean(-1) / limit, squares.std(-1) / math.sqrt(x.shape[-1]) / limit)
+
+
+def leap_spread(zs, level: int, runs: int, steps: int = 200, seed: int = 0) -> Spread:
+    """Variance over the Poisson variance `level` of nothing <-> X after `steps` fixed leaps of length z."""
+    network = immigration_death(level, 1.0, level)
+    return _spread(
+        np.array([leap(network, [steps * z], Fixed(z), runs, seed + i).x[:, 0, 0] for i, z in enumerate(zs)]), level
+    )
+
+
+def sgd_spread(zs, runs: int, steps: int = 200, seed: int = 0) -> Spread:
+    """Variance of SGD on x^2 / 2 with gradient noise of variance 1, over its limit lr / 2, after `steps` steps of lr = z."""
+    rng, lr = np.random.default_rng(seed), np.asarray(zs, float)[:, None, None]
+    path = descend(SGD(lr), lambda x, t: x + rng.normal(size=x.shape), np.zeros((lr.size, runs, 1)), steps, every=steps)
+    return _spread(path.x[-1, ..., 0], lr[:, 0, 0] / 2)
+
+
+class Rest(NamedTuple):
+    """Cao's rule on nothing <-> X at its mean: leaps in units of 1 / death (n,), and the variance over the Poisson law's."""
+
+    z: np.ndarray
+    ratio: float
+    error: float
+
+
+def cao_at_rest(level: int, eps: float, runs: int, time: float = 30.0, seed: int = 0) -> Rest:
+    """Started at x = level, where the drift is zero. The last leap of a run, cut short by its end, is left out."""
+    found = leap(immigration_death(level, 1.0, level), [time], Cao(eps), runs, seed, record=2000)
+    taus = np.where(np.arange(2000) < found.leaps[:, None] - 1, found.taus, np.nan)
+    spread = _spread(found.x[:, 0, 0], level)
+    return Rest(taus[np.isfinite(taus)], float(spread.ratio), float(spread.error))
+
+
+@dataclass(frozen=True, eq=False)
+class LeapRate(Elementwise):
+    """rate = (lr / h) (|m| / max(|m|, s))^power, s^2 = v - m^2: the leap condition asked of a gradient.
+
+    Cao, Gillespie & Petzold (2006) bound the relative change of every propensity in one leap by drift and by noise.
+    Here the gradient h x takes the place of the propensity: its change by drift, h rate |m|, stays below a share lr of
+    |m|, its change by noise, h rate s, below the same. Power 1 follows; theirs is 2, as the noise of a leap is
+    s sqrt(tau), not s tau. Power 2 has the shape of the step size of Schaul, Zhang & LeCun (2013), m^2 / (h v). m and v share
+    one memory, or v - m^2 is no variance; the curvature h is given; the direction is the gradient itself.
+    """
+
+    lr: Any = 1e-2
+    beta: Any = 0.99
+    eps: Any = 1e-12
+    curvature: Any = 1.0
+    power: Any = 1.0
+
+    def init(self, x):
+        return Moments(Average.empty(x), Average.empty(x))
+
+    def step(self, state, g, x):
+        m, v = state.m.push(g, self.beta), state.v.push(g * g, self.beta)
+        size = sqrt(m.mean * m.mean)
+        spread = sqrt(maximum(v.mean - m.mean * m.mean, 0 * size))
+        share = size / (maximum(size, spread) + self.eps)
+        return Moments(m, v), self.lr / self.curvature * share**self.power, g
+
+
+@dataclass(frozen=True, eq=False)
+class SmallestRate(Wrapper):
+    """min over the coordinates of the inner rule's rate: one step for all, as one tau serves all reactions. NumPy only."""
+
+    rule: Any
+    elementwise = False
+
+    def step(self, state, g, x):
+        state, rate, direction = self.rule.step(state, g, x)
+        return state, np.broadcast_to(rate.min(-1, keepdims=True), rate.shape), direction

@@ -1,0 +1,180 @@
+"""Every chapter: text alone first (lengths, labels, citations, alternative texts), then executed in the smoke profile."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from small_book import ROOT
+from companion.build.book import Book, convert, is_notebook, parameter_defaults
+
+BOOK = Book(ROOT, "smoke")
+CHAPTERS = sorted(p.stem for p in (ROOT / "chapters").glob("*.md") if is_notebook(p))
+PAGES = sorted((ROOT / "chapters").glob("*.md"))
+
+CELL_LINES, DEF_LINES, EXERCISES = 12, 8, 3
+# What a reader sees unasked, and everything: with the folded cells of pictures and of exercises' solutions.
+SEEN_LINES, ALL_LINES = 90, 170
+HIDDEN = {"hide-cell", "hide-input", "remove-input", "remove-cell"}
+
+
+def text(chapter):
+    return BOOK.source(chapter).read_text(encoding="utf-8")
+
+
+def code_cells(chapter):
+    return [c for c in convert(BOOK.source(chapter)).cells if c.cell_type == "code"]
+
+
+def code_lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def prose(chapter):
+    return "\n".join(c.source for c in convert(BOOK.source(chapter)).cells if c.cell_type == "markdown")
+
+
+def is_solution(cell):
+    return "hide-cell" in cell.metadata.get("tags", [])
+
+
+def has_claims(chapter):
+    return chapter in BOOK.claims()
+
+
+def test_every_chapter_stands_in_the_table_of_contents():
+    assert set(CHAPTERS) == set(BOOK.chapters)
+
+
+def test_the_smoke_profile_names_only_chapters_and_parameters_that_exist():
+    for chapter in BOOK.smoke():
+        BOOK.parameters(chapter)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_defines_no_model(chapter):
+    for cell in code_cells(chapter):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.ClassDef), f"class {node.name}: move it to the library"
+            if isinstance(node, ast.FunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                assert length <= DEF_LINES, f"def {node.name} has {length} lines: move it to the library"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_is_short_and_its_cells_are_shorter(chapter):
+    cells = code_cells(chapter)
+    for cell in cells:
+        assert len(code_lines(cell)) <= CELL_LINES, f"{len(code_lines(cell))} lines in the cell:\n{cell.source}"
+    assert sum(len(code_lines(c)) for c in cells if not HIDDEN & set(c.metadata.get("tags", []))) <= SEEN_LINES
+    assert sum(len(code_lines(c)) for c in cells) <= ALL_LINES
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_has_one_parameters_cell_with_plain_defaults(chapter):
+    values = parameter_defaults(BOOK.source(chapter))
+    assert ... not in values.values(), "a default must be a plain value"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_figure_has_caption_name_and_alternative_text(chapter):
+    for cell in code_cells(chapter):
+        if figure := cell.metadata.get("mystnb", {}).get("figure"):
+            alt = cell.metadata["mystnb"].get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 5, f"{figure.get('name')}: say in the alternative text what is to be seen"
+            assert alt.strip() != figure["caption"].strip()
+            assert figure["caption"].strip()
+            assert "-fig-" in figure["name"]
+
+
+def labels(path):
+    source = path.read_text(encoding="utf-8")
+    found = re.findall(r"^\(([\w:.-]+)\)=", source, re.MULTILINE)
+    found += re.findall(r"^:(?:label|name):\s*([\w:.-]+)", source, re.MULTILINE)
+    found += re.findall(r"^\$\$\s*\(([\w:.-]+)\)", source, re.MULTILINE)
+    return found + re.findall(r"^\s+name:\s*([\w.-]+-fig-[\w.-]+)", source, re.MULTILINE)
+
+
+def test_labels_are_unique_in_the_whole_book():
+    seen = {}
+    for path in PAGES:
+        for label in labels(path):
+            assert label not in seen, f"label {label} is in {seen[label]} and in {path.name}"
+            seen[label] = path.name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_citation_is_in_the_bibliography(path):
+    known = re.findall(
+        r"^@\w+\{([^,\s]+),", (ROOT / "chapters/references.bib").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(known) == len(set(known)), f"repeated keys: {sorted({k for k in known if known.count(k) > 1})}"
+    for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", path.read_text(encoding="utf-8")):
+        for key in keys.split(","):
+            assert re.sub(r".*\{(.*)\}.*", r"\1", key).strip() in known, f"{key} is not in references.bib"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_verdict_is_typed(chapter):
+    cells, words = code_cells(chapter), prose(chapter)
+    for cell in cells:
+        assert not re.search(r"\bVerdict\s*\(|\bverdict\s*=\s*[\"']|record\(\)\s*\[", cell.source), cell.source
+    assert "verdict-" not in words, "a badge is made by the run"
+    for claim in BOOK.claims().get(chapter, {}):
+        typed = re.search(rf"\b{claim}\b\W{{0,12}}(holds|fails|is open|open)\b", words)
+        assert not typed, f"'{typed[0]}': take it from the run with {{glue:text}}"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_has_exercises_with_executed_solutions(chapter):
+    exercises = len(
+        re.findall(r"^:{3,}\{?.*[Ee]xercise|^`{3,}\{admonition\}\s*Exercise|\{exercise\}", text(chapter), re.MULTILINE)
+    )
+    assert exercises >= EXERCISES
+    assert sum(map(is_solution, code_cells(chapter))) >= EXERCISES
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, worker_id):
+    """All chapters executed and the pages built, once for all workers; what is up to date is not run again."""
+    import fcntl
+
+    said = tmp_path_factory.getbasetemp() / "smoke.txt"
+    if worker_id != "master":
+        said = tmp_path_factory.getbasetemp().parent / "smoke.txt"
+    with said.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            env = {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
+            command = [sys.executable, "-m", "companion", "make", "--profile", "smoke", "--timeout", "240", "html"]
+            run = subprocess.run(
+                command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            said.write_text(f"{run.returncode}\n{run.stdout}")
+    code, _, log = said.read_text().partition("\n")
+    return int(code), log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs_in_the_smoke_profile_and_judges_all_its_claims(chapter, smoke):
+    path = ROOT / f"_build/smoke/executed/{chapter}.json"
+    failed = ROOT / f"_build/smoke/errors/{chapter}.txt"
+    assert not failed.exists(), failed.read_text()
+    assert path.exists(), smoke[1]
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert sorted(v["claim"] for v in record["verdicts"]) == sorted(BOOK.claims().get(chapter, {}))
+    assert all(key.startswith(f"{chapter}:") for key in record["glued"])
+    if has_claims(chapter):
+        assert f"{chapter}:verdicts" in record["glued"]
+
+
+@pytest.mark.slow
+def test_the_smoke_site_builds_without_a_warning_and_says_what_it_is(smoke):
+    code, log = smoke
+    assert code == 0, log
+    page = (ROOT / "_build/smoke/html/chapters/ledger.html").read_text(encoding="utf-8")
+    assert "Smoke profile" in page

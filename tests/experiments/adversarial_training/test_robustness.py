@@ -1,0 +1,172 @@
+"""Duels: tuning and reporting are apart, and the tables say what was measured."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+import torch
+from mutants import mutant
+from stepsize import SignDescent
+from companion.experiments.adversarial_training import defenses as defenders, robustness as duels
+from companion.experiments.adversarial_training import figures as report
+from companion.experiments.adversarial_training.classifiers import Classifier, digits
+from companion.experiments.adversarial_training.defenses import CELLS, OPPONENTS, judged, read
+from companion.experiments.adversarial_training.robustness import ATTACKERS, BALLS, Victims, apart, duel, harden, masked, race, reached, standard, unseen
+from stepsize.errors import EvidenceError
+
+IMAGES, VALIDATION, TEST = digits()
+
+
+pytestmark = pytest.mark.usefixtures("in_house_style")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return standard(range(7), 4, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def raced(models):
+    return {kind: race(kind, models, 2, 5, VALIDATION[:60], TEST[:50]) for kind in BALLS}
+
+
+def test_the_chosen_rate_is_the_strongest_on_the_tuning_models(raced):
+    for duels_of in raced.values():
+        for name, d in duels_of.items():
+            if name != "Auto-PGD":
+                assert d.lr == d.rates[d.curve.argmin()]
+                assert d.at_edge == (d.curve.argmin() in (0, len(d.rates) - 1))
+
+
+def test_models_are_never_tuned_on_and_reported(models):
+    same = Victims(Classifier(), models[:2], models[2:4], ((0, 1), (1, 2)))
+    with pytest.raises(EvidenceError, match="in both sets"):
+        duel("sign", same, BALLS["L2"], 3, VALIDATION[:5], TEST[:5])
+
+
+def test_in_euclids_ball_a_scale_per_pixel_is_a_weakness_and_pooling_the_cure(raced):
+    L2 = raced["L2"]
+    assert apart(L2["Adam"].tuned, L2["SGD"].tuned).low > 3
+    assert apart(L2["Adam"].tuned, L2["pooled Adam"].tuned).low > 10
+    assert abs(apart(L2["pooled Adam"].tuned, L2["normalised SGD"].tuned).estimate) < 4
+
+
+def test_in_the_box_only_the_lazy_rate_tells_the_attackers_apart(raced):
+    box = raced["L∞"]
+    assert abs(apart(box["Adam"].tuned, box["SGD"].tuned).estimate) < 2
+    assert apart(box["Adam"].lazy, box["SGD"].lazy).high < -10
+
+
+def test_a_fate_is_fickle_where_two_starts_disagree(raced):
+    d = raced["L2"]["Adam"]
+    assert d.fate.shape == (2, 2, 5, 50)
+    by_hand = 100 * np.mean(d.fate[0, 0] != d.fate[0, 1], axis=-1)
+    assert np.array_equal(d.fickle, by_hand)
+
+
+def test_the_mask_is_epsilon(models):
+    rules = {"sign": SignDescent, "Adam": duels.Adam, "bare": lambda lr: duels.Adam(lr, eps=1e-150)}
+    found = masked((1.0, 30.0), models[:3], TEST[:50], BALLS["L∞"], 5, rules, np.array([0.05, 0.1]))
+    plain, sure = (found[name].mean(1) for name in ("sign", "Adam"))
+    assert sure[1] > plain[1] + 20
+    assert abs(found["bare"].mean(1)[1] - plain[1]) < 10
+    assert unseen((1.0, 100.0), models[:3], TEST[:50])[1] > 0.5
+
+
+def test_only_an_attacker_with_a_sufficient_rate_reaches_the_maximum(models):
+    share = reached("L∞", models[:3], TEST[:50], 8)
+    assert (share["the steepest of its ball"] > 0.8).all()
+    assert (share["plain ascent at the lazy rate"] < share["the steepest of its ball"]).all()
+
+
+def test_hardening_is_watched_and_helps(models):
+    h = harden("L2", range(2), 4, 4, IMAGES[:400], VALIDATION)
+    assert h.watched.shape == (4, 2)
+    falls = duels.Hardened(h.x, np.array([[50.0], [90.0], [80.0], [85.0], [60.0]])).worst_drop
+    assert falls[0] == 25.0
+
+
+def test_the_defenders_rate_falls_to_zero_at_the_end():
+    rule = duels.learner(0.1, epochs=3, images=250)
+    assert rule.horizon == 9
+    assert mutant(duels.learner, "-(-images // BATCH)", "(images // BATCH)")(0.1, 3, 250).horizon == 6
+
+
+def test_every_cell_of_the_file_is_there_and_has_its_own_seeds():
+    cells = read()
+    assert set(cells) == set(CELLS)
+    assert not set(defenders.TUNING) & set(defenders.REPORTING)
+    for cell in cells.values():
+        assert len(cell["robust"]) == len(defenders.REPORTING)
+        best = np.max(cell["curve"])
+        assert best in cell["curve"][defenders.LRS.index(cell["lr"])]
+
+
+def test_a_cell_of_the_file_can_be_computed_again():
+    """One seed of one drawn cell; training amplifies the rounding of another processor, hence 5 points."""
+    name = np.random.default_rng(2026).choice(CELLS)
+    cell = read()[name]
+    again = judged(name, cell["lr"], cell["attacker_lr"], seeds=[3])
+    assert again["clean"][0] == pytest.approx(cell["clean"][3], abs=2)
+    assert again["robust"][0] == pytest.approx(cell["robust"][3], abs=5)
+
+
+def test_the_largest_learning_rate_of_the_grid_collapses():
+    """So no defender's rate ends its grid, and a larger one need not be tried."""
+    for name, cell in read().items():
+        assert not cell["lr_at_edge"], name
+        assert np.max(cell["curve"][-1]) < np.max(cell["curve"]) - 10, name
+
+
+def test_an_unknown_cell_is_refused():
+    with pytest.raises(EvidenceError, match="no cell"):
+        defenders.split("L2 | nonsense")
+
+
+def test_defenders_trained_together_are_those_trained_apart():
+    x = defenders.opposed("L2 | Adam", [0.01, 0.003], [0.1, 0.3], [0, 1], epochs=1)
+    alone = defenders.opposed("L2 | Adam", 0.003, 0.3, [1], epochs=1)
+    assert (x[1] - alone[0]).abs().max() < 1e-6
+
+
+def test_the_tables_show_every_rate_its_edge_and_the_control(raced):
+    table = report.duel_table(raced)
+    assert list(table.index[:2]) == ["L∞: plain ascent", "L∞: normalised ascent"]
+    assert table.loc["L2: normalised ascent", "minus matched"] == "–"
+    assert ("(edge)" in table.loc["L2: Adam", "rate"]) == raced["L2"]["Adam"].at_edge
+    cells = report.defender_table(read())
+    assert len(cells) == len(CELLS)
+
+
+def test_the_figures_show_the_numbers_they_are_given(raced, models):
+    axes = report.curve_figure(raced)
+    line = next(line for line in axes[1].lines if line.get_label() == "Adam")
+    assert np.array_equal(line.get_ydata(), 100 * raced["L2"]["Adam"].curve)
+    top, low = report.mask_figure([1.0, 10.0], {"sign": np.array([[40.0, 50.0], [60.0, 60.0]])}, np.array([0.1, 0.9]))
+    assert np.array_equal(top.lines[0].get_ydata(), [45.0, 60.0])
+    assert np.array_equal(low.lines[0].get_ydata(), [10.0, 90.0])
+    axes = report.defender_figure(read(), OPPONENTS)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [report.title(name) for name in OPPONENTS]
+    assert report.strip_figure(Classifier(), models, TEST, raced, steps=3).shape == (3, 4)
+
+
+def test_the_phase_portrait_ends_where_the_laws_say():
+    axes = report.phase_figure(turns=300)
+    assert [ax.get_title("left").partition(":")[0] for ax in axes.flat] == [
+        "both at once",
+        "in turns",
+        "looking ahead",
+        "Adam",
+    ]
+    measured = report.settled_radii([0.0], [0.9, 0.99])
+    assert measured.shape == (2, 1, 2)
+    report.radius_figure([0.0], [0.9, 0.99], measured)
+
+
+def test_rates_are_given_in_units_of_the_radius_but_for_plain_ascent():
+    ball = BALLS["L2"]
+    assert ATTACKERS["sign"].rates(ball)[0] == pytest.approx(ATTACKERS["sign"].lrs[0] * 0.6)
+    assert np.array_equal(ATTACKERS["SGD"].rates(ball), ATTACKERS["SGD"].lrs)
+    assert torch.is_tensor(duels._across(ATTACKERS["SGD"].lrs))

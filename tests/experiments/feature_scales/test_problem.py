@@ -1,0 +1,249 @@
+"""One feature in other units: what stays the same, what grows like S, and the closed forms around eps and dead weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam, AMSGrad, Coupled, Decoupled, HeavyBall, RMSProp, SignDescent, descend
+from companion.experiments.feature_scales import problem as module
+from stepsize.errors import HyperparameterError
+from stepsize.signals import respond
+from companion.experiments.feature_scales.race import exponent
+from companion.experiments.feature_scales.problem import Regression, curvature, descent_time, drift, imbalance, magnifications, paces, rate_slopes, response, ride
+
+LAND = Regression.sample(range(5))
+SIZES = np.array([1.0, 10.0, 1000.0])
+
+# the power of s_j by which the units multiply the rate of coordinate j, seen in u = s w
+POWERS = [
+    (lambda lr: SGD(0.01 * lr), 2),
+    (lambda lr: HeavyBall(0.01 * lr), 2),
+    (lambda lr: SignDescent(lr), 1),
+    (lambda lr: AdaGrad(lr, eps=0.0), 1),
+    (lambda lr: RMSProp(lr, eps=0.0), 1),
+    (lambda lr: Adam(lr, eps=0.0), 1),
+    (lambda lr: AMSGrad(lr, eps=0.0), 1),
+]
+
+
+def test_the_gradient_is_that_of_the_mean_squared_error():
+    land = LAND.sized(30.0)
+    w = np.random.default_rng(0).normal(size=land.start.shape)
+    f = lambda w: ((land.X @ (land.scale * w)[..., 0, :, None])[..., 0] - land.y) ** 2 / 2  # noqa: E731
+    loss = lambda w: f(w).mean(-1)  # noqa: E731
+    np.testing.assert_allclose(land.grad(w)[:, 0], land.single(w).mean(1), rtol=1e-10)
+    for j in range(8):
+        h = 1e-4 * np.eye(8)[j]
+        slope = (loss(w + h) - loss(w - h)) / 2e-4
+        np.testing.assert_allclose(land.grad(w)[:, 0, j], slope, rtol=1e-7, atol=1e-7)
+    least, first = loss(land.home / land.scale), loss(land.start)
+    np.testing.assert_allclose(land.excess(w)[:, 0, 0], (loss(w) - least) / (first - least), rtol=1e-10)
+
+
+def test_at_equal_predictions_a_feature_s_times_larger_has_s_times_the_gradient_and_s_squared_the_curvature():
+    u = np.random.default_rng(1).normal(size=(5, 1, 8))
+    one, big = LAND.sized(1.0), LAND.sized(1000.0)
+    np.testing.assert_allclose(big.grad(u / big.scale)[..., 0], 1000 * one.grad(u)[..., 0], rtol=1e-12)
+    np.testing.assert_allclose(big.grad(u / big.scale)[..., 1:], one.grad(u)[..., 1:], rtol=1e-12)
+    np.testing.assert_allclose(curvature(big)[..., 0] / 1e6, one.H[:, None, 0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("make", "power"), POWERS)
+def test_units_are_a_rate_for_each_coordinate(make, power):
+    scale = np.array([100.0, 0.2, 1, 3, 1, 1, 7, 1])
+    raw = LAND.sized(1.0)
+    other = module.replace(raw, scale=scale)
+
+    def gap(power):
+        w = descend(make(0.01), other.grad, other.start, 40, nonfinite="record").x
+        u = descend(make(0.01 * scale**power), raw.grad, raw.start, 40, nonfinite="record").x
+        return np.nanmax(np.abs(w * scale - u) / (1 + np.abs(u)))
+
+    assert gap(power) < 1e-13
+    assert gap(3 - power) > 1e-2
+    # powers of two rescale without rounding: not a bit may differ
+    scale = np.array([128.0, 0.25, 1, 4, 1, 1, 8, 1])
+    other = module.replace(raw, scale=scale)
+    assert gap(power) == 0
+
+
+def test_eps_breaks_the_invariance_to_the_units_of_the_gradient():
+    g = np.random.default_rng(0).normal(size=(50, 4, 1))
+    gaps = []
+    for eps in (0.0, 1e-3):
+        x = [respond(Adam(eps=eps), factor * g).x for factor in (1.0, 1e-3)]
+        gaps.append(np.abs(x[0] - x[1]).max())
+    assert gaps[0] < 1e-14
+    assert gaps[1] > 1e-3
+
+
+@pytest.mark.parametrize("make", [AdaGrad, RMSProp, Adam, AMSGrad])
+def test_the_rate_falls_in_proportion_to_the_size_of_the_gradient(make):
+    g = np.random.default_rng(0).normal(size=(60, 3, 1))
+    small, large = (respond(make(eps=0.0), factor * g).rate for factor in (1.0, 1000.0))
+    np.testing.assert_allclose(large * 1000, small, rtol=1e-12)
+    slopes = rate_slopes((make(eps=0.0), make(eps=1e3)), steps=60)
+    assert slopes[make.__name__] > -0.9  # the second, whose eps hides the gradient, took the name
+    assert rate_slopes((make(eps=0.0),), steps=60)[make.__name__] == pytest.approx(-1, abs=1e-12)
+
+
+def test_standardised_features_forget_their_units():
+    for size in SIZES:
+        other = Regression(LAND.X * np.where(np.arange(8) == 0, size, 1), LAND.y, None, None, None)
+        scale = other.standardised().scale * np.where(np.arange(8) == 0, size, 1)
+        np.testing.assert_allclose(scale, LAND.standardised().scale, rtol=1e-14)
+    H = module._hessian(LAND.standardised())
+    np.testing.assert_allclose(np.diagonal(H, axis1=-2, axis2=-1), 1, rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1.0, 10.0])
+def test_the_time_of_gradient_descent_is_that_of_a_walk(size):
+    land = LAND.sized(size)
+    lr = 1.3 / curvature(land)[:, 0, 0].max()
+    walked, peak = ride(SGD(lr), land, 3000)
+    np.testing.assert_array_equal(descent_time(land, lr), walked)
+    assert (peak == 1).all()
+    assert (mutant(descent_time, "h * c**2 /", "c**2 /")(land, lr) != walked).any()
+
+
+@given(st.floats(0.5, 0.999))
+@settings(max_examples=20)
+def test_gradient_descent_explodes_above_two_over_the_curvature_and_not_below(share):
+    land = LAND.sized(10.0)
+    edge = 2 / curvature(land)
+    assert np.isfinite(descent_time(land, np.array(share * edge[:1, 0, 0]))[0]).all()
+    assert np.isinf(descent_time(land, np.array(1.001 * edge[:, 0, 0].max()))).any()
+    assert ride(SGD(1.05 * edge), land, 200)[1].min() > 10
+    assert ride(SGD(share * edge), land, 200)[1].max() == 1
+
+
+def test_gradient_descent_takes_s_squared_steps():
+    sizes = 10.0 ** np.arange(1, 5)
+    times = np.stack([descent_time(LAND.sized(s), 1 / curvature(LAND.sized(s)).max())[:, 0] for s in sizes])
+    slope, used = exponent(sizes, times)
+    assert slope.low == pytest.approx(2, abs=5e-3)
+    assert used.tolist() == sizes.tolist()
+
+
+def test_a_run_is_home_when_it_stays_and_its_peak_is_on_the_way():
+    # alternating between inside and outside counts for nothing, and neither does what follows after the hold
+    class Script:
+        def __init__(self, losses):
+            self.losses, self.start = losses, np.zeros((1, 1, 1))
+
+        def grad(self, x, t):
+            return -np.ones((1, 1, 1))
+
+        def excess(self, x):
+            return self.losses[np.minimum(x.astype(int) - 1, len(self.losses) - 1)]
+
+    losses = np.array([0.5, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 9.0])
+    time, peak = ride(SGD(1.0), Script(losses), 8, hold=3)
+    assert (time.item(), peak.item()) == (5, 3)
+    assert np.isinf(ride(SGD(1.0), Script(losses), 8, hold=4)[0]).all()
+    early = mutant(ride, "t - last >= hold", "t - last >= 1")
+    assert early(SGD(1.0), Script(losses), 8, hold=3)[0].item() == 3
+
+
+def test_the_first_step_is_the_same_for_every_weight_and_s_times_larger_in_predictions():
+    weights, predictions = paces(Adam(0.1, eps=0.0), LAND.sized(1000.0), 1)
+    np.testing.assert_allclose(weights, 1, rtol=1e-13)
+    np.testing.assert_allclose(predictions, 1000, rtol=1e-13)
+
+
+def test_gradient_descent_hides_the_large_gradient_that_single_examples_keep():
+    same, begin, single, after = magnifications(LAND, 1000.0).values()
+    assert (same == 1).all()
+    assert np.median(begin) == pytest.approx(1, abs=0.7)
+    assert np.median(single) == pytest.approx(1, abs=0.3)
+    assert after.max() < 1e-4
+    shrunk = mutant(magnifications, "np.ravel(ratio) / size", "np.ravel(ratio)")(LAND, 1000.0)
+    assert shrunk["predictions are the same"][0] == pytest.approx(1000)
+
+
+def test_imbalance_is_that_of_the_first_coordinate():
+    assert imbalance(np.array([30.0, 3.0, -3.0, 3.0])) == pytest.approx(10)
+
+
+RATIOS = np.array([1e-3, 0.1, 1.0, 10.0, 1e6])
+
+
+@pytest.mark.parametrize(("make", "full"), [(Adam, 1), (AMSGrad, 1), (AdaGrad, 1), (RMSProp, 1 / np.sqrt(0.01))])
+def test_the_first_step_answers_to_eps_as_r_over_one_plus_r(make, full):
+    eps = 1e-3
+    scale = full if make is RMSProp else 1.0
+    # RMSProp's accumulator starts at (1 - beta) g^2: its r is sqrt(1 - beta) |g| / eps
+    step = np.abs(respond(make(1.0, eps=eps), (RATIOS * eps * scale)[None, :, None]).x[-1, :, 0])
+    assert np.abs(step / full / response(RATIOS) - 1).max() < 1e-12
+    assert (
+        np.abs(step / full / mutant(response, "return r / (1 + r)", "return r / (1 + r**2)")(RATIOS) - 1).max() > 0.01
+    )
+
+
+def test_adam_on_a_loss_c_times_larger_is_adam_with_eps_over_c():
+    g = np.random.default_rng(0).normal(size=(80, 3, 2))
+    np.testing.assert_allclose(
+        respond(Adam(eps=1e-3), 1e-5 * g).x, respond(Adam(eps=100.0), g).x, rtol=1e-11, atol=1e-20
+    )
+    inside = mutant(Adam, "self.lr / (sqrt(v.mean) + self.eps)", "self.lr / sqrt(v.mean + self.eps)")
+    gap = respond(inside(eps=1e-3), 1e-5 * g).x[1:] / respond(inside(eps=100.0), g).x[1:] - 1
+    assert np.abs(gap).min() > 0.5
+
+
+@pytest.mark.parametrize("make", [AdaGrad, RMSProp, Adam, AMSGrad])
+def test_a_gradient_of_zero_moves_nothing_unless_eps_is_zero(make):
+    g = np.zeros((5, 2, 1))
+    assert (respond(make(), g).x == 0).all()
+    x = np.zeros((2, 1))
+    with np.errstate(all="ignore"):
+        _, rate, direction = make(eps=0.0).step(make(eps=0.0).init(x), x, x)
+        assert np.isnan(rate * direction).all()
+
+
+@pytest.mark.parametrize(("beta1", "beta2"), [(0.9, 0.999), (0.9, 0.99), (0.5, 0.9)])
+def test_the_drift_after_a_gradient_has_stopped(beta1, beta2):
+    g = np.concatenate([np.ones((30000, 1)), np.zeros((3000, 1))])
+    x = respond(Adam(1.0, beta1, beta2, eps=0.0), g).x[:, 0]
+    assert x[30000] - x[-1] == pytest.approx(drift(beta1, beta2), rel=1e-9)
+    assert x[30000] - x[-1] != pytest.approx(mutant(drift, "np.sqrt(beta2)", "beta2")(beta1, beta2), rel=1e-4)
+
+
+def test_the_drift_of_adam_at_its_defaults():
+    assert drift() == pytest.approx(9.0452375, abs=5e-8)
+
+
+DECAYS = np.array([1e-6, 1e-4, 1e-2])[:, None]
+SHARE = 1 - (1 - 1e-3 * DECAYS[:, 0]) ** 500
+
+
+def lost(rule, steps=500):
+    return 1 - descend(rule, lambda x, t: 0 * x, np.ones((len(DECAYS), 1)), steps).x[-1, :, 0]
+
+
+def test_decoupled_decay_takes_its_share_of_a_dead_weight():
+    np.testing.assert_allclose(lost(Decoupled(Adam(1e-3), DECAYS)), SHARE, atol=1e-13)
+    broken = mutant(Decoupled, "self.decay * (self.lr / positive(rate)) * x", "self.decay * (1 / positive(rate)) * x")
+    assert (lost(broken(Adam(1e-3), DECAYS)) > 500 * SHARE * 0.3).all()
+
+
+def test_coupled_decay_takes_almost_half_of_a_dead_weight_whatever_its_strength():
+    np.testing.assert_allclose(lost(Coupled(Adam(1e-3), DECAYS)), [0.4353, 0.4394, 0.4395], atol=5e-5)
+    same = lost(Coupled(Adam(1e-3, eps=0.0), DECAYS))
+    np.testing.assert_allclose(same, same[0], rtol=1e-12)
+    # and no more than SGD's where nothing is divided
+    np.testing.assert_allclose(lost(Coupled(SGD(1e-3), DECAYS)), SHARE, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda: Regression.sample([0], correlation=1.0), "correlation"),
+        (lambda: LAND.sized([1.0, 0.0]), "sizes"),
+    ],
+)
+def test_bad_input_is_named(call, names):
+    with pytest.raises(HyperparameterError) as caught:
+        call()
+    assert names in str(caught.value)
+    assert "\n" not in str(caught.value)

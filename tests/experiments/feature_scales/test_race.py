@@ -1,0 +1,94 @@
+"""Races on features of every size: chosen here, reported there, and what becomes of runs that do not come home."""
+
+import numpy as np
+import pytest
+from mutants import mutant
+from companion.experiments.feature_scales import race as module
+from stepsize.errors import EvidenceError
+from companion.experiments.feature_scales.race import COARSE, FINE, METHODS, Race, descent_race, exponent, race, slowdown
+from companion.experiments.feature_scales.problem import Regression, descent_time, ride
+
+
+def test_an_exponent_is_the_slope_of_medians_and_wants_two_sizes():
+    sizes = 10 ** np.arange(0, 4.1, 0.5)
+    times = 7 * sizes[:, None] ** 0.7 * np.exp(np.random.default_rng(0).normal(size=12))
+    assert exponent(sizes, times)[0].low == pytest.approx(0.7, abs=1e-12)
+    assert mutant(exponent, "((x - x.mean()) ** 2).sum()", "(x**2).sum()")(sizes, times)[0].high < 0.6
+    times[1:] = np.inf
+    with pytest.raises(EvidenceError, match="two sizes"):
+        exponent(sizes, times)
+
+
+def test_rates_are_chosen_on_other_problems_than_those_reported(monkeypatch):
+    seen, sample = [], Regression.sample
+    monkeypatch.setattr(
+        Regression, "sample", lambda seeds, **settings: seen.append(list(seeds)) or sample(seeds, **settings)
+    )
+    free, calm = race("AdaGrad", [1.0, 100.0], 3, 5, 300, (np.inf, 10.0))
+    assert seen == [[0, 1, 2], [3, 4, 5, 6, 7]]
+    assert free.times.shape == (2, 5)
+    assert calm.peak[np.isfinite(calm.times)].max() <= 10 < free.peak[1].max()
+    assert set(free.lr) <= set(COARSE)
+
+
+def test_a_race_reports_what_a_walk_with_the_chosen_rate_does():
+    (result,) = race("heavy ball", [10.0], 3, 5, 400)
+    land = Regression.sample(range(3, 8)).sized(10.0)
+    time, peak = ride(METHODS["heavy ball"][result.setting[0]](result.lr[0]), land, 400)
+    np.testing.assert_array_equal(result.times[0], time[:, 0])
+    np.testing.assert_array_equal(result.peak[0], peak[:, 0])
+
+
+def test_nothing_home_is_said_and_not_chosen():
+    (result,) = race("sign", [1e4], 2, 5, 20)
+    assert np.isnan(result.lr).all()
+    assert np.isinf(result.times).all()
+    assert not result.at_edge.any()
+    with pytest.raises(EvidenceError, match=r"size 1 of 1 no learning rate .* more steps"):
+        result.rate(0)
+
+
+def test_the_chosen_rate_is_a_number_for_a_rule():
+    (result,) = race("sign", [1.0], 2, 5, 400)
+    assert result.rate(0) == result.lr[0] > 0
+
+
+def test_a_slowdown_is_paired_and_counts_unfinished_runs():
+    runs = Race(None, None, None, np.array([[10.0, 20.0], [20.0, np.inf]]), None)
+    np.testing.assert_array_equal(slowdown(runs, 1, 100), [2, 50])
+
+
+def test_a_race_without_problems_to_report_is_refused():
+    with pytest.raises(EvidenceError, match="others to report"):
+        race("AdaGrad", [1.0], 3, 0, 10)
+
+
+def test_a_ceiling_disqualifies_in_tuning_too():
+    # without it AdaGrad takes the rate whose first step multiplies the loss; with it, another
+    free, calm = race("AdaGrad", [100.0], 3, 5, 2500, (np.inf, 10.0))
+    assert calm.lr[0] < free.lr[0] / 2
+    careless = mutant(race, "penalised(np.where(peak <= ceiling, time, np.inf).T, steps)", "penalised(time.T, steps)")
+    _, later = careless("AdaGrad", [100.0], 3, 5, 2500, (np.inf, 10.0))
+    assert later.lr[0] == free.lr[0]
+
+
+def test_gradient_descent_is_raced_by_its_closed_form_and_standardised_forgets_the_size():
+    raced = descent_race([1.0, 30.0], 3, 5)
+    land = Regression.sample(range(3, 8)).sized(30.0)
+    np.testing.assert_array_equal(raced.times[1], descent_time(land, raced.lr[1])[:, 0])
+    assert set(raced.lr) <= set(FINE)
+    assert not raced.at_edge.any()
+    np.testing.assert_array_equal(*descent_race([1.0, 1e4], 3, 5, standardised=True).times)
+
+
+def test_a_choice_at_the_end_of_the_grid_is_said(monkeypatch):
+    monkeypatch.setattr(module, "COARSE", COARSE[:12])
+    assert race("AdaGrad", [1.0], 3, 5, 3000)[0].at_edge.all()
+    monkeypatch.setattr(module, "FINE", FINE[:-3])
+    assert descent_race([1.0], 3, 5).at_edge.all()
+
+
+def test_every_method_makes_rules_of_its_setting():
+    for makers in METHODS.values():
+        for make in makers.values():
+            assert np.shape(make(np.full((2, 1), 0.1)).lr) == (2, 1)

@@ -1,0 +1,156 @@
+"""A federation between processes is the simulation: the same numbers, whoever dies, and nothing that must not enter.
+
+Flower has an environment of its own, which `.ci/venv federated` makes and .ci/run makes before the tests.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_book import ROOT
+from companion.experiments.federated_learning import deployment
+from companion.experiments.federated_learning.hospitals import federation_alone
+
+PYTHON = ROOT / ".venv-federated/bin/python"
+# where the whole check runs, a missing environment is a failure and no reason to skip
+needs_flower = pytest.mark.skipif(
+    "CI" not in os.environ and not (ROOT / ".venv-federated/ready").is_file(),
+    reason="python3 .ci/venv federated makes it",
+)
+LIMIT = 280  # seconds, hard
+
+
+def test_in_continuous_integration_the_environment_is_there():
+    assert ".ci/venv federated" in (ROOT / ".ci/run").read_text()
+
+
+def environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONPATH"))} | {
+        "OMP_NUM_THREADS": "1"
+    }
+
+
+@pytest.fixture(scope="module")
+def messages():
+    done = subprocess.run(
+        [PYTHON, ROOT / "tests/flower_messages.py"], capture_output=True, text=True, timeout=120, env=environment()
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@needs_flower
+def test_the_strategy_is_the_rule_whatever_the_order_of_the_replies(messages):
+    assert messages["sound"] == {"rejected": [], "gap": 0.0, "who": [0, 1, 2, 3]}
+
+
+@needs_flower
+@pytest.mark.parametrize(
+    ("what", "words", "left"),
+    [
+        ("nan", "client Switzerland sent a theta that is NaN or infinite; rejected", [0, 1, 3]),
+        ("short", "client Switzerland sent theta of shape (3,), expected (13,); rejected", [0, 1, 3]),
+        ("negative", "client Hungary sent noise = -1, which cannot be negative; rejected", [0, 2, 3]),
+        ("empty", "client Hungary sent a malformed update", [0, 2, 3]),
+        ("nameless", "a client sent no partition; rejected", [0, 1, 2]),
+        ("impostor", "client Long Beach now calls itself Cleveland; rejected", [0, 1, 2]),
+        ("silent", "client Long Beach did not answer (no answer in time)", [0, 1, 2]),
+        ("error", "client Long Beach did not answer ('the node is gone')", [0, 1, 2]),
+    ],
+)
+def test_what_must_not_enter_is_rejected_by_name_and_the_round_goes_on(messages, what, words, left):
+    (number, said), *more = messages[what]["rejected"]
+    assert number == 2
+    assert words in said
+    assert not more
+    assert messages[what]["who"] == left
+    assert messages[what]["gap"] <= 1e-12
+
+
+@needs_flower
+def test_a_round_without_enough_reports_and_a_start_without_clients_say_so(messages):
+    assert "round 1: 2 usable reports, at least 3 needed" in messages["lost"]
+    assert "1 of 4 clients came within 0.1 s; start the others" in messages["alone"]
+
+
+@needs_flower
+def test_a_client_that_claims_no_noise_enters_with_a_capped_share(messages):
+    assert messages["zero"]["rejected"] == []
+    assert 0 < messages["zero"]["gap"] < 1
+
+
+def running(mark: str) -> list[str]:
+    """Living processes whose command line or environment holds `mark`; one that is dead and unburied has neither."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@needs_flower
+@pytest.mark.slow
+def test_a_real_federation_walks_the_path_of_the_simulation_and_survives_a_death(tmp_path):
+    """Four rounds with all hospitals; in the fifth a SuperNode is killed, the sixth goes on with three."""
+    out, mark = tmp_path / "theta.npz", f"stepsize-{os.getpid()}-{time.monotonic_ns()}"
+    command = [PYTHON, "-m", "companion.experiments.federated_learning.deployment", "federation", "--rounds", "6", "--kill", "3:5", "--out", out]
+    command += ["--reply-within", "60", "--seconds", str(LIMIT - 60)]
+    run = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment() | {"STEPSIZE_MARK": mark},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        log, _ = run.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGTERM)  # it stops what it started
+        log, _ = run.communicate(timeout=15)
+        pytest.fail(f"not finished after {LIMIT} s:\n{log[-3000:]}")
+    finally:
+        if run.poll() is None:
+            run.kill()
+    assert run.returncode == 0, log[-3000:]
+    saved = np.load(out)
+    assert saved["took_part"][:4].all(), log[-3000:]
+    assert np.abs(saved["path"][:5] - federation_alone(np.ones((4, 4)))).max() <= 1e-12
+    assert saved["took_part"].sum(1).tolist() == [4, 4, 4, 4, 3, 3]
+    assert np.abs(saved["path"] - federation_alone(saved["took_part"])).max() <= 1e-12
+    assert "did not answer" in saved["rejected"][0]
+    assert running(mark) == []
+
+
+def test_a_deployment_that_fails_leaves_no_process_behind(tmp_path, monkeypatch):
+    """The part without Flower: what was started is stopped by its id, children and all, also on an error."""
+    mark = f"stepsize-{os.getpid()}-{time.monotonic_ns()}"
+    monkeypatch.setenv("STEPSIZE_MARK", mark)
+    federation = deployment.Deployment(1, tmp_path)
+    federation.bin = Path("/bin")
+    federation._start("parent", "sh", "-c", f"{sys.executable} -c 'import time; time.sleep(600)' & wait")
+    until = time.monotonic() + 20
+    while len(running(mark)) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert len(running(mark)) == 2
+    federation.__exit__()
+    until = time.monotonic() + 20
+    while running(mark) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert running(mark) == []
+    assert federation.env["FLWR_TELEMETRY_ENABLED"] == "0"
+
+
+def test_ports_are_different_and_free():
+    ports = deployment.free_ports(20)
+    assert len(set(ports)) == 20
+    assert all(1024 < p < 65536 for p in ports)

@@ -1,0 +1,255 @@
+"""Clips in every place: what feeds the moments, closed forms of what is kept, and the freeze after an outlier."""
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutants import mutant
+from scipy import integrate, stats
+from stepsize import Adam, ClipByNorm, ClipByValue, chain
+from companion.experiments.gradient_clipping import race as module
+from companion.experiments.gradient_clipping.race import PLACEMENTS, TAILS, ClippedStep, NoisyBowl, SplitAdam, heavy_tailed, kept_share, late_loss, outlier_kick, outlier_rate, outlier_recovery, place, rms_ceiling, rms_step, steady_steps
+from stepsize.errors import HyperparameterError
+from stepsize.signals import respond
+
+
+def gradients(tail="t1.5", steps=300, runs=8, d=3, seed=0):
+    return heavy_tailed(tail, (steps, runs, d), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("clip", [ClipByNorm(1.0), ClipByValue(0.5)])
+def test_a_clip_in_front_feeds_both_moments(clip):
+    g = gradients()
+    chained, split, fed = (
+        respond(rule, signal)
+        for rule, signal in (
+            (chain(clip, Adam()), g),
+            (SplitAdam(mean=clip, square=clip), g),
+            (Adam(), clip(g)),
+        )
+    )
+    for path in (split, fed):
+        np.testing.assert_array_equal(path.x, chained.x)
+
+
+def test_a_split_without_clips_is_adam_and_a_swapped_one_is_not():
+    g = gradients()
+    np.testing.assert_array_equal(respond(SplitAdam(), g).x, respond(Adam(), g).x)
+    swapped = mutant(SplitAdam, "self.square(g) ** 2", "self.mean(g) ** 2")
+    clip = ClipByNorm(1.0)
+    assert np.abs(respond(swapped(mean=clip), g).x - respond(SplitAdam(mean=clip), g).x).max() > 1e-6
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("clip", [ClipByNorm(0.3), ClipByNorm(3.0), ClipByValue(1.0)])
+def test_the_clipped_second_moment_never_exceeds_the_raw_one(tail, clip):
+    g = gradients(tail)
+    rate, raw = (respond(rule, g).rate for rule in (chain(clip, Adam(eps=0)), Adam(eps=0)))
+    assert (rate >= raw * (1 - 1e-12)).all()
+
+
+def test_a_clip_that_lengthens_would_lower_the_rate():
+    g, longer = gradients(), mutant(ClipByNorm, "self.limit / maximum(", "self.limit / minimum(")
+    rate, raw = (respond(rule, g).rate for rule in (chain(longer(1.0), Adam(eps=0)), Adam(eps=0)))
+    assert (rate < raw * 0.99).any()
+
+
+def test_a_constant_factor_on_the_gradient_is_invisible():
+    g = gradients()
+    steps = [respond(Adam(eps=0), factor * g).x for factor in (1.0, 1e-3)]
+    assert np.abs(steps[1] - steps[0]).max() < 5e-16
+    np.testing.assert_array_equal(respond(Adam(eps=0), g / 1024).x, steps[0])
+    visible = mutant(Adam, "self.lr / (sqrt(v.mean)", "self.lr / (v.mean")
+    np.testing.assert_allclose(respond(visible(eps=0), g / 1024).x, 1024 * respond(visible(eps=0), g).x, rtol=1e-12)
+
+
+def test_where_every_gradient_is_clipped_the_threshold_does_not_matter_but_the_clip_does():
+    g = gradients()
+    low, lower = (respond(chain(ClipByNorm(c), Adam(eps=0)), g).x for c in (1e-3, 1e-6))
+    assert np.abs(lower - low).max() < 5.6e-16
+    assert np.abs(respond(Adam(eps=0), g).x - low).max() > 1e-3
+    # unless eps is of the size of the threshold
+    assert np.abs(respond(chain(ClipByNorm(1e-6), Adam(eps=1e-6)), g).x - low).max() > 1e-4
+
+
+@given(st.floats(1e-3, 10))
+def test_a_clipped_step_is_never_longer_than_its_limit(limit):
+    path = respond(ClippedStep(Adam(0.1), limit), gradients(steps=60))
+    assert np.linalg.norm(path.rate * path.direction, axis=-1).max() <= 0.1 * limit * (1 + 1e-12)
+
+
+def test_a_generous_limit_leaves_the_steps_alone():
+    g = gradients()
+    np.testing.assert_array_equal(respond(ClippedStep(Adam(), 100.0), g).x, respond(Adam(), g).x)
+
+
+DENSITIES = {"normal": stats.halfnorm, "laplace": stats.expon, "pareto3": stats.pareto(3)}
+
+
+def share_defect(formula, tail, c):
+    density, bottom = DENSITIES[tail], float(tail == "pareto3")
+    below = integrate.quad(lambda g: g**2 * density.pdf(g), bottom, c, epsabs=1e-14)[0]
+    second = {"normal": 1, "laplace": 2, "pareto3": 3}[tail]
+    return abs(formula(tail, c) - (below + c**2 * density.sf(c)) / second)
+
+
+@pytest.mark.parametrize("tail", DENSITIES)
+@pytest.mark.parametrize("c", [1.0, 1.7, 4.0])
+def test_the_kept_share_of_the_second_moment_is_its_integral(tail, c):
+    assert share_defect(kept_share, tail, c) < 3e-16
+    broken = mutant(kept_share, {"normal": "2 * c**2", "laplace": "1 - (1 + c) * np", "pareto3": "return 1 - 2 * c ** (2 - a) / a"}[tail],
+                    {"normal": "c**2", "laplace": "1 - (1 + c / 2) * np", "pareto3": "return 1 - 2 * c ** (2 - a) * a"}[tail])  # fmt: skip
+    assert share_defect(broken, tail, c) > 1e-4
+
+
+def test_every_tail_has_unit_median():
+    # the sample median of 200 000 is off by less than 5 standard errors: one false alarm in a million per tail
+    for tail in TAILS:
+        g = np.abs(heavy_tailed(tail, (200_000, 1), np.random.default_rng(1)))
+        if tail == "normal":
+            density = 2 * stats.norm.pdf(stats.norm.ppf(0.75)) * stats.norm.ppf(0.75)
+            error = 5 * 0.5 / density / np.sqrt(g.size)
+        assert abs(np.median(g) - 1) < 2 * error + (0.01 if tail == "spikes" else 0)
+
+
+OUTLIERS = (10.0, 100.0, 1000.0, 10000.0)
+
+
+@lru_cache
+def outlier_rates(at=40000, steps=14000):
+    # 0.999^40000 is 4e-18: the background is as old as a double can tell
+    g = np.ones((at + steps, len(OUTLIERS), 1))
+    g[at, :, 0] = OUTLIERS
+    return dict(zip(OUTLIERS, respond(Adam(1.0, eps=0), g).rate[at:, :, 0].T, strict=True))
+
+
+@pytest.mark.parametrize("size", OUTLIERS)
+def test_the_rate_after_an_outlier_follows_its_closed_form(size):
+    rate = outlier_rates()[size]
+    k = np.arange(1, rate.size + 1)
+    np.testing.assert_allclose(rate, outlier_rate(k, size), rtol=1e-12)
+    broken = mutant(outlier_rate, "np.asarray(k) - 1", "2 * np.asarray(k) - 1")
+    assert np.abs(broken(k, size) / rate - 1).max() > 0.01
+
+
+@pytest.mark.parametrize(("size", "steps"), [(100.0, 3862), (1000.0, 8465), (10000.0, 13068)])
+def test_recovery_takes_the_predicted_number_of_steps(size, steps):
+    reached = int(np.argmax(outlier_rates()[size] >= 1 / 1.1))
+    assert reached == steps == np.ceil(outlier_recovery(size))
+    assert reached != np.ceil(mutant(outlier_recovery, "share**-2 - 1", "share**-1 - 1")(size))
+
+
+def test_the_kick_of_an_outlier_is_the_sum_of_its_steps():
+    g = np.zeros((4000, 1, 1))
+    g[0] = 1e6
+    # at the first step weight and average start together, which a long past of nothing avoids
+    past = np.zeros((40000, 1, 1))
+    path = respond(Adam(1.0, eps=1e-300), np.concatenate([past, g]))
+    total = -(path.x[-1] - path.x[40000])[0, 0]
+    assert total == pytest.approx(outlier_kick(), rel=1e-13)
+    assert outlier_kick() == pytest.approx(31.7658, abs=5e-5)
+    assert mutant(outlier_kick, "beta1 / np.sqrt(beta2)", "beta1")() != pytest.approx(outlier_kick(), rel=1e-4)
+
+
+def test_symmetric_noise_has_the_same_rms_step_whatever_its_tail_once_clipped():
+    # (1 - beta1) / (1 + beta1) to first order in 1 - beta2; 2 % covers that order and the sampling of 4000 x 64 steps
+    expected = np.sqrt(0.1 / 1.9)
+    for tail in ("normal", "t1.1", "spikes"):
+        _, steps = steady_steps(chain(ClipByNorm(1.0), Adam(1.0, eps=0)), tail, 64, 8000)
+        assert np.sqrt((steps**2).mean()) == pytest.approx(expected, rel=0.02)
+
+
+def shares(sizes, chances, n, beta2):
+    """w_i = E[g_i^2 / v] and its weights c_i for n gradients, newest first, |g| drawn from `sizes`: all len(sizes)^n cases added up."""
+    cases = np.array(list(product(range(len(sizes)), repeat=n)))
+    square, chance = np.square(sizes)[cases], np.prod(np.asarray(chances)[cases], axis=1)
+    c = (1 - beta2) * beta2 ** np.arange(n) / (1 - beta2**n)
+    return chance @ (square / (square @ c)[:, None]), c
+
+
+@pytest.mark.parametrize("outlier", [3.0, 1e3])
+@pytest.mark.parametrize("beta2", [0.5, 0.9, 0.99])
+def test_the_newest_gradient_has_the_smallest_share_of_the_moment(outlier, beta2):
+    w, c = shares((1.0, outlier), (0.9, 0.1), 12, beta2)
+    assert c @ w == pytest.approx(1, abs=1e-12)
+    assert (np.diff(w) >= 0).all()
+    assert (w <= 1 / np.cumsum(c[::-1])[::-1] * (1 + 1e-12)).all()  # 1 / beta2^i for an infinite past
+    # equal gradients share equally: nothing to tell the newest from the oldest
+    np.testing.assert_allclose(shares((2.0, 2.0), (0.9, 0.1), 12, beta2)[0], 1, rtol=1e-12)
+
+
+def test_a_stable_square_shares_the_moment_by_the_closed_form():
+    # 1 / Z^2 is stable with exponent 1/2; 5 standard errors: a false alarm in two million, for each of 12 shares
+    c, square = 0.9 ** np.arange(12), np.random.default_rng(4).normal(size=(200_000, 12)) ** -2.0
+    share = c * square / (square @ c)[:, None]
+    error = 5 * share.std(0) / np.sqrt(len(share))
+    assert (np.abs(share.mean(0) - np.sqrt(c) / np.sqrt(c).sum()) < error).all()
+    assert (np.abs(share.mean(0) - c / c.sum()) > error).any()
+
+
+def test_the_rms_step_adds_up_the_shares_and_stays_below_its_ceiling():
+    i = np.arange(100_000)
+    for index in (1.0, 1.5, 2.0):
+        a, c = 0.1 * 0.9**i, 0.001 * 0.999**i
+        w = c ** (index / 2 - 1) / (c ** (index / 2)).sum()
+        assert np.sqrt(a**2 @ w) == pytest.approx(rms_step(index), rel=1e-9)
+        assert rms_step(index) < rms_ceiling()
+    assert rms_step() == pytest.approx(np.sqrt(0.1 / 1.9), rel=1e-12)
+    assert rms_step(1.5, beta2=1 - 1e-9) / rms_step(beta2=1 - 1e-9) == pytest.approx(np.sqrt(0.75), rel=1e-6)
+    assert mutant(rms_step, "beta1**2 * beta2", "beta1 * beta2")(1.0) != pytest.approx(rms_step(1.0), rel=1e-3)
+
+
+def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index():
+    # runs are independent, their steps are not: 5 standard errors over 64 runs, a false alarm in a million
+    _, steps = steady_steps(Adam(1.0, eps=0), "t1.1", 64, 8000)
+    mean = (steps**2).mean(0)
+    assert abs(mean.mean() - rms_step(1.1) ** 2) < 5 * mean.std() / 8
+    assert abs(mean.mean() - rms_step() ** 2) > 5 * mean.std() / 8
+
+
+def test_bowls_are_the_same_for_every_method_and_rate():
+    bowl = NoisyBowl.sample("t1.5", 3, 7)
+    np.testing.assert_array_equal(bowl.noise(5), NoisyBowl.sample("t1.5", 3, 7).noise(5))
+    np.testing.assert_allclose(np.linalg.eigvalsh(bowl.A), np.tile(np.logspace(-1, 1, 10), (3, 1)), rtol=1e-10)
+    together = late_loss(Adam(np.array([0.01, 0.1])[:, None, None]), bowl, 50)
+    np.testing.assert_array_equal(together[1], late_loss(Adam(np.full((1, 1, 1), 0.1)), bowl, 50)[0])
+
+
+def test_a_run_that_diverges_loses_without_hiding():
+    bowl = NoisyBowl.sample("normal", 2, 0)
+    assert np.isinf(late_loss(PLACEMENTS["SGD"](np.full((1, 1, 1), 10.0), 1.0), bowl, 800)).all()
+
+
+def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
+    seen = []
+    sample = NoisyBowl.sample
+    monkeypatch.setattr(
+        module.NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
+    )
+    runs = place("normal", 5, 6, 20)
+    assert set(runs) == {*PLACEMENTS, "clip before, not tuned again"}
+    assert runs["clip before, not tuned again"].lr == runs["Adam"].lr
+    assert set(seen) == {(5, 0), (6, 5)}
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda: heavy_tailed("t0", (3, 1), np.random.default_rng(0)), "t0"),
+        (lambda: NoisyBowl.sample("cauchy", 3, 0), "cauchy"),
+        (lambda: kept_share("pareto1.5", 2.0), "pareto1.5"),
+        (lambda: kept_share("pareto3", 0.5), "c >= 1"),
+        (lambda: ClippedStep(Adam(), 0.0), "limit"),
+        (lambda: ClippedStep(Adam(), -1.0), "limit"),
+        (lambda: SplitAdam(beta2=1.0), "beta2"),
+        (lambda: ClippedStep(Adam, 1.0), "rule"),
+    ],
+)
+def test_bad_input_is_named(call, names):
+    with pytest.raises(HyperparameterError) as caught:
+        call()
+    assert names in str(caught.value)
+    assert "\n" not in str(caught.value)

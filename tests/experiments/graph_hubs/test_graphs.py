@@ -1,0 +1,420 @@
+"""Graphs, their convolution and its parameters: what belongs to a node and what doesn't, against loops and autograd."""
+
+import numpy as np
+import pytest
+import torch
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam, ensemble as fleets
+from  import convolution
+from companion.experiments import datasets
+from companion.experiments.graph_hubs import race as graph_races, graphs, import_graph, link_prediction as links, gcn as nodes
+from convolution import Propagation, TwoLayers
+from stepsize.errors import DatasetError, EvidenceError, ShapeError
+from stepsize.ensemble import Fleet
+from companion.experiments.graph_hubs.graphs import Graph, adjacency, bins, power_law
+from companion.experiments.graph_hubs.link_prediction import LinkTask, pair_gradient
+from companion.experiments.graph_hubs.gcn import GCN, split
+from stepsize.wrappers import Pooled
+
+
+def small(n=60, classes=3, words=7, seed=0):
+    rng = np.random.default_rng(seed)
+    edges = power_law(n, 6.0, seed=seed).edges
+    return Graph(n, edges, rng.integers(classes, size=n), rng.standard_normal((n, words)))
+
+
+# graphs
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [([[0, 3]], "name node 3"), ([[1, 1]], "loop"), ([[0, 1], [1, 0]], "twice"), ([0, 1], "stack pairs")],
+)
+def test_an_edge_list_that_is_no_simple_graph_is_refused(edges, words):
+    with pytest.raises(ShapeError, match=words):
+        Graph(3, np.array(edges))
+
+
+def test_the_symmetric_adjacency_is_kipfs_formula_and_its_largest_eigenvalue_is_one():
+    graph = small()
+    dense = np.eye(60)
+    for u, v in graph.edges:
+        dense[u, v] = dense[v, u] = 1
+    D = np.diag(dense.sum(1) ** -0.5)
+    A = adjacency(graph).toarray()
+    np.testing.assert_allclose(A, D @ dense @ D, atol=1e-15)
+    np.testing.assert_allclose(np.linalg.eigvalsh(A)[-1], 1, atol=1e-12)
+    np.testing.assert_allclose(adjacency(graph, "mean").sum(1), 1, atol=1e-14)
+    np.testing.assert_array_equal(adjacency(graph, "sum").toarray(), dense)
+    broken = mutant(graphs.adjacency, "graph.degree + 1.0", "graph.degree + 2.0")
+    assert np.linalg.eigvalsh(broken(graph).toarray())[-1] < 0.99
+    with pytest.raises(ShapeError, match="no aggregation 'max'"):
+        adjacency(graph, "max")
+
+
+def test_bins_begin_where_they_say():
+    assert list(bins(np.array([0, 1, 2, 3, 7, 8, 24, 25, 900]))) == [-1, 0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_degrees_of_a_generated_graph_follow_their_power_law():
+    degree = power_law(20_000, 20.0, 2.5, seed=1).degree
+    tail = degree[degree >= 20]
+    exponent = 1 + len(tail) / np.log(tail / 19.5).sum()  # Hill's estimate, Clauset et al. (2009), equation 3.7
+    assert abs(exponent - 2.5) < 0.15
+    assert degree.max() > 50 * np.median(degree)
+
+
+@pytest.mark.parametrize(("package", "size"), [("torch", (2146, 11_236)), ("sympy", (1434, 13_215))])
+def test_an_import_graph_has_hubs_and_its_words_do_not_name_the_classes(package, size):
+    graph = graphs.import_graph(package)
+    assert (graph.n, len(graph.edges)) == size
+    assert graph.degree.min() >= 1
+    assert graph.degree.max() > 60 * np.median(graph.degree)
+    data = datasets.load(f"imports_{package}")
+    assert not set(data["vocabulary"]) & {w.strip("_") for w in data["classes"]}
+    assert np.bincount(graph.label[graph.label >= 0]).min() >= import_graph.SMALLEST_CLASS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["torch", "sympy"])
+def test_the_committed_graph_is_rebuilt_from_the_installed_package(package):
+    built, kept = import_graph.import_graph(package), datasets.load(f"imports_{package}")
+    for name, array in kept.items():
+        np.testing.assert_array_equal(built[name], array, err_msg=name)
+
+
+SOURCE = b"""
+import a.b, a.c as z
+from . import d
+from ..e import f, g
+from a.b import name
+def parseHTMLTree(argument): return some_value.attrName
+"""
+
+
+def test_imports_are_resolved_to_modules_as_python_does():
+    tree = import_graph.ast.parse(SOURCE)
+    known = {"a.b", "a.c", "p.q.d", "p.e", "p.e.f", "p.q.r"}
+    assert import_graph.imported(tree, "p.q.r", False, known) == {"a.b", "a.c", "p.q.d", "p.e", "p.e.f"}
+    # inside a package's own file one dot means the package itself
+    assert import_graph.imported(tree, "p.q", True, known) == {"a.b", "a.c", "p.q.d", "p.e", "p.e.f"}
+    broken = mutant(import_graph.imported, "+ is_package", "")
+    assert broken(tree, "p.q", True, known) != import_graph.imported(tree, "p.q", True, known)
+
+
+def test_words_are_parts_of_names_and_imports_do_not_count():
+    found = import_graph.words(import_graph.ast.parse(SOURCE))
+    assert found == {"parse", "html", "tree", "argument", "some", "value", "attr", "name"}
+
+
+def test_a_file_for_a_newer_python_counts_as_empty_on_every_python(tmp_path):
+    (tmp_path / "new.py").write_text("def f[T](x): pass\n")
+    assert import_graph.parsed(tmp_path / "new.py").body == []
+
+
+def test_a_package_that_is_not_installed_is_named():
+    with pytest.raises(DatasetError, match="no package 'no_such_package'"):
+        import_graph.import_graph("no_such_package")
+
+
+# graph convolution
+
+
+def by_autograd(net, graph, x, rows):
+    x = torch.tensor(x, requires_grad=True)
+    A, first = torch.tensor(net.A.toarray()), graph.features.shape[1] * net.hidden
+    W0, W1 = x[:first].reshape(-1, net.hidden), x[first:].reshape(net.hidden, -1)
+    out = A @ (torch.relu(A @ torch.tensor(graph.features) @ W0) @ W1)
+    loss = torch.nn.functional.cross_entropy(out[rows], torch.tensor(graph.label[rows]))
+    loss.backward()
+    return loss.item(), x.grad.numpy()
+
+
+@pytest.mark.parametrize("aggregate", ["symmetric", "mean", "sum"])
+def test_the_gradient_of_every_run_is_autograds(aggregate):
+    graph = small()
+    net = GCN.of(graph, 5, aggregate, float)
+    x = np.stack([net.start(seed) for seed in range(4)])
+    rows = np.stack([split(graph, seed)[2] for seed in range(4)])
+    back = net.backward(x, graph.label, rows)
+    for i in range(4):
+        loss, gradient = by_autograd(net, graph, x[i], rows[i])
+        np.testing.assert_allclose(back.loss[i], loss, rtol=1e-12)
+        np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
+    broken = mutant(nodes.GCN, "inner *= hidden > 0", "inner *= 1").of(graph, 5, aggregate, float)
+    assert np.abs(broken.backward(x, graph.label, rows).gradient - back.gradient).max() > 1e-4
+
+
+def test_the_signal_of_a_node_is_the_slope_along_its_hidden_state():
+    graph = small()
+    net = GCN.of(graph, 5, dtype=float)
+    x, rows = net.start(0)[None], split(graph, 0)[2][None]
+    W0, W1 = (torch.tensor(W[0]) for W in net.weights(x))
+    A = torch.tensor(net.A.toarray())
+    hidden = torch.relu(torch.tensor(net.smoothed) @ W0).requires_grad_()
+    out = A @ (hidden @ W1)
+    torch.nn.functional.cross_entropy(out[rows[0]], torch.tensor(graph.label[rows[0]])).backward()
+    np.testing.assert_allclose(net.backward(x, graph.label, rows).signal[0], hidden.grad.norm(dim=1), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "rule", [Adam(0.01), AdaGrad(0.1), SGD(0.5), Pooled(Adam(0.01))], ids=lambda r: type(r).__name__
+)
+def test_renaming_the_nodes_leaves_every_parameter_and_every_rate_where_it_was(rule):
+    graph = small(400)
+    assert graph_races.rename(graph, rule).parameter < 1e-12
+    assert graph_races.rename(graph, rule).rates == 0
+    # nodes that trade places without their edges are another graph
+    broken = mutant(graphs.Graph, "np.asarray(order)[self.edges]", "self.edges")
+    assert graph_races.rename(broken(graph.n, graph.edges, graph.label, graph.features), rule).parameter > 1e-6
+
+
+def test_without_features_a_row_belongs_to_a_node_and_travels_with_it():
+    graph, order = small(), np.random.default_rng(7).permutation(60)
+    bare = Graph(graph.n, graph.edges, graph.label)
+    moved, rows = bare.relabelled(order), split(bare, 0)[2][None]
+    net, other = GCN.of(bare, 5, dtype=float), GCN.of(moved, 5, dtype=float)
+    x = net.start(0)[None]
+    renamed = x.copy()
+    renamed[0, : 60 * 5].reshape(60, 5)[order] = x[0, : 60 * 5].reshape(60, 5)
+    g, h = (
+        n.backward(y, m.label, r).gradient[0]
+        for n, y, m, r in ((net, x, bare, rows), (other, renamed, moved, order[rows]))
+    )
+    np.testing.assert_allclose(h[: 60 * 5].reshape(60, 5)[order], g[: 60 * 5].reshape(60, 5), atol=1e-15)
+    assert np.abs(h - g).max() > 1e-4
+
+
+def test_torchs_layer_and_the_ensemble_are_the_same_network():
+    graph = small()
+    net, other = GCN.of(graph, 5, dtype=float), TwoLayers(7, 5, 3).double()
+    x, propagate = net.start(0)[None], Propagation(graph, torch.float64)
+    for W, given in zip(other.parameters(), net.weights(x), strict=True):
+        W.data = torch.tensor(given[0])
+    smoothed = propagate(torch.tensor(graph.features))
+    out = other(propagate, smoothed)
+    np.testing.assert_allclose(out.detach(), net.logits(x)[0], atol=1e-13)
+    rows = split(graph, 0)[2]
+    torch.nn.functional.cross_entropy(out[rows], torch.tensor(graph.label[rows])).backward()
+    ours = net.backward(x, graph.label, rows[None]).gradient[0]
+    np.testing.assert_allclose(np.concatenate([W.grad.ravel() for W in other.parameters()]), ours, atol=1e-14)
+
+
+def test_the_way_back_through_a_symmetric_matrix_is_the_matrix():
+    propagate = Propagation(small(), torch.float64)
+    x = torch.randn(60, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(propagate, x)
+    with pytest.raises(ShapeError, match="one row per node"):
+        propagate(x[:5])
+    with pytest.raises(ShapeError, match="x torch"):
+        propagate(x.float())
+
+
+def test_wide_and_narrow_rows_are_multiplied_by_the_same_matrix():
+    propagate, narrow = Propagation(small(), torch.float64), convolution.NARROW
+    x = torch.randn(60, narrow + 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    apart = torch.cat([propagate(part.contiguous()) for part in x.split(narrow, dim=1)], 1)
+    np.testing.assert_allclose(propagate(x), apart, atol=1e-14)
+    parts = [part.numpy() for part in (propagate.A.crow_indices(), propagate.A.col_indices(), propagate.A.values(), x)]
+    broken = mutant(convolution._wide_product, "+ c * r[k]", "")
+    broken(*parts, out := np.empty_like(x))
+    assert np.abs(out - apart.numpy()).max() > 1e-3
+
+
+def test_the_hidden_layer_differentiates_by_all_that_it_is_given():
+    draw = torch.Generator().manual_seed(0)
+    parts = [
+        torch.randn(*s, dtype=torch.float64, generator=draw, requires_grad=True) for s in ((20, 6), (6, 5), (5, 3))
+    ]
+    assert torch.autograd.gradcheck(convolution._Hidden.apply, parts)
+
+
+def test_networks_that_cannot_be_built_say_why():
+    with pytest.raises(ShapeError, match="without labels"):
+        GCN.of(Graph(3, np.array([[0, 1]])))
+    with pytest.raises(ShapeError, match="expects x of shape"):
+        GCN.of(small()).logits(np.zeros((2, 5)))
+
+
+# fleets
+
+
+def trained(net, graph, rules, starts, rows, steps=50):
+    fleet = Fleet(rules, starts.copy())
+    for _ in range(steps):
+        fleet.step(net.backward(fleet.x, graph.label, rows).gradient)
+    return fleet.x
+
+
+def test_members_of_an_ensemble_equal_single_runs():
+    graph = small()
+    net = GCN.of(graph, 5, dtype=float)
+    rules = [Adam(0.01), SGD(0.5), AdaGrad(0.1), Pooled(Adam(0.01)), Adam(0.1), SGD(np.full(net.d, 0.2))] * 4
+    starts = np.stack([net.start(seed) for seed in range(24)])
+    rows = np.stack([split(graph, seed)[2] for seed in range(24)])
+    batch = trained(net, graph, rules, starts, rows)
+    for i in range(24):
+        single = trained(net, graph, rules[i : i + 1], starts[i : i + 1], rows[i : i + 1])
+        np.testing.assert_allclose(batch[i], single[0], rtol=0, atol=1e-10)
+
+
+def test_members_equal_torchs_own_training():
+    graph = small()
+    net, parts = GCN.of(graph, 5, dtype=float), TwoLayers(7, 5, 3).double()
+    starts, rows = net.start(0)[None], split(graph, 0)[2]
+    for W, given in zip(parts.parameters(), net.weights(starts), strict=True):
+        W.data = torch.tensor(given[0])
+    propagate, optimizer = Propagation(graph, torch.float64), torch.optim.Adam(parts.parameters(), 0.01)
+    smoothed = propagate(torch.tensor(graph.features))
+    for _ in range(50):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(parts(propagate, smoothed)[rows], torch.tensor(graph.label[rows])).backward()
+        optimizer.step()
+    single = np.concatenate([W.detach().ravel() for W in parts.parameters()])
+    np.testing.assert_allclose(trained(net, graph, [Adam(0.01)], starts, rows[None])[0], single, rtol=0, atol=1e-6)
+
+
+def test_a_fleet_steps_each_rule_as_the_rule_itself():
+    rng = np.random.default_rng(0)
+    rules, x = [Adam(0.01), AdaGrad(0.1), Pooled(Adam(0.01)), SGD(np.linspace(0, 1, 6))], rng.standard_normal((4, 6))
+    fleet, states, slow = Fleet(rules, x.copy()), [r.init(row) for r, row in zip(rules, x, strict=True)], x.copy()
+    for _ in range(30):
+        g = rng.standard_normal((4, 6))
+        fleet.step(g)
+        for i, rule in enumerate(rules):
+            states[i], rate, direction = rule.step(states[i], g[i], slow[i])
+            slow[i] -= rate * direction
+    np.testing.assert_allclose(fleet.x, slow, atol=1e-14)
+    broken = mutant(fleets.Fleet, "zip(self.runs, g, strict=True)", "zip(self.runs, g[::-1], strict=True)")(
+        rules, x.copy()
+    )
+    broken.step(g)
+    assert np.abs(broken.x - x).max() > 1e-3
+    with pytest.raises(ShapeError, match="4 rules need x"):
+        Fleet(rules, x[:2])
+    with pytest.raises(ShapeError, match="must agree"):
+        fleet.step(g[:2])
+
+
+# links
+
+
+def test_the_gradient_of_a_batch_of_pairs_is_autograds():
+    rng = np.random.default_rng(0)
+    z, u, v = rng.standard_normal((9, 4)), rng.integers(9, size=30), rng.integers(9, size=30)
+    y, out = (rng.random(30) < 0.3).astype(float), np.empty((9, 4))
+    pair_gradient(z, u, v, y, out)
+    t = torch.tensor(z, requires_grad=True)
+    score = (t[u] * t[v]).sum(1)
+    (torch.nn.functional.binary_cross_entropy_with_logits(score, torch.tensor(y), reduction="sum") / y.sum()).backward()
+    np.testing.assert_allclose(out, t.grad, atol=1e-14)
+    broken = mutant(links._pair_gradient, "out[b, j] += residual * z[a, j]", "pass")
+    broken(z, u, v, y, out)
+    assert np.abs(out - t.grad.numpy()).max() > 0.01
+
+
+def test_a_query_counts_the_decoys_below_the_true_neighbour_and_ties_by_half():
+    z, out = np.array([[1.0], [2.0], [1.0], [2.0], [3.0]]), np.empty(1)
+    links.rank_above(z, np.array([0]), np.array([1]), np.array([[2, 3, 4, 2]]), out)
+    assert out[0] == (1 + 0.5 + 0 + 1) / 4
+
+
+def test_a_split_keeps_its_parts_apart_and_decoys_are_no_neighbours():
+    graph = graphs.import_graph("torch")
+    task = LinkTask(graph, 3)
+    keys = [
+        {tuple(sorted(e)) for e in part}
+        for part in (task.train.edges, *(np.stack([q.u, q.v], 1) for q in (task.validation, task.test)))
+    ]
+    assert not keys[0] & keys[1]
+    assert not keys[0] & keys[2]
+    assert not keys[1] & keys[2]
+    assert set.union(*keys) == {tuple(e) for e in graph.edges}
+    known = {tuple(e) for e in graph.edges} | {tuple(e[::-1]) for e in graph.edges}
+    decoys = {(u, w) for u, row in zip(task.test.u, task.test.decoys, strict=True) for w in row}
+    hub = graph.degree.argmax()  # two thirds of the graph are its neighbours: 100 draws may not be enough for it alone
+    assert not {pair for pair in decoys & known if hub not in pair}
+    assert len(decoys & known) < 1e-4 * len(decoys)
+
+
+def test_negatives_are_drawn_by_degree_to_three_quarters():
+    degree = np.array([0, 1, 16, 81])
+    share = np.bincount(links.negative_table(degree), minlength=4) / 2**16
+    np.testing.assert_allclose(share, degree**0.75 / (degree**0.75).sum(), atol=1e-4)
+
+
+def test_a_node_is_visited_as_often_as_its_degree_predicts():
+    task = LinkTask(graphs.import_graph("sympy"), 0)
+    count = np.zeros(task.graph.n)
+    for _ in range(200):
+        u, v, _ = task.draw()
+        np.add.at(count, np.concatenate([u, v]), 1)
+    expected = 200 * task.batch * links.visits(task.degree)
+    z = (count - expected)[expected > 20] / np.sqrt(expected[expected > 20])
+    assert 0.9 < z.std() < 3.0  # negatives come with their query, four pairs at once
+    assert abs(count.sum() / expected.sum() - 1) < 1e-12
+    broken = (
+        200 * task.batch * mutant(links.visits, "(2 + negatives) * d / d.sum() + n", "2 * d / d.sum() + n")(task.degree)
+    )
+    assert abs(count.sum() / broken.sum() - 1) > 0.1
+
+
+def test_a_graph_too_small_to_split_is_refused():
+    with pytest.raises(ShapeError, match="too small to split"):
+        LinkTask(Graph(4, np.array([[0, 1]])), 0)
+
+
+# races
+
+
+def test_a_static_rate_is_one_over_the_root_of_the_count():
+    rule = graph_races.static(2.0, np.array([0, 1, 4]), 2, rest=1)
+    np.testing.assert_allclose(rule.lr, [2, 2, 2, 2, 1, 1, 2])
+
+
+def test_the_rate_that_is_reported_for_a_row_is_the_rules_own():
+    run = graph_races.links(
+        graphs.import_graph("sympy"),
+        [("SGD", 3.0, 0), ("static rate", 3.0, 0), ("pooled Adam", 0.01, 0)],
+        steps=20,
+        every=10,
+    )
+    np.testing.assert_allclose(run[0].rate, 3.0, rtol=1e-6)
+    np.testing.assert_allclose(run[1].rate, 3 / np.sqrt(np.maximum(run[1].degree, 1)), rtol=1e-6)
+    assert np.ptp(run[2].rate) == 0
+
+
+def test_rates_are_never_reported_on_the_seeds_that_chose_them():
+    with pytest.raises(EvidenceError, match="tuned on"):
+        graph_races.reporting("links", "torch", {}, graph_races.TUNING)
+    assert not set(graph_races.TUNING) & {s for seeds in graph_races.SEEDS.values() for s in seeds}
+
+
+def test_slopes_are_those_of_powers():
+    x = np.array([0.0, 1, 2, 3, 10])
+    np.testing.assert_allclose(graph_races.slope(x, np.where(x > 0, 5 * np.maximum(x, 1) ** -0.7, 0)), (-0.7, -1))
+    assert graph_races.slope(x, np.ones(5)) == (0, 0)
+
+
+def test_the_exponent_among_nodes_of_like_degree_counts_those_without_a_gradient():
+    degree = np.repeat([1, 10, 100], [400, 40, 4])
+    values = np.where(np.arange(444) % 4, 0.0, 2.0) * degree**0.3  # three of four nodes get none
+    np.testing.assert_allclose(graph_races.exponent(degree, values), 0.3, atol=1e-12)
+    broken = mutant(graph_races.exponent, "np.sqrt(np.mean(np.square", "np.sqrt(np.max(np.square")
+    values[0] = 100.0
+    assert abs(broken(degree, values) - graph_races.exponent(degree, values)) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [", ".join(f) for f in graph_races.FIELDS])
+def test_random_cells_of_the_file_run_again_to_the_same_numbers(key):
+    task, _, name = key.partition(", ")
+    kept = graph_races.races()[key]
+    rng = np.random.default_rng(len(key))
+    method = str(rng.choice(list(kept["runs"])))
+    seeds = [int(s) for s in rng.choice([r["seed"] for r in kept["runs"][method]], 2, replace=False)]
+    picked = graph_races.choose(kept["tuning"][method])
+    for r in graph_races.reporting(task, name, {method: picked}, seeds):
+        stored = next(k for k in kept["runs"][method] if k["seed"] == r.seed)
+        assert abs(r.score - stored["score"]) < 0.01
+        assert abs(graph_races.slope(graph_races.counts(task, name, r), r.rate)[0] - stored["rate"][0]) < 0.02

@@ -1,0 +1,134 @@
+"""Settling: the last visit counts, the tuning landscapes are not reported, and the first passage is what it says."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mutants import mutant
+from stepsize import SGD
+from stepsize.errors import EvidenceError, ShapeError
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley
+from companion.experiments.plateau_and_valley.race import METHODS, choose, penalised, plateau_race, settle, turned_race
+
+LAND = PlateauValley.sample(60, seed=11)
+
+
+def visits(pattern, stay=0.25, function=settle):
+    """The settling time of one run that is inside exactly where `pattern` has a 1."""
+    x = np.array([float(c == "0") for c in pattern])
+    move = np.append(np.diff(x, prepend=0.0), 0)
+    return float(function(SGD(1.0), lambda x, t: -move[t : t + 1], [0.0], lambda x: x == 0, len(pattern), stay)[0])
+
+
+def test_a_run_settles_after_its_last_excursion_not_at_its_first_visit():
+    assert visits("000011111111") == 5
+    assert visits("001101111111") == 6
+    assert visits("111111111111") == 1
+    first = mutant(settle, "np.copyto(last, t, where=outside)", "np.copyto(last, t, where=outside & (last == t - 1))")
+    assert visits("001101111111", function=first) == 3
+
+
+def test_a_run_that_hops_in_and_out_does_not_settle_when_the_clock_stops():
+    assert visits("010101010101") == np.inf
+    assert visits("000000000011") == np.inf
+    assert visits("000000000011", stay=0.1) == 11
+    assert visits("000000000000", stay=0.0) == np.inf
+    lucky = mutant(settle, "(1 - stay) * steps", "steps")
+    assert visits("010101010101", function=lucky) == 12
+
+
+def test_a_diverged_run_is_outside():
+    x0 = np.array([[1.0], [1.0]])
+    time = settle(SGD(np.array([[3.0], [0.5]])), lambda x, t: x**3, x0, lambda x: np.abs(x) < 0.5, 400)
+    assert time[0, 0] == np.inf
+    assert time[1, 0] < 400
+
+
+def test_nonsense_horizons_are_refused():
+    for steps, stay in ((0, 0.25), (10, 1.0), (10, -0.1)):
+        with pytest.raises(ShapeError, match="stay"):
+            settle(SGD(), lambda x, t: x, [1.0], lambda x: x == 0, steps, stay)
+
+
+def test_gradient_descent_settles_where_arithmetic_says_it_must():
+    """lr < 2 / curvature is stable; the plateau alone takes length / (lr slope) steps."""
+    lrs, steps = np.logspace(-4, 0, 17), 2000
+    times = settle(SGD(lrs[:, None, None]), LAND.grad, LAND.start, LAND.settled, steps)[..., 0]
+    lr, land = lrs[:, None], SimpleNamespace(**{k: v[:, 0] for k, v in vars(LAND).items()})
+    across = land.length / (lr * land.slope)
+    stable = lr * land.curvature < 1.9
+    rest = np.log(30) / -np.log(np.abs(1 - lr * land.curvature))
+    assert np.isfinite(times)[stable & (across + rest < 0.7 * steps)].all()
+    assert not np.isfinite(times)[across > steps].any()
+    inside = np.isfinite(times) & stable
+    assert (times[inside] >= np.floor(across[inside])).all()
+    assert inside.any()
+
+
+def test_on_most_landscapes_every_stable_rate_is_too_slow_for_the_plateau():
+    across = LAND.length * LAND.curvature / (2 * LAND.slope)
+    assert np.mean(across > 20000) > 0.5
+
+
+def some_times():
+    rng = np.random.default_rng(5)
+    a = rng.integers(1, 100, (2, 4, 30)).astype(float)
+    a[0, 1, ::3] = np.inf
+    a[1, 2, :10] = 1
+    return {"a": a[0], "b": a[1]}
+
+
+def test_the_choice_sees_only_tuning_landscapes_and_the_report_only_the_others():
+    lrs, times = np.logspace(-3, 0, 4), some_times()
+    raced = choose(times, lrs, 10, 100)
+    assert raced.choice == ("b", lrs[2])
+    assert not raced.at_edge
+    assert np.array_equal(raced.one, times["b"][2, 10:])
+    assert np.array_equal(raced.times, times["b"][:, 10:])
+    assert np.array_equal(raced.oracle, np.minimum(times["a"], times["b"]).min(0)[10:])
+    spoiled = {name: np.where(np.arange(30) < 10, t, np.inf) for name, t in times.items()}
+    assert choose(spoiled, lrs, 10, 100).choice == raced.choice
+    peeking = mutant(choose, "stacked[..., :tuning]", "stacked[..., tuning:]")
+    times["a"][0, 10:] = 0.5
+    assert peeking(times, lrs, 10, 100).choice == ("a", lrs[0])
+    assert choose(times, lrs, 10, 100).choice == ("b", lrs[2])
+    assert np.isinf(choose(spoiled, lrs, 10, 100).one).all()
+    for tuning in (0, 30):
+        with pytest.raises(EvidenceError, match="landscapes"):
+            choose(times, lrs, tuning, 100)
+
+
+def test_a_run_that_does_not_settle_costs_ten_horizons():
+    assert penalised(np.array([1.0, np.inf]), 100) == 500.5
+
+
+def test_windows_are_counted_in_decades():
+    raced = choose({"": np.array([[1, 1, np.inf], [1, 1, 1.0], [1, np.inf, 1]])}, [0.1, 1.0, 10.0], 1, 10)
+    assert np.allclose(raced.window([0.1, 1.0, 10.0]), [2, 2])
+
+
+def test_adaptive_rules_settle_with_one_rate_where_gradient_descent_cannot():
+    lrs, land = np.logspace(-4, 1, 11), PlateauValley.sample(40, seed=2)
+    share = {
+        m: np.isfinite(plateau_race(m, land, lrs, 15, 4000).one).mean() for m in ("SGD", "Adam, β₂ = 0.9", "AdaGrad")
+    }
+    # 25 landscapes: even at a true share of 1/2, 21 or more settle with probability 5e-4
+    assert share["SGD"] < 0.5
+    assert share["Adam, β₂ = 0.9"] > 0.8
+    assert share["AdaGrad"] > 0.8
+
+
+def test_a_turned_valley_costs_adaptive_rules_their_lead_and_heavy_ball_nothing():
+    args = ([0.0, 45.0], np.logspace(-4, 0, 9), 4, 6, 5000)
+    straight, turned = (np.median(r.one) for r in turned_race("AMSGrad", *args))
+    pooled = [np.median(r.one) for r in turned_race("AMSGrad", *args, pooled=True)]
+    heavy = [np.median(r.one) for r in turned_race("heavy ball", *args)]
+    assert turned > 5 * straight
+    assert np.abs(np.array(pooled) / turned - 1).max() < 0.1
+    assert abs(heavy[0] / heavy[1] - 1) < 0.1
+
+
+def test_every_method_makes_a_rule_at_every_setting():
+    for settings in METHODS.values():
+        for make in settings.values():
+            assert settle(make(0.1), lambda x, t: x, [1.0], lambda x: np.abs(x) < 2, 5).shape == (1,)

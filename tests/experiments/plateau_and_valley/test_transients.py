@@ -1,0 +1,58 @@
+"""Passages: what is seen at the lip and at the bottom is what the closed forms say."""
+
+import numpy as np
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam, RMSProp, responses as bounds
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley, Quadratic
+from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left
+
+LAND = PlateauValley.sample(60, seed=11)
+
+
+def test_on_a_plateau_the_rate_that_is_left_does_not_depend_on_the_slope():
+    slopes = np.array([1e-6, 1e-3, 1.0])
+    for rule, share in ((AdaGrad(eps=0.0), 0.02), (RMSProp(eps=0.0), 0.1), (Adam(eps=0.0), 1.0)):
+        assert np.abs(rate_left(rule, slopes, 2500) / share - 1).max() < 1e-9
+    leaky = mutant(AdaGrad, "s + g * g", "maximum(s, constant(1.0, s)) + g * g")(eps=0.0)
+    assert np.ptp(rate_left(leaky, slopes, 100)) > 0.01
+
+
+def entry_defect(function):
+    """AdaGrad's first steep step against its closed form, where the plateau's steps can be counted."""
+    land = PlateauValley([[0.01], [0.1]], [[1000.0], [500.0]], [[3.0], [3.0]], [[0.25], [0.1]])
+    lr = 0.05
+    steps = np.array([np.argmax(lr * np.cumsum(1 / np.sqrt(np.arange(1.0, 9999))) >= 3.0) + 1] * 2)
+    inside = lr * np.array([bounds.adagrad_distance(n) for n in steps]) - 3.0
+    contrast = land.curvature[:, 0] * (land.width[:, 0] - inside) / land.slope[:, 0]
+    seen = function(AdaGrad(lr, eps=0.0), land, 2000)
+    return np.abs(seen.first / (bounds.adagrad_cliff(steps, contrast) * np.sqrt(steps)) - 1).max()
+
+
+def test_the_first_steep_step_of_adagrad_is_its_closed_form():
+    assert entry_defect(enter) < 1e-9
+    assert entry_defect(mutant(enter, "where=k == 1", "where=k == 2")) > 0.01
+
+
+def test_at_the_lip_the_rate_falls_and_the_step_grows():
+    land = PlateauValley([[0.001]], [[1e4]], [[5.0]], [[0.3]])
+    seen = enter(Adam(0.002, eps=0.0), land, 6000)
+    assert seen.rate[0] < 1e-3
+    assert 3 < seen.first[0] < bounds.adam_spike()
+    assert 6 < seen.peak[0] < bounds.adam_worst()
+    rms = enter(RMSProp(0.002, eps=0.0), land, 6000)
+    assert abs(rms.first[0] - 10) < 0.1
+
+
+def test_a_run_that_stays_on_the_plateau_has_no_entry():
+    seen = enter(SGD(1e-6), LAND, 50)
+    assert np.isnan(seen.peak).all()
+    assert not seen.ejected.any()
+    bowl = PlateauValley(1.0, 2.5, 0.01, 1.0)
+    seen = enter(SGD(1.0), bowl, 60)
+    assert seen.ejected.all()
+    assert seen.overshoot.max() > 1
+
+
+def test_peaks_are_taken_over_each_window():
+    seen = peaks(SGD(0.5), Quadratic([1.0]).grad, np.array([[1.0], [-8.0]]), [1, 3, 4])
+    assert np.allclose(seen[..., 0], [[0.25, 2.0], [0.0625, 0.5]])

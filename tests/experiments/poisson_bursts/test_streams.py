@@ -1,0 +1,292 @@
+"""Streams of counts: the likelihood's identities, the coupling of twins, and two rules in closed form."""
+
+import numpy as np
+import pytest
+from companion.experiments.poisson_bursts import streams
+from hypothesis import given
+from hypothesis import strategies as st
+from mutants import mutant
+from scipy.optimize import brentq
+from stepsize import SGD, AdaGrad, Adam, Average, HeavyBall, RMSProp, walk
+from stepsize.errors import HyperparameterError, ShapeError
+from companion.experiments.poisson_bursts.streams import ETA_LIMIT, EWMA, ImplicitSGD, Stream, calendar_stream, deviance, follow, gradient, kl, length, level, log_rate, mean, poisson_stream
+
+RNG = np.random.default_rng(11)
+X = np.insert(RNG.standard_normal((40, 3)), 0, 1.0, axis=1)
+THETA = 0.3 * RNG.standard_normal((40, 4))
+Y = RNG.poisson(mean(THETA, X))
+
+
+def loss(theta, x, y):
+    eta = (theta * x).sum(-1)
+    return np.exp(eta) - y * eta
+
+
+def difference(theta, h=1e-6):
+    steps = h * np.eye(4)
+    return np.stack([(loss(theta + e, X, Y) - loss(theta - e, X, Y)) / (2 * h) for e in steps], -1)
+
+
+def test_the_gradient_is_the_derivative_of_the_negative_log_likelihood():
+    np.testing.assert_allclose(gradient(THETA, X, Y), difference(THETA), atol=1e-8)
+    broken = mutant(gradient, "mean(theta, x) - y", "y - mean(theta, x)")
+    assert np.abs(broken(THETA, X, Y) - difference(THETA)).max() > 1
+
+
+def test_the_summed_gradient_is_minus_the_score_of_statsmodels():
+    import statsmodels.api as sm
+
+    model = sm.GLM(Y, X, family=sm.families.Poisson())
+    np.testing.assert_allclose(-gradient(THETA[0], X, Y).sum(0), model.score(THETA[0]), rtol=1e-12)
+    fitted = model.fit()
+    np.testing.assert_allclose(deviance(Y, mean(fitted.params, X)).sum(), fitted.deviance, rtol=1e-12)
+    np.testing.assert_allclose(gradient(fitted.params, X, Y).sum(0), 0, atol=1e-6)
+
+
+@given(st.one_of(st.just(0.0), st.floats(1e-9, 1e5)), st.floats(1e-5, 1e5))
+def test_kl_is_not_negative_and_equals_its_definition(lam, mu):
+    value = kl(lam, mu)
+    assert value >= 0
+    plain = (lam * np.log(lam / mu) if lam else 0.0) - lam + mu
+    np.testing.assert_allclose(value, plain, rtol=1e-9, atol=1e-10 * (1 + lam + mu))
+
+
+def test_kl_vanishes_at_equality_and_near_it_is_half_the_squared_error_over_the_mean():
+    lam = np.array([0.01, 1.0, 300.0])
+    assert (kl(lam, lam) == 0).all()
+    np.testing.assert_allclose(kl(lam, lam * (1 + 1e-6)), lam * 1e-12 / 2, rtol=1e-3)
+    broken = mutant(kl, "np.expm1(d) - d", "np.expm1(d)")
+    assert kl(1.0, 0.5) > 0 > broken(1.0, 0.5)
+
+
+def test_the_expected_loss_exceeds_the_least_by_kl():
+    # E[mu - y log mu] - E[lam - y log lam] = KL, since E[y] = lam
+    lam, mu = np.array([0.5, 3.0, 40.0]), np.array([1.0, 2.5, 80.0])
+    np.testing.assert_allclose((mu - lam * np.log(mu)) - (lam - lam * np.log(lam)), kl(lam, mu), rtol=1e-12)
+
+
+def test_the_linear_predictor_is_clipped_for_every_method_alike():
+    x = np.ones((1, 1))
+    assert mean(np.array([[50.0]]), x) == np.exp(ETA_LIMIT)
+    assert mean(np.array([[-50.0]]), x) == np.exp(-ETA_LIMIT)
+    assert mutant(mean, "-ETA_LIMIT, ETA_LIMIT", "-99, 99")(np.array([[50.0]]), x) > np.exp(ETA_LIMIT)
+
+
+def test_twins_share_features_and_all_counts_outside_the_burst():
+    with_burst, without = (
+        poisson_stream(range(6), steps=900, start=300, stop=350, flip=500),
+        poisson_stream(range(6), steps=900, start=300, stop=350, flip=500, burst=1),
+    )
+    inside = np.zeros(900, bool)
+    inside[300:350] = True
+    np.testing.assert_array_equal(with_burst.x, without.x)
+    np.testing.assert_array_equal(with_burst.y[~inside], without.y[~inside])
+    assert (with_burst.y[inside] >= without.y[inside]).all()
+    np.testing.assert_allclose(with_burst.lam[inside], 60 * without.lam[inside])
+
+
+def test_a_longer_stream_begins_with_the_shorter_one_and_a_member_does_not_depend_on_the_others():
+    short, long = (
+        poisson_stream([3, 8], steps=400, start=100, stop=120),
+        poisson_stream([8], steps=700, start=100, stop=120),
+    )
+    for a, b in zip(short, long, strict=True):
+        np.testing.assert_array_equal(a[:, 1], b[:400, 0])
+
+
+def test_counts_have_the_mean_and_the_variance_of_their_law():
+    # standardised sums over 60 seeds x 400 steps; each of the four statements false with probability < 1e-5 (4.5 sd)
+    s = poisson_stream(range(60), steps=400, start=100, stop=200)
+    for at in (slice(0, 100), slice(100, 200)):
+        z = (s.y[at] - s.lam[at]) / np.sqrt(s.lam[at])
+        assert abs(z.mean()) * np.sqrt(z.size) < 4.5
+        assert abs((z**2).mean() - 1) < 4.5 * (z**2).std() / np.sqrt(z.size)
+
+
+def test_the_slopes_change_sign_and_nothing_else_does():
+    s = poisson_stream([1], steps=50, start=0, stop=0, flip=20, slopes=(0.5,), base=2.0)
+    sign = np.where(np.arange(50) < 20, 1, -1)
+    np.testing.assert_allclose(np.log(s.lam[:, 0] / 2), sign * 0.5 * s.x[:, 0, 1], atol=1e-14)
+    assert np.abs(s.x[..., 1:]).max() <= 2
+
+
+@pytest.mark.parametrize("wrong", [{"burst": 0.5}, {"start": 9, "stop": 5}, {"stop": 7000}, {"base": 0}])
+def test_a_stream_that_cannot_be_is_refused(wrong):
+    with pytest.raises(HyperparameterError, match="poisson_stream needs"):
+        poisson_stream([0], **wrong)
+
+
+def test_a_grid_of_rates_over_all_members_equals_the_runs_apart():
+    s, lrs = poisson_stream(range(3), steps=60, start=20, stop=30), np.array([1e-3, 1e-2, 0.1])
+    for make in (AdaGrad, RMSProp, Adam, ImplicitSGD):
+        together = follow(make(lrs[:, None, None]), s).mu
+        for i, lr in enumerate(lrs):
+            for j in range(3):
+                alone = follow(make(lr), Stream(s.x[:, j], s.y[:, j])).mu
+                np.testing.assert_array_equal(together[:, i, j], alone)
+
+
+def test_a_forecast_is_made_before_its_count_is_seen():
+    s = poisson_stream([5], steps=40, start=10, stop=12)
+    changed = s._replace(y=s.y.copy())
+    changed.y[25] += 1000
+    a, b = follow(SGD(0.01), s).mu, follow(SGD(0.01), changed).mu
+    np.testing.assert_array_equal(a[:26], b[:26])
+    assert (a[26:] != b[26:]).all()
+
+
+def test_follow_is_the_walk_along_the_gradients_and_can_be_watched():
+    s, rule = poisson_stream([2], steps=30, start=10, stop=15), HeavyBall(0.01)
+    seen = follow(rule, s, watch=lambda now: (log_rate(now), length(now)))
+    steps = walk(rule, lambda theta, t: gradient(theta, s.x[t], s.y[t]), np.zeros((1, 4)))
+    *_, last = [now for _, now in zip(s.y, steps, strict=False)]
+    np.testing.assert_array_equal(seen.theta, last.x)
+    assert seen.watched.shape == (30, 2, 1)
+    np.testing.assert_allclose(seen.watched[:, 0], np.log(0.01))
+    np.testing.assert_allclose(seen.watched[-1, 1], np.linalg.norm(last.rate * last.direction))
+
+
+def test_features_and_counts_that_do_not_belong_together_are_refused():
+    with pytest.raises(ShapeError, match="do not belong together"):
+        follow(SGD(), Stream(np.ones((5, 2, 1)), np.ones((5, 3))))
+
+
+def implicit_defect(rule, lr=0.7):
+    """Largest violation of theta' = theta - lr (exp(theta' . x) - y) x."""
+    g = gradient(THETA, X, Y)
+    _, rate, direction = rule(lr).step((), g, THETA)
+    there = THETA - rate * direction
+    return np.abs(there - THETA + lr * (np.exp((there * X).sum(-1)) - Y)[:, None] * X).max()
+
+
+def test_the_implicit_step_solves_its_equation():
+    assert implicit_defect(ImplicitSGD) < 1e-12
+    assert implicit_defect(mutant(ImplicitSGD, "c + np.log(a)", "c - np.log(a)")) > 0.01
+    assert implicit_defect(mutant(ImplicitSGD, "eta + a * y", "eta - a * y")) > 0.01
+
+
+def test_the_implicit_step_agrees_with_a_bracketing_root_finder():
+    g = gradient(THETA, X, Y)
+    _, rate, direction = ImplicitSGD(0.7).step((), g, THETA)
+    there = ((THETA - rate * direction) * X).sum(-1)
+
+    def defect(z, eta, a, y):
+        return z - eta + a * (np.exp(z) - y)
+
+    for *known, found in zip((THETA * X).sum(-1), 0.7 * (X * X).sum(-1), Y, there, strict=True):
+        root = brentq(defect, -50, 50, args=tuple(known), xtol=1e-14)
+        assert abs(found - root) < 1e-10
+
+
+def test_the_implicit_rate_is_below_sgds_and_equals_it_for_small_steps():
+    g = gradient(THETA, X, Y)
+    rate = ImplicitSGD(0.7).step((), g, THETA)[1]
+    assert ((rate > 0) & (rate < 0.7)).all()
+    np.testing.assert_allclose(ImplicitSGD(1e-7).step((), g, THETA)[1], 1e-7, rtol=1e-3)
+
+
+def test_the_implicit_step_never_passes_the_count_however_large_the_rate():
+    x, y = X, np.full(40, 300)
+    _, rate, direction = ImplicitSGD(1e3).step((), gradient(THETA, x, y), THETA)
+    after = mean(THETA - rate * direction, x)
+    assert (after < 300 + 1e-6).all()
+    assert (after > mean(THETA, x)).all()
+    explicit = ((THETA - 1e3 * gradient(THETA, x, y)) * x).sum(-1)
+    assert (explicit > 1e5).all()
+
+
+def test_a_count_equal_to_its_forecast_moves_nothing():
+    for rule in (ImplicitSGD(0.3), EWMA(0.3)):
+        _, rate, direction = rule.step((), np.zeros((2, 3)), np.full((2, 3), 0.4))
+        np.testing.assert_allclose(rate * direction, 0, atol=1e-16)
+        assert np.isfinite(rate).all()
+
+
+def ewma_defect(rule):
+    y = np.random.default_rng(3).poisson(4.0, 200)
+    mu = follow(rule(0.25), Stream(np.ones((200, 1)), y)).mu
+    memory, expected = Average(1.0, 1.0), []  # full weight on the first forecast, exp(0)
+    for count in y:
+        expected.append(memory.mean)
+        memory = memory.push(count, 1 / 1.25)
+    return np.abs(mu - np.array(expected)).max()
+
+
+def test_the_ewma_rule_is_the_exponential_average_of_the_counts():
+    assert ewma_defect(EWMA) < 1e-12
+    assert ewma_defect(mutant(EWMA, "np.log1p(-weight", "(-weight")) > 1e-2
+
+
+def test_the_ewma_is_the_natural_gradient_in_the_mean():
+    # d(loss)/d(mu) = 1 - y / mu, Fisher information 1 / mu: the natural gradient is mu - y
+    mu, y, weight = 3.0, 7, 0.2
+    natural = (1 - y / mu) / (1 / mu)
+    theta = np.array([[np.log(mu)]])
+    _, rate, direction = EWMA(weight / (1 - weight)).step((), gradient(theta, np.ones((1, 1)), np.array([y])), theta)
+    np.testing.assert_allclose(np.exp(theta - rate * direction), mu - weight * natural, rtol=1e-14)
+
+
+def test_cells_of_the_ewma_rest_while_they_are_not_seen():
+    x = np.eye(3)[[0, 1, 0, 2, 0]]
+    y = np.array([5, 2, 9, 0, 1])
+    f = follow(EWMA(1.0), Stream(x, y), theta=np.log([4.0, 2.0, 3.0]))
+    np.testing.assert_allclose(np.exp(f.theta), [((4 + 5) / 2 + 9) / 4 + 0.5, 2.0, 1.5])
+    resting = EWMA(1.0, cells=np.array([1.0, 0, 0])).step((), np.ones((1, 3)), np.zeros((1, 3)))
+    np.testing.assert_array_equal((resting[1] * resting[2])[0, 1:], 0)
+
+
+def test_the_calendar_has_one_cell_an_hour_and_its_level_forecasts_the_mean():
+    hour, weekend = np.arange(96) % 24, np.arange(96) >= 48
+    counts = np.random.default_rng(0).poisson(5.0, (96, 2)) + 1
+    for constant in (True, False):
+        s = calendar_stream(counts, hour, weekend, constant)
+        assert s.x.shape == (96, 2, 48 + constant)
+        np.testing.assert_array_equal(s.x.sum(-1), 1 + constant)
+        np.testing.assert_allclose(mean(level(s, 24), s.x), np.broadcast_to(counts[:24].mean(0), (96, 2)))
+
+
+def river_run(optimizer, s, intercept_lr=0.0):
+    from river import linear_model, optim
+
+    model = linear_model.LinearRegression(
+        optimizer=optimizer(optim), loss=optim.losses.Poisson(), intercept_lr=intercept_lr, l2=0
+    )
+    for x, y in zip(s.x, s.y, strict=True):
+        model.learn_one({str(i): float(v) for i, v in enumerate(x)}, int(y))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        # river's eps stands inside AdaGrad's root, where it is our initial sum
+        (lambda optim: optim.AdaGrad(0.3, eps=1e-8), AdaGrad(0.3, eps=0, initial=1e-8)),
+        (lambda optim: optim.SGD(0.01), SGD(0.01)),
+    ],
+    ids=["AdaGrad", "SGD"],
+)
+def test_river_ends_where_the_same_rule_ends(theirs, ours):
+    s = poisson_stream([4], steps=1500, start=500, stop=550, burst=10, flip=1000)
+    s = Stream(s.x[:, 0], s.y[:, 0])
+    model = river_run(theirs, s)
+    found = np.array([model.weights[str(i)] for i in range(4)])
+    np.testing.assert_allclose(found, follow(ours, s).theta, atol=1e-12)
+    assert np.abs(found - follow(mutant(type(ours), "g\n", "2 * g\n", source_count(ours))(0.3), s).theta).max() > 1e-6
+
+
+def source_count(rule):
+    import inspect
+
+    return inspect.getsource(type(rule)).count("g\n")
+
+
+def test_rivers_default_intercept_is_plain_sgd_outside_the_optimizer():
+    s = Stream(np.ones((1, 1)), np.array([7]))
+    model = river_run(lambda optim: optim.AdaGrad(0.3), s, intercept_lr=0.01)
+    np.testing.assert_allclose(model.intercept, 0.01 * (7 - 1))
+
+
+def test_streams_imports_scipy_only_when_the_implicit_step_needs_it():
+    import inspect
+
+    assert "import scipy" not in inspect.getsource(streams).split("class ImplicitSGD")[0]

@@ -1,0 +1,71 @@
+"""Turned valleys: the angle changes the axes and nothing else; sampled gradients are unbiased; settling is for good."""
+
+import numpy as np
+from stepsize import Adam, walk
+from stepsize.secant import gaussian_divergence
+from companion.experiments.quasi_newton.race import StreamingRegression, TurnedValley, bfgs_evaluations, censored_median, generators, learned_metrics, noisy_race, rotation, settling
+from stepsize.wrappers import LinearDecay
+
+
+def streams(angle):
+    return StreamingRegression.sample(4, angle, condition=100, d=6, seed=2)
+
+
+def test_rotations_are_orthogonal_and_start_at_the_identity():
+    K = generators(5, 7, 0)
+    R = rotation(0.7, K)
+    assert np.abs(R @ np.swapaxes(R, 1, 2) - np.eye(7)).max() < 1e-13
+    assert np.abs(rotation(0.0, K) - np.eye(7)).max() < 1e-13
+    np.testing.assert_allclose(rotation(0.3, K) @ rotation(0.4, K), R, atol=1e-13)
+
+
+def test_the_angle_changes_neither_the_start_nor_the_noise_floor():
+    a, b = TurnedValley.sample(5, 0.0), TurnedValley.sample(5, 1.0)
+    np.testing.assert_allclose(a.f(a.x0), b.f(b.x0), rtol=1e-12)
+    p, q = streams(0.0), streams(1.0)
+    np.testing.assert_allclose(p.excess(np.zeros_like(p.w)), q.excess(np.zeros_like(q.w)), rtol=1e-12)
+
+
+def test_the_sampled_gradient_is_unbiased():
+    # mean of 4000 batches against A (w - w*); 20 coordinates at |z| < 5: false alarms below 2e-5
+    p = StreamingRegression.sample(2, 0.6, condition=10, d=5, seed=3, batch=8)
+    w = np.ones_like(p.w)
+    draws = np.stack([p.grad(w, t) for t in range(4000)])
+    A = (p.R * np.logspace(0, -1, 5)) @ np.swapaxes(p.R, 1, 2)
+    exact = (A @ (w - p.w)[..., None])[..., 0]
+    assert np.abs((draws.mean(0) - exact) / (draws.std(0) / np.sqrt(4000))).max() < 5
+    np.testing.assert_array_equal(p.grad(w, 7), p.grad(w, 7))
+
+
+def test_settling_counts_the_last_visit_above_the_goal():
+    p = TurnedValley.sample(3, 0.2, condition=10, d=4)
+    rule = LinearDecay(Adam(0.1), 300)
+    steps = settling(rule, p, 300, 1e-4)
+    values = np.stack([p.f(now.x) for _, now in zip(range(300), walk(rule, p.grad, p.x0), strict=False)])
+    below = values <= 1e-4 * p.f(p.x0)
+    for run, first in enumerate(steps.astype(int)):
+        assert below[first - 1 :, run].all()
+        assert not below[first - 2, run]
+
+
+def test_two_exact_searches_learn_the_metric_of_a_plane():
+    p = TurnedValley.sample(6, 0.7, condition=10, d=2, seed=3)
+    for A, x0 in zip(p.A, p.x0, strict=True):
+        start, _, end = (gaussian_divergence(B, A) for B in learned_metrics(A, x0, 2))
+        assert abs(end) < 1e-10 * start
+
+
+def test_bfgs_does_not_see_the_angle():
+    a, b = (bfgs_evaluations(TurnedValley.sample(3, angle, condition=100, d=5)) for angle in (0.0, 1.0))
+    assert np.abs(a - b).max() <= 2
+
+
+def test_a_race_without_a_winner_still_ranks():
+    assert censored_median([1, np.inf, np.inf]) == np.finfo(float).max
+    assert censored_median([1, 2, np.inf]) == 2
+
+
+def test_every_method_of_the_noisy_race_beats_standing_still():
+    # a lazy pair may diverge: that is the finding
+    runs = noisy_race([0.3], 10, 5, 5, 60)
+    assert {name for name, (run,) in runs.items() if not np.median(run.scores) < 1} <= {"lazy BFGS"}

@@ -1,0 +1,146 @@
+"""The grid of trainings: members equal single runs, every cell is there, and random cells come out again as recorded."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from stepsize import Adam
+from companion.experiments.recurrent_networks import race as module
+from stepsize.errors import EvidenceError
+from companion.experiments.recurrent_networks.gradient_flow import failed, far_share, heard, hearing, survivors
+from companion.experiments.recurrent_networks.race import METHODS, PROBLEMS, STARTS, Problem, cells, losses, race, recorded, train
+from companion.experiments.recurrent_networks.figures import paired
+from companion.experiments.recurrent_networks.tasks import Adding, Recall
+
+SMALL = Problem(Adding(T=8, B=4, hidden=5), ("gain 1",), 30)
+
+
+@pytest.mark.parametrize("name", ["SGD", "clipped heavy ball", "RMSProp", "clipped Adam"])
+def test_members_of_an_ensemble_equal_single_runs(name):
+    """To 1e-6 is asked; in float64 they are equal to rounding, after 100 steps."""
+    method, rates = METHODS[name], [0.01, 0.1]
+    together = train(method.at(rates, method.limits[0]), SMALL.task, 1.0, range(4), 100)
+    for i, rate in enumerate(rates):
+        for seed in range(4):
+            alone = train(method.at([rate], method.limits[0]), SMALL.task, 1.0, [seed], 100)
+            torch.testing.assert_close(together[i, seed], alone[0, 0], rtol=1e-9, atol=1e-9)
+
+
+def test_training_is_the_rule_on_the_gradients_of_the_stream():
+    task, rule = SMALL.task, Adam(0.01)
+    x, stream = task.net.start(1.0, [3]), task.stream([3])
+    state = rule.init(x)
+    for _ in range(20):
+        g = task.net.backward(x, *next(stream), task.loss).gradient
+        state, rate, direction = rule.step(state, g, x)
+        x = x - rate * direction
+    torch.testing.assert_close(train(rule, task, 1.0, [3], 20)[0], x, rtol=1e-12, atol=1e-12)
+
+
+def test_the_penalty_pulls_towards_the_rotations():
+    net, ends = SMALL.task.net, {}
+    for penalty in (0.0, 1.0):
+        W = net.parts(train(Adam(0.01), SMALL.task, 1.5, range(5), 300, penalty)[0]).W
+        ends[penalty] = (W.transpose(1, 2) @ W - torch.eye(5, dtype=W.dtype)).norm(dim=(1, 2)).max().item()
+    assert ends[1.0] < 0.5 * ends[0.0]
+
+
+def test_a_run_that_leaves_the_numbers_is_infinite_and_failed_and_takes_no_other_along():
+    scores = losses(METHODS["SGD"], SMALL._replace(steps=400), STARTS["gain 1"], None, 0.0, [0.01, 1e3], range(3))
+    assert np.isinf(scores[1]).all()
+    assert np.isfinite(scores[0]).all()
+    assert failed(scores, SMALL.task.ignorance)[1].all()
+
+
+def test_failed_means_no_better_than_ignorance_whatever_the_kind_of_death():
+    assert failed([0.1, 0.91, 1.5, np.inf, np.nan], 1.0).tolist() == [False, True, True, True, True]
+
+
+def test_a_cell_is_tuned_on_networks_that_are_not_reported():
+    with pytest.raises(EvidenceError, match="overlap"):
+        race(METHODS["Adam"], SMALL, STARTS["gain 1"], tuning=range(3))
+    found = race(METHODS["clipped Adam"], SMALL, STARTS["gain 1"])
+    assert len(found["scores"]) == len(SMALL.seeds)
+    assert found["limit"] in (0.1, 1.0)
+
+
+def test_the_file_has_every_cell_once_and_nothing_else():
+    races = recorded()
+    assert sorted(races) == sorted(cells())
+    for (problem, start, name), entry in races.items():
+        assert len(entry["scores"]) == len(PROBLEMS[problem].seeds)
+        assert np.isclose(METHODS[name].lrs, entry["lr"], rtol=1e-4).sum() == 1
+        assert entry["limit"] in METHODS[name].limits
+        assert entry["penalty"] in STARTS[start].penalties
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", random.Random(5).sample(cells(), 3), ids=" ".join)
+def test_a_random_cell_comes_out_as_it_was_recorded(cell):
+    """A twin whose rate differs in the 13th digit says how much of a difference in rounding the training itself makes of it."""
+    entry, problem, start = recorded()[cell], PROBLEMS[cell[0]], STARTS[cell[1]]
+    lrs = entry["lr"] * np.array([1.0, 1 + 1e-13])
+    again, twin = losses(METHODS[cell[2]], problem, start, entry["limit"], entry["penalty"], lrs, problem.seeds[:2])
+    rounding = 1e-6 + 1e3 * np.abs(again - twin)
+    assert (np.abs(again - entry["scores"][:2]) <= rounding).all()
+    # where a training amplifies rounding until networks end elsewhere, they end among the recorded ones
+    assert (again > 0.5 * entry["scores"].min()).all()
+    assert (again < 2 * entry["scores"].max()).all()
+    # another network is another number: the comparison can fail
+    assert (np.abs(again - entry["scores"][2:4]) > 1e-5).all()
+
+
+def test_the_command_computes_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "FILE", tmp_path / "races.json")
+    monkeypatch.setattr(module, "PROBLEMS", {"adding": SMALL._replace(steps=2)})
+    monkeypatch.setattr(module, "METHODS", {name: METHODS[name] for name in ("SGD", "Adam")})
+    monkeypatch.setattr(module, "cells", lambda: [("adding", "gain 1", "SGD"), ("adding", "gain 1", "Adam")])
+    module.main(["adding | gain 1 | Adam"])
+    before = recorded()
+    assert list(before) == [("adding", "gain 1", "Adam")]
+    module.main([])
+    assert set(recorded()) == {("adding", "gain 1", "Adam"), ("adding", "gain 1", "SGD")}
+    assert capsys.readouterr().out.count("Adam:") == 1
+
+
+def test_far_and_near_shares_know_the_distance():
+    task = Recall(T=12)
+    x = task.net.start(0.3, range(5))
+    assert (far_share(task, x, range(5), 12) == 0).all()
+    assert far_share(task, x, range(5), 3).max() < 0.2
+    wild = task.net.start(4.0, range(5))
+    assert far_share(task, wild, range(5), 3).min() > 0.8
+
+
+def test_what_is_heard_is_one_at_the_last_step_and_watching_does_not_disturb():
+    size = heard(SMALL.task, 0.5, range(3))
+    assert size.shape == (3, 8)
+    assert (size[:, -1] == 1).all()
+    entry = {"lr": 0.01, "limit": None, "penalty": 0.0}
+    steps, growth, scores = hearing("Adam", entry, SMALL, STARTS["gain 1"], range(3), every=10)
+    assert steps.tolist() == [0, 10, 20]
+    assert growth.shape == (3, 3)
+    np.testing.assert_array_equal(
+        scores, losses(METHODS["Adam"], SMALL, STARTS["gain 1"], None, 0.0, [0.01], range(3))[0]
+    )
+
+
+def test_survivors_are_those_that_stay_finite():
+    entry = {"lr": 0.01, "limit": None, "penalty": 0.0}
+    there = SMALL._replace(steps=400)
+    assert survivors("SGD", entry, there, STARTS["gain 1"], range(3), 1.0).all()
+    assert not survivors("SGD", entry, there, STARTS["gain 1"], range(3), 1e5).any()
+
+
+def test_a_pair_is_compared_network_by_network_and_being_thrown_counts_once():
+    ignorance = PROBLEMS["adding"].task.ignorance
+    races = {
+        ("adding", "a", "x"): {"scores": 0.2 * ignorance * np.array([1, 2, 3, 4, 5.0])},
+        ("adding", "a", "y"): {"scores": 0.1 * ignorance * np.array([1, 2, 3, 4, 5.0])},
+        ("adding", "a", "z"): {"scores": np.array([np.inf, 1e132, 1e9, 1e8, 1e7])},
+    }
+    assert paired(races, "adding", (("a", "x"), ("a", "y"))).estimate == pytest.approx(2)
+    assert paired(races, "adding", (("a", "z"), ("a", "z"))).estimate == pytest.approx(1)
+    two = paired(races, "adding", (("a", "x"), ("a", "y")), (("a", "y"), ("a", "x")))
+    assert (two.low, two.high) == (pytest.approx(1), pytest.approx(1))

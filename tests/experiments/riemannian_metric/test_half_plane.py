@@ -1,0 +1,149 @@
+"""The surface of normal distributions: its distance, its charts, its gradient flows."""
+
+import numpy as np
+import pytest
+from mutants import mutant
+from companion.experiments.riemannian_metric import half_plane as halfplane
+from stepsize.errors import NonFiniteError
+from companion.experiments.riemannian_metric.half_plane import AFFINE, CHARTS, LOG, NATURAL, PLAIN, approach, around, chart_defect, detour, distance, flow, geodesic, length
+
+TARGET = np.array([0.0, 1.0])
+STARTS = around(np.random.default_rng(0), 12, 1.0, 2.5)
+
+
+def expectation(f, theta, nodes=40):
+    """E f(y) for y ~ N(mu, sigma^2), exact for polynomials."""
+    t, w = np.polynomial.hermite_e.hermegauss(nodes)
+    return (w * f(theta[0] + theta[1] * t)).sum() / w.sum()
+
+
+@pytest.mark.parametrize("theta", [(0.0, 1.0), (1.3, 0.4), (-2.0, 3.0)])
+def test_the_fisher_information_is_the_mean_of_the_score_products(theta):
+    theta = np.array(theta)
+    mu, sigma = theta
+    score = [lambda y: (y - mu) / sigma**2, lambda y: ((y - mu) ** 2 - sigma**2) / sigma**3]
+    F = [[expectation(lambda y, a=a, b=b: a(y) * b(y), theta) for b in score] for a in score]
+    assert np.abs(halfplane.fisher(theta) - F).max() < 1e-12 * np.abs(F).max()
+
+
+def test_the_gradient_is_the_derivative_of_the_loss():
+    h = 1e-6
+    slope = [(halfplane.loss(STARTS + h * e) - halfplane.loss(STARTS - h * e)) / (2 * h) for e in np.eye(2)]
+    assert np.abs(halfplane.grad(STARTS) - np.stack(slope, -1)).max() < 1e-6
+
+
+def metric_length(path):
+    """Length by the metric alone: sqrt(dx' F dx) at the middle of each leg."""
+    leg = np.diff(path, axis=0)
+    F = halfplane.fisher((path[1:] + path[:-1]) / 2)
+    return np.sqrt(np.einsum("ni,nij,nj->n", leg, F, leg)).sum()
+
+
+def test_the_geodesic_has_the_length_of_the_distance_and_every_other_path_is_longer():
+    rng = np.random.default_rng(1)
+    for start in STARTS:
+        path = geodesic(start, TARGET, 4000)
+        d = distance(start, TARGET)
+        assert metric_length(path) == pytest.approx(d, rel=1e-6)
+        assert length(path) == pytest.approx(d, rel=1e-12)
+        bump = np.sin(np.pi * np.linspace(0, 1, 4000))[:, None] * rng.normal(0, 0.05, 2)
+        assert metric_length(path + bump) > d
+    vertical = geodesic(np.array([0.0, 3.0]), TARGET)
+    assert length(vertical) == pytest.approx(np.sqrt(2) * np.log(3), rel=1e-13)
+
+
+@pytest.mark.parametrize(("old", "new"), [("** 2 / 2 +", "** 2 +"), ("2 * np.sqrt(2) *", "2 *"), ("(4 * a", "(2 * a")])
+def test_a_wrong_distance_is_noticed(old, new):
+    d = mutant(distance, old, new)(STARTS[0], TARGET)
+    assert abs(d / metric_length(geodesic(STARTS[0], TARGET, 2000)) - 1) > 0.01
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
+def test_a_chart_goes_there_and_back_and_its_jacobian_is_its_derivative(chart):
+    phi = chart.coordinates(STARTS)
+    assert np.abs(chart.point(phi) - STARTS).max() < 1e-13
+    h = 1e-30
+    J = np.stack([np.imag(chart.point(phi + 1j * h * e)) / h for e in np.eye(2)], -1)
+    assert np.abs(chart.jacobian(phi) - J).max() < 1e-12 * np.abs(J).max()
+
+
+@pytest.fixture(scope="module")
+def natural_flow():
+    return flow(PLAIN, True, STARTS)
+
+
+def test_the_natural_flow_is_a_straight_line_in_the_mean_parameters(natural_flow):
+    # E y = mu and E y^2 = mu^2 + sigma^2 approach (0, 1) at the rate e^-t, whatever the start
+    mean = np.stack([natural_flow[..., 0], natural_flow[..., 0] ** 2 + natural_flow[..., 1] ** 2], -1)
+    time = 30 * np.linspace(0, 1, len(mean)) ** 3
+    exact = TARGET + np.exp(-time)[:, None, None] * (mean[0] - TARGET)
+    assert np.abs(mean - exact).max() < 1e-6
+
+
+@pytest.mark.parametrize("chart", [LOG, NATURAL, AFFINE], ids=lambda chart: chart.name)
+def test_the_natural_flow_is_the_same_in_every_chart_and_the_gradient_flow_in_none(chart, natural_flow):
+    assert distance(flow(chart, True, STARTS), natural_flow).max() < 1e-5
+    plain, other = flow(PLAIN, False, STARTS, 50), flow(chart, False, STARTS, 50)
+    assert abs(length(other) - length(plain)).max() > 0.01
+
+
+def test_a_wrong_pull_back_bends_the_natural_flow(monkeypatch, natural_flow):
+    monkeypatch.setattr(halfplane, "pull_back", mutant(halfplane.pull_back, "np.swapaxes(J, -1, -2) @ G @ J", "G @ J"))
+    assert distance(flow(LOG, True, STARTS), natural_flow).max() > 0.05
+
+
+def test_the_natural_flow_follows_the_steepest_descent_of_the_manifold_but_not_the_geodesic(natural_flow):
+    assert detour(natural_flow[:-60]).max() < 0.5
+    assert detour(flow(PLAIN, False, STARTS, 30)[:-60]).mean() > 5
+    excess = length(natural_flow) / distance(STARTS, TARGET) - 1
+    assert excess.min() > -1e-9
+    assert excess.max() > 0.02
+
+
+def order(chart, natural, globally):
+    """Slope of the log defect against the log rate, at a point where the charts differ."""
+    rates = np.array([0.01, 0.005, 0.0025])
+    theta = np.array([1.0, 0.7])
+    defects = [chart_defect(chart, theta, lr, natural, round(0.5 / lr) if globally else 1) for lr in rates]
+    return np.polyfit(np.log(rates), np.log(defects), 1)[0]
+
+
+@pytest.mark.parametrize("chart", [LOG, NATURAL], ids=lambda chart: chart.name)
+def test_a_natural_step_is_invariant_to_second_order_and_a_natural_walk_to_first(chart):
+    assert order(chart, natural=True, globally=False) == pytest.approx(2, abs=0.05)
+    assert order(chart, natural=True, globally=True) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("chart", [LOG, NATURAL], ids=lambda chart: chart.name)
+def test_a_gradient_step_is_not_invariant_at_first_order_nor_its_walk_at_all(chart):
+    assert order(chart, natural=False, globally=False) == pytest.approx(1, abs=0.1)
+    assert order(chart, natural=False, globally=True) == pytest.approx(0, abs=0.05)
+
+
+def test_under_an_affine_map_the_natural_step_is_exact():
+    assert chart_defect(AFFINE, np.array([1.0, 0.7]), 0.1, True, 10) < 1e-13
+    assert chart_defect(AFFINE, np.array([1.0, 0.7]), 0.1, False, 10) > 0.01
+
+
+def test_random_starts_lie_in_their_ring():
+    d = distance(around(np.random.default_rng(0), 500, 1.0, 2.5), TARGET)
+    assert (d > 1).all()
+    assert (d < 2.5).all()
+
+
+def test_a_walk_is_cut_where_it_comes_near_and_one_that_never_does_is_an_error():
+    path = np.array([[[0.0, 2.0]], [[0.0, 1.01]], [[0.0, 0.9]]])
+    cut = approach(path, 0.05)
+    assert length(cut) == pytest.approx(distance(path[0], TARGET))
+    with pytest.raises(NonFiniteError, match="more steps"):
+        approach(path[:1], 0.05)
+
+
+def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_geodesic_is_shortest():
+    paths = halfplane.walks(STARTS[:4], steps=4000)
+    assert len(paths) == 12
+    assert all(distance(path[-1], TARGET).max() < 1e-12 for path in paths.values())
+    strays = {key: detour(path).max() for key, path in paths.items()}
+    assert min(strays, key=strays.get)[0] == "natural gradient"
+    lengths = {key: length(path).sum() for key, path in paths.items()}
+    assert min(lengths, key=lengths.get)[0] == "geodesic"

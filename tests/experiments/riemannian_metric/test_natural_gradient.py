@@ -1,0 +1,156 @@
+"""Directions, step lengths and step counts of preconditioned gradients on regressions."""
+
+import numpy as np
+import pytest
+from mutants import mutant
+from stepsize import Adam
+from companion.experiments.riemannian_metric import natural_gradient as preconditioned
+from stepsize.errors import ShapeError
+from stepsize.metric import DiagonalPower, Riemannian, second_moment
+from companion.experiments.riemannian_metric.natural_gradient import KINDS, RACERS, angle, angles, batch_moments, directions, distant, law_defects, mixed, race, regression, slope, spread, steps_to, stretched, trained, two_roads
+
+
+def test_angles_are_those_of_the_metric():
+    assert angle(np.eye(2), np.array([1.0, 0.0]), np.array([1.0, 1.0])) == pytest.approx(45)
+    # in the metric diag(1, 4) the second axis counts double
+    assert angle(np.diag([1.0, 4.0]), np.array([1.0, 0.0]), np.array([1.0, 1.0])) == pytest.approx(
+        np.degrees(np.arctan(2))
+    )
+
+
+def test_the_angle_in_the_fisher_metric_is_the_same_in_all_coordinates_and_the_euclidean_one_is_not():
+    plain, turned = (regression(kind, range(5)) for kind in KINDS[-2:])
+    found = []
+    for model in (plain, turned):
+        x = 0.5 * model.minimiser()
+        u = directions(model, x)
+        F = model.fisher(x)
+        found.append(
+            (angle(F, u["empirical Fisher"], u["natural gradient"]), angle(F, u["SGD"], u["natural gradient"]))
+        )
+    assert np.abs(found[0][0] - found[1][0]).max() < 1e-6
+    assert np.abs(found[0][1] - found[1][1]).max() < 1e-6  # a rotation is Euclidean, too
+
+
+def test_on_a_diagonal_fisher_information_the_diagonal_is_exact():
+    model = regression("unit scales", range(3))
+    model = type(model)(np.linalg.qr(model.X)[0] * 20, model.y)
+    u = directions(model, np.zeros((3, 8)))  # at 0 the weights are equal, so that F = X'X / 4n
+    assert np.abs(u["diagonal Fisher"] - u["natural gradient"]).max() < 1e-12
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (1.0, -1.0)])
+def test_a_stretched_coordinate_takes_steps_of_scale_to_the_1_minus_2p(power, expected):
+    scales = np.logspace(-3, 3, 7)
+    for snr in (0.3, 3.0):
+        rate, step = stretched(DiagonalPower(1.0, 0.99, power), scales, snr, range(10), 400)
+        assert slope(scales, step).mean() == pytest.approx(expected, abs=0.02)
+        assert slope(scales, rate).mean() == pytest.approx(-2 * power, abs=0.02)
+
+
+def test_adam_without_noise_steps_lr_in_every_unit():
+    _, step = stretched(Adam(0.1, eps=0.0), np.logspace(-3, 3, 7), 1e12, range(2), 100)
+    assert np.abs(step / 0.1 - 1).max() < 1e-10
+
+
+def test_natural_gradient_solves_a_linear_regression_in_one_step_and_the_empirical_needs_the_distance_squared():
+    model, best, x0 = distant([10.0, 30.0], range(5))
+    assert np.linalg.norm(x0 - best, axis=-1) == pytest.approx(np.array([[10.0] * 5, [30.0] * 5]))
+    assert (steps_to(Riemannian(model.fisher), model, 1e-8, 5, x0, best) == 1).all()
+    near, far = np.median(steps_to(Riemannian(model.empirical), model, 1e-8, 3000, x0, best), -1)
+    assert far / near > 3**1.8
+    assert (steps_to(Riemannian(model.empirical), model, 1e-8, 5, x0, best) == 6).all()
+
+
+def test_racing_learning_rates_together_gives_what_each_gives_alone():
+    model = regression("unit scales", range(3), 100, 4)
+    lrs = np.array([0.1, 0.3])[:, None, None]
+    together = steps_to(RACERS["Adam"](model, lrs), model, 1e-6, 200)
+    for row, lr in zip(together, lrs, strict=True):
+        assert np.array_equal(row, steps_to(RACERS["Adam"](model, lr), model, 1e-6, 200)[..., :].reshape(-1))
+
+
+def test_diagonal_racer_is_blind_to_correlation_and_the_natural_one_is_not():
+    tuned = {
+        name: race(name, "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50)
+        for name in ("diagonal Fisher", "natural gradient")
+    }
+    assert tuned["natural gradient"].scores.max() < 15
+    assert tuned["diagonal Fisher"].scores.min() == 51
+
+
+def test_a_racer_with_the_wrong_matrix_is_noticed(monkeypatch):
+    broken = mutant(preconditioned._diagonal, "diagonal(np.diagonal(metric(x), axis1=-2, axis2=-1))", "metric(x)")
+    monkeypatch.setattr(preconditioned, "_diagonal", broken)
+    assert race("diagonal Fisher", "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50).scores.max() < 15
+
+
+def test_which_second_moment_is_a_tensor_under_which_map():
+    broken = law_defects(regression("unequal units", range(10)).scores(np.zeros(8)))
+    assert max(broken["v, units"].max(), broken["V, both"].max()) < 1e-10
+    assert min(broken["√v, units"].min(), broken["v, rotation"].min()) > 0.1
+
+
+def test_two_roads_leave_two_accumulators_until_they_forget():
+    arrived, rested = two_roads(regression("unit scales", range(5)), steps=300)
+    assert arrived.min() > 1.5
+    assert rested.max() < 1 + 1e-3
+
+
+def test_the_average_over_road_and_standstill_is_the_one_of_the_concatenated_walk(monkeypatch):
+    # walk on for 50 more steps at the end point: the closed form for the standstill must agree
+    model, seen = regression("unit scales", range(3)), []
+
+    def watched(gradients, beta):
+        seen.append(np.sqrt(second_moment(np.concatenate([gradients, np.repeat(gradients[-1:], 50, 0)]), beta)[-1]))
+        return second_moment(gradients, beta)
+
+    monkeypatch.setattr(preconditioned, "second_moment", watched)
+    rested = two_roads(model, steps=200, idle=50, beta=0.99)[1]
+    ratio = seen[0][1] / seen[0][0]
+    assert np.abs(rested / (ratio.max(-1) / ratio.min(-1)) - 1).max() < 1e-12
+
+
+def test_batch_moments_are_those_of_the_scores_and_spread_is_a_ratio_of_ratios():
+    model = regression("unequal units", range(3), 60, 4)
+    x = 0.1 * np.ones((3, 4))
+    f, moments = batch_moments(model, x, (1, 60))
+    assert np.array_equal(f, np.diagonal(model.fisher(x), axis1=-2, axis2=-1))
+    assert np.abs(moments[60] / model.grad(x) ** 2 - 1).max() < 1e-12
+    assert np.array_equal(spread(np.array([[2.0, 8.0, 4.0]])), [4.0])
+
+
+def test_mixed_inputs_have_the_correlation_and_the_scales_they_are_named_for():
+    # 4000 examples: both statistics within 4.5 standard errors, false alarms below 1e-5
+    X = mixed(0.8).X[0]
+    assert abs(np.corrcoef(X.T)[0, 1] - 0.8) < 4.5 * (1 - 0.8**2) / np.sqrt(4000)
+    assert abs(X[:, 1].std() / X[:, 0].std() / 3 - 1) < 4.5 / np.sqrt(4000)
+
+
+def test_angles_are_those_of_the_directions():
+    model = regression("unequal units", range(3))
+    x = 0.5 * model.minimiser()
+    u = directions(model, x)
+    found = angles(model)
+    assert "natural gradient" not in found
+    assert np.array_equal(found["SGD"][1], angle(model.fisher(x), u["SGD"], u["natural gradient"]))
+
+
+def test_the_metric_of_rmsprop_grows_with_the_gradients_it_saw():
+    model = regression("unequal units", range(3))
+    seen, metric = trained(DiagonalPower(0.01, 0.99, 0.5), model, 16, 300)
+    assert np.abs(slope(seen, metric) - 1).max() < 0.1
+
+
+def test_slope_is_an_exponent():
+    a = np.logspace(0, 2, 5)
+    assert slope(a, -3 * a**1.7) == pytest.approx(1.7, abs=1e-12)
+
+
+def test_unknown_regressions_are_refused_and_known_ones_repeat():
+    with pytest.raises(ShapeError, match="unit scales"):
+        regression("cubic", [0])
+    for kind in KINDS:
+        a, b = regression(kind, [4, 5], 50, 3), regression(kind, [5], 50, 3)
+        assert np.array_equal(a.X[1], b.X[0])
+        assert np.array_equal(a.y[1], b.y[0])

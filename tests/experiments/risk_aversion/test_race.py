@@ -1,0 +1,80 @@
+"""Races that keep tuning and reporting apart, and what single gradients teach."""
+
+import numpy as np
+import pytest
+from stepsize import SGD, Adam
+from companion.experiments.risk_aversion import race as module
+from stepsize.errors import EvidenceError
+from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
+from companion.experiments.risk_aversion.theory import RiskAverse
+from companion.experiments.risk_aversion.race import ENTRIES, late_excess, lesson, race, rate_exponent, tail, tail_ratio
+
+RATES = np.array([0.01, 0.1])
+
+
+def test_rates_race_together_as_they_race_alone():
+    problem = least_squares([1, 2, 3], 100)
+    together = late_excess(RiskAverse(np.array([0.01, 0.1])[:, None, None]), problem, 100)
+    np.testing.assert_array_equal(together[1], late_excess(RiskAverse(np.full((1, 1, 1), 0.1)), problem, 100)[0])
+
+
+def test_a_run_that_diverges_loses_without_hiding():
+    assert np.isinf(late_excess(SGD(np.full((1, 1, 1), 1e9)), least_squares([1], 200), 200)).all()
+
+
+def test_every_entry_meets_the_same_seeds_and_tuning_is_apart(monkeypatch):
+    seen = []
+
+    def sample(seeds, steps):
+        seen.append(tuple(seeds))
+        return logistic(seeds, steps)
+
+    found = race(sample, [0, 1], [5, 6, 7], 40, rates=RATES)
+    assert set(found) == set(ENTRIES)
+    assert seen == [(0, 1), (5, 6, 7)]
+    assert all(c.scores.shape == (3,) and c.second in ENTRIES[name].values for name, c in found.items())
+    with pytest.raises(EvidenceError, match="both sets"):
+        race(sample, [0, 1], [1, 2], 40, rates=RATES)
+
+
+def test_every_entry_has_as_many_values_to_choose_from():
+    assert {len(entry.values) for entry in ENTRIES.values()} == {7}
+
+
+def test_the_second_number_is_the_one_of_least_tuning_cost():
+    found = race(quadratic("constant"), range(4), range(10, 16), 200, ["risk-averse"], rates=RATES)["risk-averse"]
+    problem = quadratic("constant")(range(4), 200)
+    make, _, values = ENTRIES["risk-averse"]
+    cost = {
+        v: np.log(late_excess(module.Observing(make(RATES[:, None, None], v)), problem, 200)).mean(-1).min()
+        for v in values
+    }
+    assert found.second == min(cost, key=cost.get)
+
+
+def test_a_tail_is_met_by_nine_in_ten_and_bears_infinity():
+    assert tail(np.arange(1, 11)) == 9
+    assert tail([1.0] * 19 + [np.inf]) == 1
+
+
+def test_the_ratio_of_tails_keeps_pairs_together():
+    a = np.random.default_rng(0).lognormal(size=60)
+    i = tail_ratio(2 * a, a)
+    assert (i.low, i.estimate, i.high) == pytest.approx((np.log(2),) * 3)
+
+
+def test_the_exponent_of_adam_is_minus_one_and_of_the_averse_minus_two():
+    assert rate_exponent(Adam(1.0, eps=0), 10, 100).mean() == pytest.approx(-1, abs=0.01)
+    assert rate_exponent(RiskAverse(1e9), 10, 100).mean() == pytest.approx(-2, abs=1e-6)
+
+
+def test_gradients_inform_and_noise_alone_does_not():
+    learned = lesson(least_squares, 0.1, range(4), range(10, 18), 300)
+    assert (learned.informed > 0).all()
+
+    def deaf(seeds, steps):
+        problem = least_squares(seeds, steps)
+        still = problem._replace(x0=problem.best, full=lambda x: 0 * x + np.sin(np.arange(10)))
+        return still._replace(grad=lambda x, t: np.random.default_rng([t, len(x)]).standard_normal(x.shape))
+
+    assert lesson(deaf, 0.0, range(4), range(10, 18), 300).informed.mean() < 0.05

@@ -1,0 +1,147 @@
+"""Word vectors: gradients, splits, batches in common, and grids that come out again."""
+
+import numpy as np
+import pytest
+import torch
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam
+from companion.experiments.sparse_embeddings import skip_gram as embeddings
+from companion.experiments.sparse_embeddings import race as races
+from companion.experiments.sparse_embeddings import figures as report
+from companion.experiments.sparse_embeddings.skip_gram import NOISE, PLAYS, Corpus, batches, corpus, gradients, losses, pairs, train
+from stepsize.errors import DatasetError, ShapeError
+
+
+def small(V=30, n=400, seed=0):
+    """A corpus of nobody: random pairs, so that tests need no text."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(V, size=(3, n, 2)).astype(np.int32)
+    return Corpus(*drawn, np.bincount(drawn[0].ravel(), minlength=V), rng.integers(V, size=2**20), np.arange(V))
+
+
+def test_gradients_are_those_of_autograd(monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 7, 3))
+    centre, other = rng.integers(7, size=9), rng.integers(7, size=(9, 1 + NOISE))
+    ta, tb = (torch.tensor(t, requires_grad=True) for t in (a, b))
+    s = torch.einsum("nd,nkd->nk", ta[centre], tb[other])
+    loss = -(torch.nn.functional.logsigmoid(torch.cat([s[:, :1], -s[:, 1:]], 1))).sum(1)
+    loss.mean().backward()
+    np.testing.assert_allclose(losses(a, b, centre, other), loss.detach().numpy(), rtol=1e-12)
+
+    def distance(function):
+        rows, g, cols, h = function(a, b, centre, other, 9)
+        full = np.zeros((2, 7, 3))
+        full[0, rows], full[1, cols] = g, h
+        assert len(set(rows)) == len(rows)
+        return max(np.abs(full[0] - ta.grad.numpy()).max(), np.abs(full[1] - tb.grad.numpy()).max())
+
+    assert distance(gradients) <= 1e-14
+    monkeypatch.setattr(embeddings, "njit", lambda **_: lambda function: function)  # a mutant cannot be cached
+    assert distance(mutant(gradients, "g_a[p, h] += e * b[col, h]", "g_a[p, h] = e * b[col, h]")) > 1e-3
+    assert distance(mutant(gradients, "- (j == 0)", "")) > 1e-3
+
+
+def test_pairs_are_neighbours_within_two_words_of_the_same_play_in_both_directions():
+    found = {tuple(p) for p in pairs(np.array([1, 2, 3, 4, 5]), np.array([0, 0, 0, 1, 1])).tolist()}
+    assert found == {(1, 2), (2, 1), (2, 3), (3, 2), (1, 3), (3, 1), (4, 5), (5, 4)}
+
+
+def test_runs_of_a_batch_equal_the_runs_apart_for_every_rate_and_seed():
+    text, rule = small(), lambda lr, n: AdaGrad(lr)
+    together = train(rule, text, [0.1, 0.3], [4, 5], 40, 16, 3, float)
+    V = len(text.counts)
+    for k, (lr, seed) in enumerate([(0.1, 4), (0.1, 5), (0.3, 4), (0.3, 5)]):
+        alone = train(rule, text, [lr], [seed], 40, 16, 3, float)
+        for name in ("word", "neighbour"):
+            ours, theirs = getattr(together, name).x[k * V : (k + 1) * V], getattr(alone, name).x
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(together.visits[k * V : (k + 1) * V], alone.visits)
+
+
+def test_a_static_rate_may_differ_from_word_to_word():
+    text = small()
+    frozen = train(lambda lr, n: SGD(lr * (n > np.median(n))), text, [1.0], [0], 30, 16, 3, float)
+    moved = frozen.way > 0
+    assert moved.any()
+    assert (text.counts[moved] > np.median(text.counts)).all()
+
+
+def test_every_rule_and_rate_sees_the_same_batches():
+    text = small()
+    first, second = list(batches(text, 3, 5, 8)), list(batches(text, 3, 5, 8))
+    assert all((a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(first, second, strict=True))
+    assert first[0][1].shape == (8, 1 + NOISE)
+
+
+def test_train_says_what_it_lacks():
+    with pytest.raises(ShapeError, match="at least one seed"):
+        train(lambda lr, n: SGD(lr), small(), [0.1], [], 2)
+
+
+def test_the_plays_are_split_whole_and_reporting_words_are_known():
+    text = corpus()
+    assert sum(PLAYS) == 38
+    assert (text.counts > 0).all()
+    assert text.tuning.max() < len(text.counts)
+    assert 20_000 < len(text.counts) < 25_000
+    share = text.counts**0.75 / np.sum(text.counts**0.75)
+    drawn = np.bincount(text.noise, minlength=len(share)) / len(text.noise)
+    np.testing.assert_allclose(drawn[:200], share[:200], atol=2e-6)
+
+
+def test_a_slope_is_the_power_of_the_count():
+    counts = corpus().counts
+    values = np.stack([counts**-0.5, 3.0 * counts**0.25])
+    np.testing.assert_allclose(races.slopes(values, np.full(values.shape, 9)), [-0.5, 0.25], atol=1e-10)
+
+
+def test_every_chosen_rate_lies_inside_its_grid_and_tuning_seeds_are_not_reported():
+    for name in races.METHODS:
+        for goal in races.GOALS:
+            assert not races.chosen(name, goal).at_edge, (name, goal)
+    assert min(races.TUNING_SEEDS) >= 100
+
+
+def test_a_missing_grid_is_named_with_the_command_that_makes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(races, "FILE", tmp_path / "embedding_rates.json")
+    races.table.cache_clear()
+    with pytest.raises(DatasetError, match=r"python -m companion\.embedding_races"):
+        races.table()
+    races.table.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", range(2))
+def test_random_cells_of_the_cached_grid_come_out_again(draw):
+    rng = np.random.default_rng([2026, draw])
+    name = rng.choice(list(races.METHODS))
+    at, seed = rng.integers(1, 4), rng.integers(len(races.TUNING_SEEDS))
+    found = races.race(name, [races.grid(name)[at]], [races.TUNING_SEEDS[seed]], plays="tuning").loss[0, 0]
+    np.testing.assert_allclose(found, races.table()[name][at, seed], rtol=2e-3)
+
+
+def test_lazy_rules_on_the_recorded_gradients_owe_what_the_chapter_says():
+    visits, shape = races.recorded(30)
+    dense = lambda ps: torch.optim.Adagrad(ps, 0.1)  # noqa: E731
+    assert races.apart(AdaGrad(0.1), dense, visits, shape) <= 1e-12
+    assert races.apart(AdaGrad(0.2), dense, visits, shape) > 1e-3
+
+
+def test_the_first_figure_shows_the_theorem():
+    way = report.journey(Adam(1.0, eps=0.0), 60_000, 400)
+    assert way[0] == pytest.approx(0.1 / 0.001**0.5, rel=1e-8)
+    assert way[-1] == pytest.approx(way[0] / (1 - 0.9 / 0.999**0.5), rel=1e-8)
+    assert report.journey(Adam(1.0, eps=0.0), 0, 1)[0] == pytest.approx(1.0, rel=1e-12)
+
+
+def test_the_recorded_costs_are_positive_and_their_ratios_are_taken_round_by_round():
+    costs = report.costs()
+    assert all((t > 0).all() and len(t) >= 5 for times in costs.values() for t in times.values())
+    found = report.speedup("dense Adam, fused (torch)", "lazy Adam", 1_000_000)
+    dense, ours = (costs[name][1_000_000] for name in ("dense Adam, fused (torch)", "lazy Adam"))
+    np.testing.assert_array_equal(found, dense / ours[: len(dense)])
+
+
+def test_lazy_adam_keeps_as_much_state_as_dense_adam():
+    assert report.state_sizes(torch.zeros(6, 2)) == 1.0

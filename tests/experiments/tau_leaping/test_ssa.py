@@ -1,0 +1,224 @@
+"""Exact simulation against laws that are known without simulating. Seeds are fixed; false-alarm rates are stated."""
+
+import numpy as np
+import pytest
+from python_kernels import broken, install
+from scipy import stats
+from companion.experiments.tau_leaping import textbook as kinetics
+from companion.experiments.tau_leaping import kernels
+from companion.experiments.tau_leaping.master_equation import MasterEquation
+from companion.experiments.tau_leaping.network import Network
+from companion.experiments.tau_leaping.ssa import simulate
+
+TIMES = np.arange(1.0, 51.0)
+
+
+def oracle(network, name, times):
+    """Mean and variance of a closed network from its master equation."""
+    chain = MasterEquation(network)
+    return chain.moments(chain.solve(times), name)
+
+
+def scores(x, mean, var):
+    """Z of the mean, and of the variance with the sample's own kurtosis; each (times,), standard normal if all is well."""
+    n = len(x)
+    deviation = x - x.mean(0)
+    with np.errstate(invalid="ignore"):
+        kurtosis = (deviation**4).mean(0) / (deviation**2).mean(0) ** 2
+    z_mean = (x.mean(0) - mean) / np.sqrt(var / n)
+    return z_mean, (x.var(0, ddof=1) / var - 1) / np.sqrt((kurtosis - 1) / n)
+
+
+CLOSED_FORMS = {
+    "birth and death": (kinetics.birth_death(), "X", kinetics.birth_death_moments(0.1, 0.11, 100, TIMES)),
+    "fast birth and death": (kinetics.birth_death(1.0, 1.1), "X", kinetics.birth_death_moments(1.0, 1.1, 100, TIMES)),
+    "immigration": (kinetics.immigration_death(), "X", kinetics.immigration_death_moments(1, 0.1, 0, 1, TIMES)),
+    "dimerisation": (kinetics.dimerisation(), "P", oracle(kinetics.dimerisation(), "P", TIMES)),
+    "batches of five": (
+        kinetics.immigration_death(1, 0.2, 0, 5), "X", kinetics.immigration_death_moments(1, 0.2, 0, 5, TIMES),
+    ),
+    "batches of ten": (
+        kinetics.immigration_death(1, 0.1, 0, 10), "X", kinetics.immigration_death_moments(1, 0.1, 0, 10, TIMES),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("process", CLOSED_FORMS)
+def test_mean_and_variance_of_ten_thousand_runs_are_the_closed_forms(process):
+    """50 times, |Z| <= 3: expected exceptions 0.135; two or more in 0.8 % of sound runs if times were independent."""
+    network, name, (mean, var) = CLOSED_FORMS[process]
+    x = simulate(network, TIMES, 10_000, seed=1).read(name).astype(float)
+    z_mean, z_var = scores(x, mean, var)
+    assert (abs(z_mean) > 3).sum() <= 1
+    assert (abs(z_var) > 3).sum() <= 1
+    assert max(abs(z_mean).max(), abs(z_var).max()) < 4.5
+
+
+def test_the_whole_law_of_the_bistable_network_is_that_of_its_master_equation():
+    """Chi-square of 3000 runs in 40 cells of equal probability; false alarm 0.1 %."""
+    network = kinetics.schloegl()
+    values, pmf = schloegl_law(4.0)
+    edges = np.searchsorted(np.cumsum(pmf), np.linspace(0, 1, 41)[1:-1])
+    cells = np.add.reduceat(pmf, np.r_[0, edges + 1])
+    x = simulate(network, [4.0], 3000, seed=2).read("X")[:, 0]
+    counts = np.bincount(np.searchsorted(values[edges], x), minlength=40)
+    assert stats.chisquare(counts, cells * x.size).pvalue > 1e-3
+
+
+def schloegl_law(t):
+    chain = MasterEquation(kinetics.schloegl(), ceiling=1000)
+    values, pmf = chain.marginal(chain.solve([t])[0], "X")
+    return values, pmf
+
+
+def test_reactions_fire_in_proportion_to_their_propensities():
+    """Three channels out of one pool: multinomial shares of all events; false alarm 0.1 %."""
+    network = Network({"A": 100_000, "B": 0, "C": 0, "D": 0}, [("A -> B", 1.0), ("A -> C", 2.0), ("A -> D", 5.0)])
+    final = simulate(network, [100.0], seed=3).x[0, 0, 1:]
+    assert final.sum() == 100_000
+    assert stats.chisquare(final, np.array([1, 2, 5]) / 8 * 100_000).pvalue > 1e-3
+
+
+def test_waiting_times_are_exponential_with_the_total_rate():
+    """Kolmogorov-Smirnov on the first event of 3000 runs, read from a fine grid of times; false alarm 0.1 %."""
+    times = np.linspace(0.003, 3.0, 1000)
+    x = simulate(kinetics.decay(1), times, 3000, seed=4).read("X")
+    gone = (x == 1).sum(1)
+    first = times[np.minimum(gone, 999)]
+    assert stats.kstest(first[gone < 1000] - 0.0015, stats.truncexpon(b=3.0).cdf).pvalue > 1e-3
+
+
+def test_a_batch_of_runs_equals_the_runs_apart():
+    network = kinetics.lotka_volterra(100, 100)
+    together = simulate(network, [0.1, 0.2], 5, seed=5)
+    assert np.array_equal(together.x[:3], simulate(network, [0.1, 0.2], 3, seed=5).x)
+    assert not np.array_equal(together.x[0], together.x[1])
+
+
+def test_every_run_may_have_its_own_start_and_rates():
+    network = kinetics.decay(7)
+    runs = simulate(network, [0.0, 50.0], 3, initial=[[1], [2], [3]], rates=[[1.0], [0.0], [2.0]])
+    assert runs.read("X").tolist() == [[1, 0], [2, 2], [3, 0]]
+
+
+def test_output_times_do_not_change_the_law():
+    """Mean at t = 2 with 1 and with 200 earlier stops, 20 000 runs each; |Z| < 3.3, false alarm 0.1 %."""
+    few = simulate(kinetics.decay(100), [2.0], 20_000, seed=6).read("X")[:, -1]
+    many = simulate(kinetics.decay(100), np.linspace(0.01, 2, 200), 20_000, seed=7).read("X")[:, -1]
+    assert abs(few.mean() - many.mean()) / np.sqrt((few.var() + many.var()) / 20_000) < 3.3
+
+
+def test_a_reset_takes_place_on_time_and_before_the_recording():
+    network = Network({"X": 5}, [("X ->", 1e-12)], resets=[(25.0, "X", 50), (10.0, "X", 7)])
+    assert simulate(network, [9.0, 10.0, 24.9, 25.0, 30.0]).read("X")[0].tolist() == [5, 7, 7, 50, 50]
+
+
+def test_a_network_without_molecules_waits_for_its_reset():
+    network = Network({"X": 0}, [("X ->", 1.0)], resets=[(1.0, "X", 5)])
+    assert simulate(network, [0.5, 1.0, 60.0]).read("X")[0].tolist() == [0, 5, 0]
+
+
+def test_mass_is_conserved_in_every_run_at_every_time():
+    x = simulate(kinetics.dimerisation(), TIMES, 100, seed=8)
+    assert (x.read("P") + 2 * x.read("P2") == 100).all()
+
+
+def test_propensities_are_products_of_binomial_coefficients():
+    network = Network(
+        {"A": 7, "B": 4, "C": 9},
+        [("-> A", 2.0), ("A -> B", 3.0), ("A + B -> C", 0.5), ("2 A -> C", 1.5), ("3 C -> A", 0.25),
+         ("A + 2 B -> C", 2.0), ("A + B + C -> A", 1.0), ("8 A -> B", 1.0), ("2 B + A -> C", 2.0), ("4 C -> A", 1.0)],
+    )  # fmt: skip
+    a = np.empty(10)
+    kernels.propensities(*network.program, network.rates, network.x0, a)
+    assert a.tolist() == [2.0, 21.0, 14.0, 31.5, 21.0, 84.0, 252.0, 0.0, 84.0, 126.0]
+    kernels.propensities(*network.program, network.rates, np.array([0.5, -3.0, -2.0]), a)
+    assert a.tolist() == [2.0, 1.5, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_sum_carried_over_many_events_keeps_a_dying_population_exact():
+    """From 10^6 molecules down to none: a residue of rounding must not fire reactions that cannot fire."""
+    runs = simulate(Network({"X": 10**6, "Y": 0}, [("X -> Y", 1.0), ("Y ->", 1e3)]), [60.0], 3, seed=9)
+    assert not runs.x.any()
+    assert (runs.events == 2 * 10**6).all()
+
+
+def test_uniform_numbers_are_uniform_and_runs_are_not_correlated():
+    """KS on 20 000 draws; neighbouring streams correlate below 4 / sqrt(n). False alarm about 0.2 %."""
+    streams = []
+    for run in (0, 1):
+        s = np.empty(4, np.uint64)
+        kernels.start_stream(s, np.uint64(123), run)
+        streams.append([kernels.uniform(s) for _ in range(20_000)])
+    assert stats.kstest(streams[0], "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(streams)[0, 1]) < 4 / np.sqrt(20_000)
+
+
+def test_the_generator_is_xoshiro256_plus_plus_in_exact_integers():
+    s, mask = np.array([1, 2, 3, 4], np.uint64), 2**64 - 1
+    state = [1, 2, 3, 4]
+
+    def turn(v, k):
+        return ((v << k) | (v >> (64 - k))) & mask
+
+    for _ in range(50):
+        word = (turn((state[0] + state[3]) & mask, 23) + state[0]) & mask
+        t = (state[1] << 17) & mask
+        state[2] ^= state[0]
+        state[3] ^= state[1]
+        state[1] ^= state[2]
+        state[0] ^= state[3]
+        state[2] ^= t
+        state[3] = turn(state[3], 45)
+        assert kernels.uniform(s) == ((word >> 12) + 0.5) * 2.0**-52
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.7, 3.0, 9.9, 10.0, 25.0, 300.0, 1e5])
+def test_poisson_counts_have_the_poisson_law(mean):
+    """Chi-square of 50 000 draws in at most 50 cells of equal probability; false alarm 0.1 % each."""
+    s = np.empty(4, np.uint64)
+    kernels.start_stream(s, np.uint64(7), int(mean))
+    draws = np.array([kernels.poisson(s, mean) for _ in range(50_000)])
+    edges = np.unique(stats.poisson.ppf(np.linspace(0.02, 0.98, 49), mean))
+    cells = np.diff(stats.poisson.cdf(np.r_[-1, edges, np.inf], mean))
+    counts = np.bincount(np.searchsorted(edges, draws), minlength=cells.size)
+    keep = cells > 1e-4
+    observed, expected = counts[keep], cells[keep] / cells[keep].sum() * counts[keep].sum()
+    assert stats.chisquare(observed, expected).pvalue > 1e-3
+    assert kernels.poisson(s, 0.0) == 0.0
+
+
+FAULTS = {
+    "waits too long": ("t -= math.log(uniform(s)) / total", "t -= 1.1 * math.log(uniform(s)) / total"),
+    "picks the neighbour": ("while reached < target and j < last:", "while reached < 0.9 * target and j < last:"),
+    "squares instead of pairs": ("0.5 * x[net[i, FIRST]] * (x[net[i, FIRST]] - 1.0)", "0.5 * x[net[i, FIRST]] ** 2"),
+    "forgets dependants": ("total += renew(net, amount, c, x, a, j)", "total += 0.0"),
+}
+
+
+def dimer_scores():
+    """Largest |Z| of mean and variance of a small dimerisation; sound: below 4."""
+    times = np.array([2.0, 5.0])
+    network = kinetics.dimerisation(0.1, 0.3, 10)
+    mean, var = oracle(network, "P", times)
+    z = scores(simulate(network, times, 3000, seed=10).read("P").astype(float), mean, var)
+    return max(map(np.max, map(np.abs, z)))
+
+
+def test_the_sound_kernels_read_as_python_pass(monkeypatch):
+    install(monkeypatch)
+    assert dimer_scores() < 4
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_exact_simulator_is_noticed(monkeypatch, fault):
+    install(monkeypatch, FAULTS[fault])
+    assert dimer_scores() > 4
+
+
+def test_a_broken_poisson_is_noticed():
+    module = broken(("p *= mean / k", "p *= mean / (k + 0.1)"), own_streams=True)
+    with np.errstate(over="ignore"):
+        s = np.array([1, 2, 3, 4], np.uint64)
+        draws = [module.poisson(s, 3.0) for _ in range(2000)]
+    assert abs(np.mean(draws) - 3) > 4 * np.sqrt(3 / 2000)
