@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stepsize import Adam, descend
+
 from companion.experiments.adversarial_training.attacks import Target, judge, walk_in_ball
+from companion.experiments.adversarial_training.bilinear_game import Bilinear
 from companion.experiments.adversarial_training.classifiers import Classifier, digits, train
 from companion.experiments.adversarial_training.defenses import opposed, read
 from companion.experiments.adversarial_training.robustness import BALLS, standard, trainer
-from companion.experiments.adversarial_training.bilinear_game import Bilinear
+from stepsize import Adam, descend
 from stepsize.rules import SignDescent
 
 CELLS = [

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import torch
 
-from stepsize.errors import ShapeError
-from companion.experiments.graph_hubs.graphs import Graph, adjacency
 from companion.experiments.compiled import compiled
+from companion.experiments.graph_hubs.graphs import Graph, adjacency
+from stepsize.errors import ShapeError
 
 #: Columns up to which torch's sparse product is the faster one.
 NARROW = 32

@@ -7,9 +7,10 @@ import statistics
 import time
 
 import torch
-from stepsize import Adam
+
 from companion.experiments.recurrent_networks.race import train
 from companion.experiments.recurrent_networks.tasks import Adding
+from stepsize import Adam
 
 ROUNDS, SINGLES, STEPS = 5, 3, 50  # steps: what a stream draws at once
 #: The book's networks, and smaller ones, where a single run is all overhead.

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stepsize import Adam
 from convolution import Propagation, TwoLayers
-from stepsize.ensemble import Fleet
-from companion.experiments.graph_hubs.graphs import Graph, power_law
+
 from companion.experiments.graph_hubs.gcn import GCN
+from companion.experiments.graph_hubs.graphs import Graph, power_law
+from stepsize import Adam
+from stepsize.ensemble import Fleet
 from stepsize.optim import Optimizer
 
 FEATURES, HIDDEN, CLASSES = 64, 32, 8

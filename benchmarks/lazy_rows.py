@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+
 from stepsize import Adam
-from stepsize.lazy import IdleAdam, Table
+from stepsize.lazy import IdleAdam
 from stepsize.optim import Optimizer
 from stepsize.row_kernels import coalesce
-from torch import nn
+from stepsize.tables import Table
 
 torch.set_num_threads(1)
 SIZES, ACTIVE, LOOKUPS, D = (10_000, 100_000, 1_000_000), 1000, 4096, 64

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from companion.experiments.tau_leaping import textbook as kinetics
 from companion.experiments.tau_leaping.leaping import Cao, leap
 from companion.experiments.tau_leaping.ssa import simulate

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import torch
 from scipy import optimize
+
 from stepsize.secant import Dense, Limited, minimise
 
 torch.set_num_threads(1)

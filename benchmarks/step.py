@@ -14,6 +14,7 @@ import time
 
 import torch
 from numba import njit
+
 from stepsize import AdaGrad, Adam, Decoupled, HeavyBall, RMSProp
 from stepsize.optim import Optimizer
 

@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 from river import linear_model, optim
-from stepsize import AdaGrad, Adam
+
 from companion.experiments.poisson_bursts.race import at_rate
 from companion.experiments.poisson_bursts.streams import Stream, follow, poisson_stream
+from stepsize import AdaGrad, Adam
 
 STEPS, MEMBERS, RATES, ROUNDS = 1500, 48, 21, 5
 #: The same formula on both sides; eps is inside river's AdaGrad root, where it is our initial sum.

@@ -4,10 +4,11 @@ import sys
 
 import torch
 import torch.distributed as dist
-from stepsize import Adam
-from stepsize.optim import Optimizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from stepsize import Adam
+from stepsize.optim import Optimizer
 
 STEPS, BATCH = 20, 16
 

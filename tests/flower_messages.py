@@ -6,8 +6,9 @@ import logging
 import numpy as np
 from flwr.app import Array, ArrayRecord, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+
+from companion.errors import FederationError
 from companion.experiments.federated_learning.aggregation import InverseVariance
-from stepsize.errors import FederationError
 from companion.experiments.federated_learning.clients import answer
 from companion.experiments.federated_learning.flower import FederatedStrategy, pack
 from companion.experiments.federated_learning.hospitals import NAMES, federation_alone, one_hospital

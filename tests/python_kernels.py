@@ -6,12 +6,13 @@ from types import ModuleType
 
 import numba
 import numpy as np
-from companion.experiments.tau_leaping import kernels as reaction_kernels
+
+from companion.experiments.tau_leaping import kernels, leaping, ssa
 
 
 def broken(*replacements, seed=0, own_streams=False):
     """The kernels with texts of their source replaced, each of which must occur exactly once."""
-    source = inspect.getsource(reaction_kernels)
+    source = inspect.getsource(kernels)
     for old, new in replacements:
         if (found := source.count(old)) != 1:
             raise LookupError(f"{old!r} occurs {found} times in the kernels, expected once; copy more of it")
@@ -33,8 +34,6 @@ def broken(*replacements, seed=0, own_streams=False):
 
 def install(monkeypatch, *replacements, **options):
     """Let simulate and leap run on broken kernels for the rest of the test."""
-    import stepsize
-
     module = broken(*replacements, **options)
-    monkeypatch.setattr(stepsize, "reaction_kernels", module, raising=False)
-    monkeypatch.setitem(__import__("sys").modules, "companion.experiments.tau_leaping.kernels", module)
+    for user in (ssa, leaping):
+        monkeypatch.setattr(user, "kernels", module)

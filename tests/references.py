@@ -5,7 +5,24 @@ from functools import partial
 
 import numpy as np
 import torch
-from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, Coupled, Decoupled, HeavyBall, InverseRoot, LinearDecay, RMSProp, SignDescent, chain
+
+from stepsize import (
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    ClipByNorm,
+    ClipByValue,
+    Coupled,
+    Decoupled,
+    HeavyBall,
+    InverseRoot,
+    LinearDecay,
+    RMSProp,
+    SignDescent,
+    chain,
+)
 from stepsize.wrappers import Pooled
 
 STEPS, D = 200, 7

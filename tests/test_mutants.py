@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mutants import mutant
 from stepsize import SGD
 from stepsize.backend import norm

@@ -2,8 +2,8 @@
 
 import numpy as np
 from flwr.serverapp import ServerApp
-from companion.experiments.federated_learning.flower import FederatedStrategy
 
+from companion.experiments.federated_learning.flower import FederatedStrategy
 from hospitals import NAMES, load, rule
 
 app = ServerApp()

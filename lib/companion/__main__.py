@@ -14,6 +14,10 @@ from pathlib import Path
 
 from stepsize.errors import StepsizeError
 
+from .build import checks, execution, pages, site, sweeps
+from .build import ledger as records
+from .build.book import Book, write_whole
+
 
 def out_folder(profile: str) -> str:
     """Profiles never mix: the published book lives in _build, the smoke build in _build/smoke."""
@@ -22,8 +26,6 @@ def out_folder(profile: str) -> str:
 
 def make(args) -> None:
     """Hand over to Snakemake, one build of this folder at a time, after the book's own checks."""
-    from companion.build.book import Book
-
     book = Book(".", args.profile)
     book.smoke()
     for chapter in book.chapters:
@@ -33,9 +35,7 @@ def make(args) -> None:
     out = Path(args.out or out_folder(args.profile))
     targets = [t.format(out=out) for t in args.targets]
     if "sweep" in targets:
-        from companion.build.sweeps import points
-
-        points(book, args.plan)
+        sweeps.points(book, args.plan)
     for target in targets:
         if target.startswith(f"{out}/executed/"):
             book.source(Path(target).stem)
@@ -96,9 +96,6 @@ def _hush() -> None:
 
 def execute(args) -> None:
     """Execute one chapter and write notebook and record."""
-    from .build import execution
-    from companion.build.book import Book, write_whole
-
     execution.die_with_the_build()
     book = Book(args.root, args.profile)
     given = json.loads(args.parameters) if args.parameters else None
@@ -123,18 +120,12 @@ def _done(book, folder: Path, given) -> str:
 
 def ledger(args) -> None:
     """Write the ledger's tables, picture and verdicts.json from the records."""
-    from .build import ledger
-    from companion.build.book import Book
-
-    ledger.write(Book(args.root, args.profile), Path(args.executed), Path(args.output))
+    pages.write(Book(args.root, args.profile), Path(args.executed), Path(args.output))
 
 
 def gate(args) -> None:
     """Compare computed with published verdicts."""
-    from .build import ledger
-    from companion.build.book import Book, write_whole
-
-    found = ledger.differences(Book(args.root, args.profile), Path(args.executed))
+    found = records.differences(Book(args.root, args.profile), Path(args.executed))
     how = "off" if args.profile != "published" else os.environ.get("STEPSIZE_GATE", "stop")
     if found and how == "stop":
         raise StepsizeError(
@@ -148,17 +139,14 @@ def gate(args) -> None:
 
 def html(args) -> None:
     """Assemble and build the site, check its pages, put it in place."""
-    from .build import checks, execution, site as publish
-    from companion.build.book import Book
-
     execution.die_with_the_build()
     start, book, out = time.monotonic(), Book(args.root, args.profile), Path(args.out)
-    publish.assemble(book, out / "executed", out / "ledger", out / "src")
-    built = publish.build(book, out / "src", out / "work")
+    site.assemble(book, out / "executed", out / "ledger", out / "src")
+    built = site.build(book, out / "src", out / "work")
     (built / "verdicts.json").write_bytes((out / "ledger" / "verdicts.json").read_bytes())
     if found := checks.problems(built):
         raise StepsizeError("the pages have problems:\n  " + "\n  ".join(found))
-    publish.put_in_place(built, out / "html")
+    site.put_in_place(built, out / "html")
     pages = len(list((out / "html").rglob("*.html")))
     print(
         f"site · {args.profile} · {pages} pages · {time.monotonic() - start:.0f} s · {out}/html/index.html", flush=True
@@ -167,17 +155,12 @@ def html(args) -> None:
 
 def pack(args) -> None:
     """The site as one zip."""
-    from companion.build.site import pack
-
-    pack(Path(args.html), Path(args.output))
+    site.pack(Path(args.html), Path(args.output))
     print(f"zip · {args.output}", flush=True)
 
 
 def sweep(args) -> None:
     """Gather the runs of a sweep in one table and one picture."""
-    from .build import sweeps
-    from companion.build.book import Book
-
     found = sweeps.points(Book(args.root, args.profile), args.plan)
     sweeps.write(found, Path(args.folder), Path(args.output))
     print(f"sweep · {len(found)} runs · {args.output}.csv · {args.output}.svg", flush=True)
@@ -185,9 +168,7 @@ def sweep(args) -> None:
 
 def compare(args) -> None:
     """Compare verdicts and glued values of two executed trees."""
-    from companion.build.ledger import compare
-
-    if found := compare(Path(args.one), Path(args.two)):
+    if found := records.compare(Path(args.one), Path(args.two)):
         raise StepsizeError("the two runs differ:\n  " + "\n  ".join(found))
     print(f"equal: verdicts and glued values of {len(list(Path(args.one).glob('*.json')))} chapters", flush=True)
 

@@ -4,9 +4,10 @@ Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules 
 """
 
 from .average import Average
-from .descent import Path, Step, Tuned, descend, tune, walk
+from .descent import Path, Step, descend, walk
 from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 from .transforms import ClipByNorm, ClipByValue, chain
+from .tuning import Tuned, tune
 from .wrappers import Coupled, Decoupled, InverseRoot, LinearDecay
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .average import Average
-from .errors import HyperparameterError
+from .errors import HyperparameterError, short
 
 _NOT_NEGATIVE = ("at least 0", lambda a: a >= 0)
 _FRACTION = ("in [0, 1)", lambda a: (a >= 0) & (a < 1))
@@ -95,12 +95,6 @@ def require_rule(rule, who: str):
             f"{who} needs a rule such as Adam(lr=1e-3), got {short(rule)}; make an instance of a rule"
         )
     return rule
-
-
-def short(value) -> str:
-    """A value as an error message quotes it: on one line and not long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_setting(name, value):

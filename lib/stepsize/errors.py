@@ -21,25 +21,11 @@ class NonFiniteError(StepsizeError, FloatingPointError):
     """A gradient or an iterate became NaN or infinite."""
 
 
-class DatasetError(StepsizeError, LookupError):
-    """A data set is unknown, its package is missing, or its checksum differs."""
-
-
 class EvidenceError(StepsizeError, ValueError):
     """Evidence that cannot be judged, or a claim that is unknown, repeated or left without evidence."""
 
 
-class BookError(StepsizeError, RuntimeError):
-    """A chapter, parameter or output that the book cannot be built with."""
-
-
-class NetworkError(StepsizeError, ValueError):
-    """A reaction network, or a request to simulate it, that makes no sense."""
-
-
-class SimulationError(StepsizeError, RuntimeError):
-    """A simulation that cannot be finished: the population explodes or the budget of events is spent."""
-
-
-class FederationError(StepsizeError, ValueError):
-    """A federation that cannot go on, or an update that must not enter it; the message names the client."""
+def short(value) -> str:
+    """A value as an error message quotes it: on one line and not long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,19 +5,17 @@ gradient changes nothing (SGD, AdaGrad). Elsewhere a rule may say in `idle(state
 without a gradient do to a row; they add up, idle(a + b) = idle(b) after idle(a).
 """
 
-from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .average import Average
-from .contract import Elementwise, Wrapper, hyperparameters, leaves, named, rebuild, require_rule
-from .errors import HyperparameterError, ShapeError
 from .backend import sqrt, zeros_like
-from .row_kernels import row_kernel
+from .contract import Elementwise, Wrapper, leaves, rebuild
+from .errors import HyperparameterError
+from .responses import reach
 from .rules import Adam, HeavyBall, Moments, RMSProp
 
 #: Keeps 0 / 0 at 0 where no gradient has come yet; it changes no digit of a root above 1e-21.
@@ -138,16 +136,6 @@ class IdleAdam(Elementwise):
         return Dated(m, v, state.t + 1), self.lr / (sqrt(v.mean) + TINY), m.mean
 
 
-def reach(gap, beta1=0.9, beta2=0.999):
-    """D(T) = (1 - beta1) / (1 - beta1^T) sqrt((1 - beta2^T) / (1 - beta2)) (1 - rho^T) / (1 - rho),  rho = beta1 / sqrt(beta2).
-
-    How far dense Adam moves, in units of lr, between two visits T steps apart with equal gradients; about sqrt(T) for
-    T << 1 / (1 - beta2). The limit T -> infinity, 31.77, is the whole journey of a row after one single gradient.
-    """
-    rho = beta1 / beta2**0.5
-    return (1 - beta1) / (1 - beta1**gap) * ((1 - beta2**gap) / (1 - beta2)) ** 0.5 * (1 - rho**gap) / (1 - rho)
-
-
 class Awaited(NamedTuple):
     """Adam's moments on the row's own clock, and the steps that it has idled since its last."""
 
@@ -173,96 +161,3 @@ class GapScaled(Adam):
         m, v = state.m.push(g, self.beta1), state.v.push(g * g, self.beta2)
         rate = self.lr * reach(state.gap + 1, self.beta1, self.beta2) / (sqrt(v.mean) + self.eps)
         return Awaited(m, v, 0 * state.gap), rate, m.mean
-
-
-@njit(cache=True)
-def _owing(rows, seen, now):
-    """Those of `rows` that were seen before `now`, each once, and how long they idled; all are seen now."""
-    found, gap, n = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64), 0
-    for row in rows:
-        if seen[row] < now:
-            found[n], gap[n] = row, now - seen[row]
-            seen[row] = now
-            n += 1
-    return found[:n], gap[:n]
-
-
-@njit(cache=True)
-def _distinct(rows, seen, now):
-    """Whether `rows` are different; they are then seen at `now`."""
-    for k in range(rows.size):
-        if seen[rows[k]] == now:
-            for row in rows[:k]:
-                seen[row] = now - 1
-            return False
-        seen[rows[k]] = now
-    return True
-
-
-def _for_rows(rule, rows):
-    """The rule with the hyper-parameters of these rows; they were checked when it was made."""
-    chosen = copy(rule)
-    for field in fields(rule):
-        value = getattr(rule, field.name)
-        if field.name == "rule":
-            object.__setattr__(chosen, "rule", _for_rows(value, rows))
-        elif np.ndim(value):
-            object.__setattr__(chosen, field.name, value[rows])
-    return chosen
-
-
-class Table:
-    """A table x (rows, d), changed in place by `step(rows, g)`, each row named once; `read(rows)` gives them as they are now.
-
-    A rule without `idle` leaves an untouched row alone. With it a row is brought up to date by `touch`, when it is read, and
-    before it steps; `settle()` does so for all. Hyper-parameters may have shape (rows, 1).
-    """
-
-    def __init__(self, rule, x):
-        if np.ndim(x) != 2 or not x.flags.c_contiguous:
-            raise ShapeError(f"a table needs a contiguous array of shape (rows, d), got {np.shape(x)}")
-        self.rule, self.x, self.now = require_rule(rule, "Table"), x, 0
-        self.state = rule.init(x)
-        self.memory = [np.array(leaf) for leaf in named(leaves(self.state)).values()]
-        self.seen = np.zeros(len(x), np.int64)
-        self.run, self.values = row_kernel(rule), list(hyperparameters(rule).values())
-
-    def touch(self, rows):
-        """Bring these rows up to date; a row may be named often."""
-        if hasattr(self.rule, "idle"):
-            owing, gap = _owing(np.asarray(rows), self.seen, self.now)
-            if owing.size:
-                self._idle(owing, gap[:, None].astype(self.x.dtype))
-
-    def read(self, rows):
-        """x[rows], up to date."""
-        self.touch(rows)
-        return self.x[rows]
-
-    def _idle(self, rows, gap):
-        old = [leaf[rows] for leaf in self.memory]
-        state, x = _for_rows(self.rule, rows).idle(rebuild(self.state, iter(old)), before := self.x[rows], gap)
-        for leaf, was, (_, becomes) in zip(
-            [*self.memory, self.x], [*old, before], [*leaves(state), ("x", x)], strict=True
-        ):
-            if becomes is not was:
-                leaf[rows] = becomes
-
-    def step(self, rows, g):
-        """One step of the table: `rows` get the gradients g (len(rows), d), all others none."""
-        rows, g = np.asarray(rows, np.int64), np.ascontiguousarray(g, self.x.dtype)
-        if g.shape != (len(rows), self.x.shape[1]):
-            raise ShapeError(
-                f"{len(rows)} rows of {self.x.shape[1]} got gradients of shape {g.shape}; give one for each"
-            )
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self.x):
-            raise ShapeError(f"rows must lie in 0 ... {len(self.x) - 1}, got {rows.min()} ... {rows.max()}")
-        self.touch(rows)
-        if not _distinct(rows, self.seen, self.now + 1):
-            raise ShapeError("a row is named twice; sum its gradients with row_kernels.coalesce")
-        self.run(self.x, g, rows, self.memory, self.values)
-        self.now += 1
-
-    def settle(self):
-        """x with every row up to date."""
-        return self.read(np.arange(len(self.x)))

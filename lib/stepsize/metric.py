@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .average import Average
+from .backend import constant, namespace, zeros_like
 from .contract import Checked, Elementwise
 from .errors import HyperparameterError, NonFiniteError, ShapeError
-from .backend import constant, namespace, zeros_like
 
 
 def apply(M, a):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .average import Average
-from .contract import Elementwise, Stateless
 from .backend import constant, maximum, sign, sqrt, zeros_like
+from .contract import Elementwise, Stateless
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .contract import Checked, Elementwise, Wrapper, require_rule, short
-from .errors import HyperparameterError
 from .backend import constant, maximum, minimum, norm
+from .contract import Checked, Elementwise, Wrapper, require_rule
+from .errors import HyperparameterError, short
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .contract import Wrapper
 from .backend import first, maximum, positive, rms, sqrt, zeros_like
+from .contract import Wrapper
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,15 @@ import sys
 
 import nbformat
 import pytest
+
 import small_book
 from companion import __main__ as commands
 from companion.build import book as library
 from companion.build import checks, execution
-from companion.build.book import Book, convert, is_notebook, parameter_defaults, toc_files, write_whole
-from stepsize.errors import BookError
+from companion.build.book import Book, toc_files, write_whole
+from companion.build.notebooks import convert, is_notebook, parameter_defaults
 from companion.build.sweeps import points, table
+from companion.errors import BookError
 
 
 @pytest.fixture

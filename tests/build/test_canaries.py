@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+
 import small_book
 from small_book import CHAPTER, CLAIMS
 

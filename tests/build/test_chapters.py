@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+
+from companion.build.book import Book
+from companion.build.notebooks import convert, is_notebook, parameter_defaults
 from small_book import ROOT
-from companion.build.book import Book, convert, is_notebook, parameter_defaults
 
 BOOK = Book(ROOT, "smoke")
 CHAPTERS = sorted(p.stem for p in (ROOT / "chapters").glob("*.md") if is_notebook(p))

@@ -8,17 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stepsize
 import torch
-from stepsize import SGD, AdaGrad, Adam, ClipByNorm, Coupled, Decoupled, HeavyBall, LinearDecay, RMSProp, chain, descend, errors, tune, walk
-from companion.experiments import datasets
-from companion.build.book import Book
-from stepsize.errors import StepsizeError
-from companion.evidence.verdict import Chapter, Evidence, Interval, bootstrap, combine, exact, proportion, student
-from companion.build.ledger import load_claims
-from stepsize.optim import Optimizer
-from stepsize.latex import trace
 from torch import nn
+
+import stepsize
+from companion.build.book import Book
+from companion.evidence import Chapter, Evidence, Interval, bootstrap, combine, exact, proportion, student
+from companion.evidence.claims import load_claims
+from companion.experiments import datasets
+from stepsize import (
+    SGD,
+    AdaGrad,
+    Adam,
+    ClipByNorm,
+    Coupled,
+    Decoupled,
+    HeavyBall,
+    LinearDecay,
+    RMSProp,
+    chain,
+    descend,
+    errors,
+    tune,
+    walk,
+)
+from stepsize.errors import StepsizeError
+from stepsize.latex import trace
+from stepsize.optim import Optimizer
 
 CHAPTER = """---
 kernelspec: {name: python3, display_name: Python 3}

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+
 import small_book
-from companion.build import ledger, pages as ledger_pages
+from companion.build import ledger, pages
 from companion.build.book import Book, write_whole
+from companion.evidence import Evidence, Verdict, student
+from companion.evidence.claims import load_claims
 from stepsize.errors import EvidenceError
-from companion.evidence.verdict import Evidence, Verdict, student
 
 SAMPLE = np.random.default_rng(0).normal(1, 0.1, 20)
 
@@ -47,7 +49,7 @@ def test_a_broken_list_of_claims_is_refused(tmp_path, text, says):
     path = tmp_path / "claims.yml"
     path.write_text(text)
     with pytest.raises(EvidenceError, match=says):
-        ledger.load_claims(path)
+        load_claims(path)
 
 
 def test_the_gate_is_open_when_computed_and_published_verdicts_agree(book, tmp_path):
@@ -90,14 +92,14 @@ def test_nothing_to_compare_is_an_error(tmp_path):
 
 
 def test_the_ledger_lists_every_claim_and_those_not_yet_tested_last(book, tmp_path):
-    rows = ledger_pages.entries(book, ledger.records(book, executed(tmp_path / "x", verdict(*MIXED))))
+    rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", verdict(*MIXED))))
     assert [(r["claim"], r["verdict"]) for r in rows] == [("T1", "holds only if"), ("U1", None)]
-    assert ledger_pages.counts(rows) == {"holds only if": 1, "not yet tested": 1}
-    assert ledger_pages.sentence(rows) == "Of 2 claims, 1 hold only under a stated condition, 1 are not yet tested."
+    assert pages.counts(rows) == {"holds only if": 1, "not yet tested": 1}
+    assert pages.sentence(rows) == "Of 2 claims, 1 hold only under a stated condition, 1 are not yet tested."
 
 
 def test_the_page_links_each_claim_to_its_card_and_escapes_what_it_prints(book, tmp_path):
-    ledger.write(book, executed(tmp_path / "x", verdict(*MIXED)), tmp_path / "out")
+    pages.write(book, executed(tmp_path / "x", verdict(*MIXED)), tmp_path / "out")
     page = (tmp_path / "out/ledger.txt").read_text()
     assert 'href="tiny.html#claim-T1"' in page
     assert "mean &amp; more" in page
@@ -112,7 +114,7 @@ def test_the_page_links_each_claim_to_its_card_and_escapes_what_it_prints(book, 
 
 
 def test_the_verdicts_for_programs_are_strict_json(book, tmp_path):
-    ledger.write(book, executed(tmp_path / "x", verdict(*HOLDS)), tmp_path / "out")
+    pages.write(book, executed(tmp_path / "x", verdict(*HOLDS)), tmp_path / "out")
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -125,6 +127,6 @@ def test_the_verdicts_for_programs_are_strict_json(book, tmp_path):
 def test_two_writes_of_the_same_records_are_equal_byte_for_byte(book, tmp_path):
     source = executed(tmp_path / "x", verdict(*HOLDS))
     for name in ("a", "b"):
-        ledger.write(book, source, tmp_path / name)
+        pages.write(book, source, tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name

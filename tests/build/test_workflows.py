@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from small_book import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))

@@ -5,10 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from stepsize import descend
+
 from companion.evidence.explorer import RULES, SLIDERS, WALK, Explorer, valley
+from node import needs_node, node
+from stepsize import descend
 from stepsize.javascript import javascript
-from test_javascript import needs_node, node
 
 PAGE = Explorer()._repr_html_()
 

@@ -14,9 +14,10 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
-from mutants import mutant
+
 from companion.evidence import figures
 from companion.evidence.figures import VERDICT_COLOURS, band, house_style, method, panels
+from mutants import mutant
 
 NAMES = list(figures._METHODS)
 COLOURS = sorted({method(name)["color"] for name in NAMES} | set(VERDICT_COLOURS.values()))
@@ -177,7 +178,7 @@ def test_panels_share_their_axis_and_the_width_of_the_page():
 
 
 def test_a_forest_draws_ratios_from_intervals_of_logarithms():
-    from companion.evidence.intervals import Interval
+    from companion.evidence import Interval
 
     fig, ax = plt.subplots()
     figures.forest(

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from companion.evidence.sliders import Movable
+from companion.experiments.plateau_and_valley.figures import movable_cliff
 from mutants import mutant
 from stepsize import responses as bounds
 from stepsize.errors import ShapeError
-from companion.evidence.sliders import Movable
-from companion.experiments.plateau_and_valley.figures import movable_cliff
 
 PICTURE = movable_cliff()
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
+
 from companion.experiments import compiled as small_products
 from companion.experiments.compiled import add_product, tanh
+from mutants import mutant
 
 RNG = np.random.default_rng(0)
 

@@ -5,10 +5,11 @@ import importlib.util
 
 import numpy as np
 import pytest
+
+from companion.errors import DatasetError
 from companion.experiments import datasets
-from mutants import mutant
 from companion.experiments.datasets import DATASETS, load
-from stepsize.errors import DatasetError
+from mutants import mutant
 
 
 def available(name):

@@ -4,11 +4,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from mutants import mutant
+
 from companion.experiments import regression as fisher
-from stepsize.errors import NonFiniteError
 from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
 from companion.experiments.riemannian_metric.natural_gradient import regression
+from mutants import mutant
+from stepsize.errors import NonFiniteError
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from browsing import HTML, Visit, look, page_names
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -8,6 +8,7 @@ import sympy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mutants import mutant
 from stepsize import backend as operators
 from stepsize.backend import constant, first, maximum, minimum, norm, positive, rms, sign, sqrt, zeros_like

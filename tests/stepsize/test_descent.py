@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mutants import mutant
 from references import RULES, START, STEPS, gradient, reference
 from stepsize import SGD, Adam, SignDescent, descend, tune, walk

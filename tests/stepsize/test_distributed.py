@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
+
+from companion.experiments.federated_learning.deployment import free_ports
 from ddp_worker import STEPS, model, train
 from small_book import ROOT
 from stepsize import Adam
-from companion.experiments.federated_learning.deployment import free_ports
 from stepsize.optim import Optimizer
 
 

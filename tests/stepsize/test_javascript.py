@@ -1,12 +1,12 @@
 """The JavaScript of a rule takes the same steps as the rule itself, under node."""
 
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+
 from mutants import mutant
+from node import needs_node, node
 from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, ClipByNorm, HeavyBall, RMSProp, SignDescent, chain
 from stepsize import javascript as module
 from stepsize.errors import TraceError
@@ -14,7 +14,6 @@ from stepsize.javascript import javascript
 from stepsize.signals import respond
 from stepsize.wrappers import Decoupled, InverseRoot, LinearDecay
 
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed: the scripts are not run")
 RULES = [
     SGD(0.1),
     HeavyBall(0.1, 0.9),
@@ -37,11 +36,6 @@ console.log(JSON.stringify(gradients.map(g => {
   return [rate, direction, x];
 })));
 """
-
-
-def node(script):
-    done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(done.stdout)
 
 
 def under_node(rule):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from torch import nn
+
 from mutants import mutant
 from references import CURVATURE, NOISE, RULES, START, STEPS
 from stepsize import SGD, Adam, AMSGrad, ClipByNorm, Decoupled, SignDescent, chain, kernels
@@ -16,7 +18,6 @@ from stepsize.contract import hyperparameters, leaves
 from stepsize.errors import TraceError
 from stepsize.kernels import kernel, source
 from stepsize.optim import Optimizer
-from torch import nn
 
 ELEMENTWISE = {name: rule for name, rule in RULES.items() if rule.elementwise}
 

@@ -6,16 +6,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
+
 import stepsize.rules
 import stepsize.trace
 import stepsize.transforms
 import stepsize.wrappers
-import sympy
 from mutants import mutant
-from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, Coupled, Decoupled, HeavyBall, InverseRoot, RMSProp, chain
+from stepsize import (
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    ClipByNorm,
+    ClipByValue,
+    Coupled,
+    Decoupled,
+    HeavyBall,
+    InverseRoot,
+    RMSProp,
+    chain,
+)
+from stepsize.backend import sqrt
 from stepsize.contract import Elementwise, hyperparameters, leaves, named, rebuild, substitute
 from stepsize.errors import TraceError
-from stepsize.backend import sqrt
 from stepsize.latex import Formula, latex
 from stepsize.trace import DIRECTION, RATE, symbol, trace
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, HeavyBall, RMSProp, descend, lazy
 from stepsize.contract import leaves
 from stepsize.errors import HyperparameterError, ShapeError
-from stepsize.lazy import GapScaled, IdleAdam, IdleHeavyBall, IdleRMSProp, Replayed, SharedClock, Table, reach
-from torch import nn
+from stepsize.lazy import GapScaled, IdleAdam, IdleHeavyBall, IdleRMSProp, Replayed, SharedClock
+from stepsize.responses import reach
+from stepsize.tables import Table
 
 ROWS, D, STEPS = 40, 3, 700
 

@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mutants import mutant
 from stepsize import SGD, Adam, descend
 from stepsize import metric as library
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
-from stepsize.metric import DiagonalPower, FullPower, Riemannian, apply, diagonal, inner, law_defect, pull_back, second_moment
+from stepsize.metric import (
+    DiagonalPower,
+    FullPower,
+    Riemannian,
+    apply,
+    diagonal,
+    inner,
+    law_defect,
+    pull_back,
+    second_moment,
+)
 
 
 def problems(runs=200, d=6, seed=0):

@@ -8,13 +8,30 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from mutants import mutant
-from references import RULES, TORCH
-from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, Decoupled, HeavyBall, InverseRoot, LinearDecay, RMSProp, SignDescent, chain, optim
-from stepsize.errors import ShapeError
-from stepsize.optim import Optimizer
 from torch import nn
 from torch.optim import lr_scheduler
+
+from mutants import mutant
+from references import RULES, TORCH
+from stepsize import (
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    ClipByNorm,
+    ClipByValue,
+    Decoupled,
+    HeavyBall,
+    InverseRoot,
+    LinearDecay,
+    RMSProp,
+    SignDescent,
+    chain,
+    optim,
+)
+from stepsize.errors import ShapeError
+from stepsize.optim import Optimizer
 
 
 def net(dtype=torch.float64, seed=0):

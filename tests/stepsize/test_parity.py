@@ -4,8 +4,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-import stepsize.rules
 import torch
+
+import stepsize.rules
 from mutants import mutant
 from references import RULES, START, TORCH, iterates, reference
 from stepsize import SGD, Adam, Average, Coupled, Decoupled, InverseRoot, chain, rules

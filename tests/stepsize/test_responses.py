@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mutants import mutant
-from stepsize import AdaGrad, Adam, Average, RMSProp, responses as bounds, descend
+from stepsize import AdaGrad, Adam, Average, RMSProp, descend
+from stepsize import responses as bounds
 from stepsize.errors import HyperparameterError
 from stepsize.rules import Moments
 

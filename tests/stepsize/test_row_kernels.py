@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+
 from mutants import mutant
 from references import RULES
 from stepsize import SGD, AdaGrad, Adam, ClipByNorm, Decoupled, chain, row_kernels
@@ -12,7 +14,6 @@ from stepsize.contract import hyperparameters, leaves, named, rebuild
 from stepsize.errors import TraceError
 from stepsize.optim import Optimizer
 from stepsize.row_kernels import coalesce, row_kernel, source
-from torch import nn
 
 ELEMENTWISE = {name: rule for name, rule in RULES.items() if rule.elementwise}
 

@@ -6,14 +6,31 @@ import math
 
 import numpy as np
 import pytest
-import stepsize
 import sympy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+import stepsize
 from mutants import mutant
 from references import CURVATURE, NOISE, RULES
-from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, Coupled, Decoupled, HeavyBall, InverseRoot, LinearDecay, RMSProp, SignDescent, contract, rules, wrappers
+from stepsize import (
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    Coupled,
+    Decoupled,
+    HeavyBall,
+    InverseRoot,
+    LinearDecay,
+    RMSProp,
+    SignDescent,
+    contract,
+    rules,
+    wrappers,
+)
 from stepsize.contract import hyperparameters, leaves, named, rebuild, substitute
 
 ALL = [SGD, SignDescent, HeavyBall, AdaGrad, RMSProp, Adam, AMSGrad, AdaBelief]

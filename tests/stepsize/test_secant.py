@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
 from scipy import optimize
+
+from mutants import mutant
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
-from stepsize.secant import Dense, Limited, bfgs_inverse, bfgs_metric, dfp_inverse, divergence_margins, minimise, powell_damping, two_loop
+from stepsize.secant import (
+    Dense,
+    Limited,
+    bfgs_inverse,
+    bfgs_metric,
+    dfp_inverse,
+    divergence_margins,
+    minimise,
+    powell_damping,
+    two_loop,
+)
 
 
 def problem(n=8, seed=0, runs=50, positive=True):

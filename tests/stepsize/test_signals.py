@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import stepsize.rules
 from mutants import mutant
 from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mutants import mutant
 from stepsize import SGD, Adam, ClipByNorm, ClipByValue, Decoupled, HeavyBall, chain
 from stepsize.transforms import Chain

@@ -1,6 +1,5 @@
 """The sources of the book: which chapters there are, their parameters, and what each of them depends on."""
 
-import ast
 import hashlib
 import json
 import os
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from stepsize.errors import BookError
-from companion.evidence.glue import without_iris
+from companion.errors import BookError
+from companion.evidence.claims import load_claims
+
+from .notebooks import is_notebook, parameter_defaults
 
 PROFILES = ("published", "smoke")
 
@@ -89,8 +90,6 @@ class Book:
 
     def claims(self) -> dict[str, dict[str, dict]]:
         """chapters/claims.yml; a book without one has no claims."""
-        from .ledger import load_claims
-
         path = self.root / "chapters" / "claims.yml"
         return load_claims(path) if path.is_file() else {}
 
@@ -139,40 +138,6 @@ def toc_files(root: Path) -> list[str]:
     return list(walk(read_yaml(path)))
 
 
-def is_notebook(path: Path) -> bool:
-    """Whether a MyST page is a text notebook: its front matter speaks of jupytext or a kernel."""
-    with path.open(encoding="utf-8") as lines:
-        if next(lines, "").strip() != "---":
-            return False
-        for line in lines:
-            if line.strip() == "---":
-                return False
-            if re.match(r"(jupytext|kernelspec)\s*:", line):
-                return True
-    return False
-
-
-def parameter_defaults(path: Path) -> dict:
-    """Names and default values of the chapter's one `parameters` cell (an Ellipsis where the value is computed)."""
-    cells = [c for c in convert(path).cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise BookError(f"chapters/{path.name} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
-    values = {}
-    for statement in ast.parse(cells[0].source).body:
-        for target in getattr(statement, "targets", None) or [getattr(statement, "target", None)]:
-            pairs = [(target, statement.value)] if isinstance(target, ast.Name) else []
-            if isinstance(target, ast.Tuple):
-                pairs = zip(
-                    target.elts, getattr(statement.value, "elts", [statement.value] * len(target.elts)), strict=False
-                )
-            for name, value in pairs:
-                try:
-                    values[name.id] = ast.literal_eval(value)
-                except ValueError:
-                    values[name.id] = ...
-    return values
-
-
 def _same_kind(default, value) -> bool:
     if default is ... or default is None:
         return True
@@ -180,24 +145,6 @@ def _same_kind(default, value) -> bool:
         if isinstance(default, kinds):
             return isinstance(value, kinds) and isinstance(default, bool) == isinstance(value, bool)
     return True
-
-
-def convert(path: Path):
-    """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
-    with without_iris():
-        import jupytext
-
-    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    for index, cell in enumerate(notebook.cells):
-        cell["id"] = f"c{index:03d}"
-    return notebook
-
-
-def cell_lines(path: Path) -> list[int]:
-    """The line in the text at which each code cell begins."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [i for i, line in enumerate(lines, 1) if re.match(r"\s*(`{3,}|~{3,})\s*\{code-cell\}", line)]
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -13,9 +13,11 @@ import threading
 import time
 from pathlib import Path
 
-from .book import Book, cell_lines, convert, library_digest
-from stepsize.errors import BookError
+from companion.errors import BookError
 from companion.evidence.verdict import MIME
+
+from .book import Book, library_digest
+from .notebooks import cell_lines, convert
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"

@@ -3,43 +3,8 @@
 import json
 from pathlib import Path
 
-import yaml
-
+from companion.evidence.wording import describe_region, number
 from stepsize.errors import EvidenceError
-from companion.evidence.verdict import VERDICTS, describe_region, number
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
-
-
-def load_claims(path: Path | str) -> dict[str, dict[str, dict]]:
-    """chapter -> claim id -> {text, verdict}; raises on repeated ids, empty texts and unknown verdicts."""
-
-    class Unique(_LOADER):
-        pass
-
-    def mapping(loader, node):
-        keys = [key.value for key, _ in node.value]
-        if repeated := {k for k in keys if keys.count(k) > 1}:
-            raise EvidenceError(
-                f"{Path(path).name}, line {node.start_mark.line + 1}: repeated {sorted(repeated)}; keep one of each"
-            )
-        return _LOADER.construct_mapping(loader, node, deep=True)
-
-    Unique.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    book = yaml.load(Path(path).read_text(encoding="utf-8"), Unique)
-    seen = {}
-    for chapter, claims in book.items():
-        for claim, entry in claims.items():
-            if claim in seen:
-                raise EvidenceError(f"claim {claim} is in {seen[claim]} and in {chapter}; ids are unique in the book")
-            seen[claim] = chapter
-            if not isinstance(entry, dict) or not str(entry.get("text") or "").strip():
-                raise EvidenceError(f"claim {claim} of {chapter} has no text; write what the source says")
-            if entry.get("verdict") not in (None, *VERDICTS):
-                raise EvidenceError(
-                    f"claim {claim}: {entry['verdict']!r} is no verdict; use null or {', '.join(VERDICTS)}"
-                )
-    return book
 
 
 def records(book, executed: Path) -> dict[str, dict]:
@@ -104,10 +69,3 @@ def compare(one: Path, two: Path) -> list[str]:
 def _short(value) -> str:
     text = numbers(value) if isinstance(value, dict) and "evidence" in value else str(value)
     return text if len(text) < 400 else text[:400] + "…"
-
-
-def write(book, executed: Path, target: Path) -> None:
-    """Everything that the pages take from the ledger: tables, picture, counts, timings, and verdicts.json."""
-    from . import pages as ledger_pages
-
-    ledger_pages.write(book, records(book, executed), target)

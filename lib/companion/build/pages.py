@@ -5,9 +5,13 @@ import re
 from html import escape
 from pathlib import Path
 
+from companion.evidence.cards import VERDICT_SIGNS, badge
+from companion.evidence.figures import VERDICT_COLOURS, house_style
+from companion.evidence.verdict import VERDICTS
+from companion.evidence.wording import describe_region, number
+
 from .book import write_whole
-from companion.evidence.cards import badge
-from companion.evidence.verdict import VERDICTS, describe_region, number
+from .ledger import records
 
 UNTESTED = "not yet tested"
 COLUMNS = ("claim", "the text says", "verdict")
@@ -126,9 +130,6 @@ def picture(rows: list[dict], path: Path) -> str:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from companion.evidence.cards import VERDICT_SIGNS
-    from companion.evidence.figures import VERDICT_COLOURS, house_style
-
     house_style()
     chapters = list(dict.fromkeys(r["chapter"] for r in rows))
     figure, axes = plt.subplots(figsize=(6.8, 1.1 + 0.36 * len(chapters)))
@@ -174,9 +175,10 @@ def timings(book, records: dict[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(book, records: dict[str, dict], target: Path) -> None:
-    """ledger.txt, summary.txt, counts.txt, timings.txt, verdicts.svg and verdicts.json in `target`."""
-    rows = entries(book, records)
+def write(book, executed: Path, target: Path) -> None:
+    """What the pages take from the ledger of the runs in `executed`: ledger.txt, summary.txt, counts.txt, timings.txt, verdicts.svg and verdicts.json in `target`."""
+    runs = records(book, executed)
+    rows = entries(book, runs)
     alt = picture(rows, target / "verdicts.svg").replace("\n", " ")
     write_whole(target / "ledger.txt", table(book, rows))
     write_whole(target / "counts.txt", sentence(rows) + "\n")
@@ -185,6 +187,6 @@ def write(book, records: dict[str, dict], target: Path) -> None:
         f"```{{figure}} _generated/verdicts.svg\n:alt: {alt}\n:class: verdict-summary\n\n"
         f"The verdicts of the book, chapter by chapter. {sentence(rows)}\n```\n",
     )
-    write_whole(target / "timings.txt", timings(book, records))
+    write_whole(target / "timings.txt", timings(book, runs))
     public = {"profile": book.profile, "counts": counts(rows), "claims": rows}
     write_whole(target / "verdicts.json", json.dumps(public, ensure_ascii=False, indent=1) + "\n")

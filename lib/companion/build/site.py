@@ -11,9 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from .book import Book, read_yaml
-from stepsize.errors import BookError
+from companion.errors import BookError
 from companion.evidence.verdict import MIME
+
+from .book import Book, read_yaml
+from .notebooks import is_notebook
 
 NOT_PUBLISHED = ("smoke.yml", "sweep.yml", "claims.yml", ".ipynb_checkpoints", "__pycache__")
 SMOKE = (
@@ -25,8 +27,6 @@ def pages(book: Book) -> list[Path]:
     """Every file below chapters/ that belongs to the site and is no chapter: pages, pictures, styles, literature."""
     home = book.root / "chapters"
     chapters = {home / f"{name}.md" for name in book.chapters}
-    from .book import is_notebook
-
     return sorted(
         path
         for path in home.rglob("*")

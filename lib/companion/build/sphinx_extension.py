@@ -12,8 +12,9 @@ from myst_nb.ext.glue.roles import PasteRoleAny, PasteTextRole
 from myst_nb.ext.glue.utils import glue_warning, retrieve_glue_data
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxRole
+
 from companion.evidence.cards import badge
-from companion.evidence.verdict import number
+from companion.evidence.wording import number
 
 
 class GluedText(PasteTextRole):

@@ -6,8 +6,10 @@ import itertools
 import json
 from pathlib import Path
 
+from companion.errors import BookError
+from companion.evidence.figures import house_style
+
 from .book import Book, read_yaml
-from stepsize.errors import BookError
 
 EVIDENCE = ("claim", "verdict", "when", "measure", "estimate", "low", "high", "says")
 
@@ -83,8 +85,6 @@ def picture(found: dict[str, dict], rows: list[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
-
-    from companion.evidence.figures import house_style
 
     house_style()
     seeds = {entry["chapter"]: entry["seeds"] for entry in found.values()}

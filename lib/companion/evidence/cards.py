@@ -2,6 +2,8 @@
 
 from html import escape
 
+from .wording import describe_region, number
+
 VERDICT_SIGNS = {"holds": "✓", "holds only if": "◐", "fails": "✗", "open": "?"}
 
 
@@ -15,8 +17,6 @@ def badge(verdict: str) -> str:
 
 
 def _rows(verdict):
-    from .verdict import describe_region, number
-
     for e in verdict.evidence:
         i = e.interval
         span = number(i.estimate) if i.low == i.high else f"{number(i.estimate)} [{number(i.low)}, {number(i.high)}]"

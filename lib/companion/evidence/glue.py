@@ -1,4 +1,7 @@
-"""Notebook libraries without the part of them that is slow to import and that no notebook needs."""
+"""Numbers and tables that the prose of a chapter takes from its run, glued by MyST-NB.
+
+Notebook libraries are imported without the part of them that is slow and that no notebook needs.
+"""
 
 import sys
 from contextlib import contextmanager
@@ -21,3 +24,17 @@ def without_iris():
     finally:
         if hide:
             del sys.modules[_IRIS]
+
+
+def _glue(name: str, value) -> None:
+    with without_iris():
+        from myst_nb import glue
+
+        glue(name, value, display=False)
+
+
+class _Text(str):
+    """A string that displays without quotes."""
+
+    def __repr__(self):
+        return str(self)

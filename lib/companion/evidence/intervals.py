@@ -96,3 +96,13 @@ def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
 def exact(value: float, n: int = 1) -> Interval:
     """A number without sampling error: an identity's largest deviation over `n` cases, or a closed form."""
     return Interval(float(value), float(value), float(value), "exact computation", int(n))
+
+
+def settled(times) -> Interval:
+    """The share of runs that settled, with its interval."""
+    return proportion(int(np.isfinite(times).sum()), np.size(times))
+
+
+def middle(values) -> Interval:
+    """The median with its interval."""
+    return bootstrap(values, np.median)

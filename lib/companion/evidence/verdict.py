@@ -6,25 +6,12 @@ All support: the claim holds. All contradict: it fails. Mixed: it holds only if.
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from stepsize.contract import short
-from stepsize.errors import EvidenceError
-from .intervals import Interval, bootstrap, exact, geometric, proportion, student
-from .glue import without_iris
+from stepsize.errors import EvidenceError, short
 
-__all__ = [
-    "Chapter",
-    "Evidence",
-    "Interval",
-    "Verdict",
-    "bootstrap",
-    "combine",
-    "exact",
-    "geometric",
-    "proportion",
-    "student",
-]
+from .cards import card
+from .intervals import Interval, middle
+from .wording import describe_region, number
 
 MIME = "application/vnd.stepsize.verdict+json"
 VERDICTS = ("holds", "holds only if", "fails", "open")
@@ -76,22 +63,6 @@ def combine(evidence) -> str:
     return "holds only if" if len(says) == 2 else "holds" if "supports" in says else "fails"
 
 
-def number(value: float) -> str:
-    """A number as the book prints it: three significant digits, whole from 1000 on, powers of ten where they are shorter."""
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "-∞" if value < 0 else "NaN"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
-    digits, _, power = f"{value:.1e}".partition("e")
-    return f"{digits} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
-
-
-def describe_region(region: tuple[float, float]) -> str:
-    """A region in words."""
-    low, high = map(number, region)
-    return f"at most {high}" if low == "-∞" else f"at least {low}" if high == "∞" else f"{low} to {high}"
-
-
 def _plain(a):
     """Dictionaries, lists, texts and finite numbers of `a`; JSON has no infinity."""
     if isinstance(a, dict):
@@ -140,87 +111,12 @@ class Verdict:
         return "\n".join([head, *rows])
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        from .cards import card
-
         return {MIME: self.record(), "text/html": card(self), "text/plain": repr(self)}
 
 
-class Chapter:
-    """The claims of one chapter, its verdicts, and the numbers its prose takes from the run.
-
-    `Chapter("plateau_and_valley")` reads the claims from claims.yml in the working directory or in
-    chapters/ of a directory above it.
-    """
-
-    def __init__(self, name: str, claims: dict[str, str] | None = None):
-        self.name, self.verdicts = name, {}
-        self.claims = read_claims(name) if claims is None else claims
-
-    def judge(self, claim: str, *evidence: Evidence) -> Verdict:
-        """The verdict on `claim`; display it as the last value of a cell."""
-        if claim not in self.claims:
-            raise EvidenceError(f"chapter {self.name} has no claim {claim!r}; it has {', '.join(self.claims)}")
-        if not evidence:
-            raise EvidenceError(f"claim {claim} was judged without evidence; measure something")
-        if not all(isinstance(e, Evidence) for e in evidence):
-            raise EvidenceError(
-                f"claim {claim} was given {short(evidence)}; give Evidence(...) one by one, not in a list"
-            )
-        verdict = Verdict(self.name, claim, self.claims[claim], evidence)
-        # running the cell again is no second judgement
-        if self.verdicts.setdefault(claim, verdict) != verdict:
-            raise EvidenceError(
-                f"claim {claim} was judged before on other evidence; give it all in one call, or make a new Chapter"
-            )
-        return verdict
-
-    def glue(self, key: str, value, spec: str = "") -> None:
-        """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
-        if isinstance(value, float) and math.isnan(value):
-            raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
-        _glue(f"{self.name}:{key}", _Text(format(value, spec) if spec else str(value)))
-
-    def summary(self) -> None:
-        """Glue the table of all verdicts as `chapter:verdicts`; every claim must have been judged."""
-        if missing := [c for c in self.claims if c not in self.verdicts]:
-            raise EvidenceError(f"chapter {self.name} has no evidence for {', '.join(missing)}; judge each claim")
-        from .cards import Table
-
-        _glue(f"{self.name}:verdicts", Table([self.verdicts[c] for c in self.claims]))
-
-
-def _glue(name: str, value) -> None:
-    with without_iris():
-        from myst_nb import glue
-
-        glue(name, value, display=False)
-
-
-class _Text(str):
-    """A string that displays without quotes."""
-
-    def __repr__(self):
-        return str(self)
-
-
-def find_claims() -> Path:
-    """claims.yml of the book: in the working directory, in chapters/ of it or above, or beside the library.
-
-    The last lets a chapter run wherever it was downloaded to.
-    """
-    here = Path.cwd()
-    folders = (here, *here.parents, Path(__file__).resolve().parents[2])
-    for path in (here / "claims.yml", *(d / "chapters" / "claims.yml" for d in folders)):
-        if path.is_file():
-            return path
-    raise EvidenceError(f"claims.yml was not found in {here.name}/ or above; run from the book's folder")
-
-
-def read_claims(chapter: str) -> dict[str, str]:
-    """The claims of one chapter, id -> text."""
-    from companion.build.ledger import load_claims
-
-    book = load_claims(find_claims())
-    if chapter not in book:
-        raise EvidenceError(f"claims.yml has no chapter {chapter!r}; it has {', '.join(book)}")
-    return {claim: entry["text"] for claim, entry in book[chapter].items()}
+def each(samples: dict, words: str, region, interval=middle, when="") -> list[Evidence]:
+    """One piece of evidence per sample. Its name is the condition; with `when` as the condition, it begins the measure."""
+    return [
+        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
+        for name, values in samples.items()
+    ]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepsize.errors import DatasetError
+from companion.errors import DatasetError
 
 
 @dataclass(frozen=True)

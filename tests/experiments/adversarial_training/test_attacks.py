@@ -3,11 +3,23 @@
 import numpy as np
 import pytest
 import torch
+
+from companion.experiments.adversarial_training import attacks
+from companion.experiments.adversarial_training.attacks import (
+    Box,
+    Disc,
+    Rival,
+    Target,
+    Unit,
+    auto_pgd,
+    checkpoints,
+    confine,
+    judge,
+    walk_in_ball,
+)
+from companion.experiments.adversarial_training.classifiers import Classifier, Images, digits, margin, train
 from mutants import mutant
 from stepsize import SGD, Adam, SignDescent, chain
-from companion.experiments.adversarial_training import attacks
-from companion.experiments.adversarial_training.attacks import Box, Disc, Rival, Target, Unit, auto_pgd, checkpoints, confine, judge, walk_in_ball
-from companion.experiments.adversarial_training.classifiers import Classifier, Images, digits, margin, train
 from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.wrappers import Pooled
 

@@ -2,11 +2,23 @@
 
 import numpy as np
 import pytest
+
+from companion.experiments.adversarial_training import bilinear_game as games
+from companion.experiments.adversarial_training.bilinear_game import (
+    Bilinear,
+    alternate,
+    alternating_invariant,
+    cycle_drift,
+    cycle_radius,
+    extragradient_law,
+    far_contraction,
+    gda_law,
+    looking_ahead,
+    radius,
+)
 from mutants import mutant
 from stepsize import SGD, Adam, RMSProp, descend
-from companion.experiments.adversarial_training import bilinear_game as games
 from stepsize.errors import HyperparameterError, ShapeError
-from companion.experiments.adversarial_training.bilinear_game import Bilinear, alternate, alternating_invariant, cycle_drift, cycle_radius, extragradient_law, far_contraction, gda_law, looking_ahead, radius
 
 STARTS = np.random.default_rng(0).normal(size=(5, 2))
 LR, B = np.array([[0.05], [0.1], [0.3], [0.5], [0.7]]), 1.7

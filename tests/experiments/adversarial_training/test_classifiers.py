@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 import torch
+
+from companion.experiments.adversarial_training import classifiers
+from companion.experiments.adversarial_training.classifiers import (
+    Classifier,
+    Images,
+    cross_entropy,
+    digits,
+    losses,
+    margin,
+    runner_up,
+    train,
+)
 from mutants import mutant
 from stepsize import Adam
-from companion.experiments.adversarial_training import classifiers
-from companion.experiments.adversarial_training.classifiers import Classifier, Images, cross_entropy, digits, losses, margin, runner_up, train
 from stepsize.errors import ShapeError
 from stepsize.wrappers import LinearDecay
 

@@ -7,13 +7,28 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 import torch
-from mutants import mutant
-from stepsize import SignDescent
-from companion.experiments.adversarial_training import defenses as defenders, robustness as duels
+
+from companion.experiments.adversarial_training import defenses as defenders
 from companion.experiments.adversarial_training import figures as report
+from companion.experiments.adversarial_training import robustness as duels
+from companion.experiments.adversarial_training.bilinear_game import settled_radii
 from companion.experiments.adversarial_training.classifiers import Classifier, digits
 from companion.experiments.adversarial_training.defenses import CELLS, OPPONENTS, judged, read
-from companion.experiments.adversarial_training.robustness import ATTACKERS, BALLS, Victims, apart, duel, harden, masked, race, reached, standard, unseen
+from companion.experiments.adversarial_training.robustness import (
+    ATTACKERS,
+    BALLS,
+    Victims,
+    apart,
+    duel,
+    harden,
+    masked,
+    race,
+    reached,
+    standard,
+    unseen,
+)
+from mutants import mutant
+from stepsize import SignDescent
 from stepsize.errors import EvidenceError
 
 IMAGES, VALIDATION, TEST = digits()
@@ -160,7 +175,7 @@ def test_the_phase_portrait_ends_where_the_laws_say():
         "looking ahead",
         "Adam",
     ]
-    measured = report.settled_radii([0.0], [0.9, 0.99])
+    measured = settled_radii([0.0], [0.9, 0.99])
     assert measured.shape == (2, 1, 2)
     report.radius_figure([0.0], [0.9, 0.99], measured)
 

@@ -6,13 +6,14 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
+
+from companion.evidence.figures import method
+from companion.experiments.feature_scales import figures as report
+from companion.experiments.feature_scales.precision import FORMATS
+from companion.experiments.feature_scales.problem import Regression, response
+from companion.experiments.feature_scales.race import Race
 from mutants import mutant
 from stepsize import Adam
-from companion.experiments.feature_scales import figures as report
-from companion.evidence.figures import method
-from companion.experiments.feature_scales.precision import FORMATS
-from companion.experiments.feature_scales.race import Race
-from companion.experiments.feature_scales.problem import Regression, response
 
 SIZES = np.array([1.0, 10.0, 100.0, 1000.0])
 BIG = Regression.sample(range(5)).sized(1000.0)

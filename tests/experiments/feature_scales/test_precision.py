@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
+from companion.experiments.feature_scales.precision import FORMATS, OPTIMIZERS, moved, smallest, table
 from stepsize import optim
 from stepsize.errors import HyperparameterError
-from companion.experiments.feature_scales.precision import FORMATS, OPTIMIZERS, moved, smallest, table
 
 NARROW = [name for name in OPTIMIZERS if name.startswith("torch") and "fused" not in name]
 WIDE = [name for name in OPTIMIZERS if name not in NARROW]

@@ -4,13 +4,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from companion.experiments.feature_scales import problem as module
+from companion.experiments.feature_scales.problem import (
+    Regression,
+    curvature,
+    descent_time,
+    drift,
+    imbalance,
+    magnifications,
+    paces,
+    rate_slopes,
+    response,
+    ride,
+)
+from companion.experiments.feature_scales.race import exponent
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, Coupled, Decoupled, HeavyBall, RMSProp, SignDescent, descend
-from companion.experiments.feature_scales import problem as module
 from stepsize.errors import HyperparameterError
 from stepsize.signals import respond
-from companion.experiments.feature_scales.race import exponent
-from companion.experiments.feature_scales.problem import Regression, curvature, descent_time, drift, imbalance, magnifications, paces, rate_slopes, response, ride
 
 LAND = Regression.sample(range(5))
 SIZES = np.array([1.0, 10.0, 1000.0])

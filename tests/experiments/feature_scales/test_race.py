@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
+
 from companion.experiments.feature_scales import race as module
-from stepsize.errors import EvidenceError
-from companion.experiments.feature_scales.race import COARSE, FINE, METHODS, Race, descent_race, exponent, race, slowdown
 from companion.experiments.feature_scales.problem import Regression, descent_time, ride
+from companion.experiments.feature_scales.race import (
+    COARSE,
+    FINE,
+    METHODS,
+    Race,
+    descent_race,
+    exponent,
+    race,
+    slowdown,
+)
+from mutants import mutant
+from stepsize.errors import EvidenceError
 
 
 def test_an_exponent_is_the_slope_of_medians_and_wants_two_sizes():

@@ -4,15 +4,46 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from companion.errors import FederationError
+from companion.experiments.federated_learning import synthetic as federations
+from companion.experiments.federated_learning.aggregation import (
+    Agnostic,
+    ClientRate,
+    Equal,
+    FedAvg,
+    InverseVariance,
+    QFair,
+    RandomEffects,
+    Without,
+    Yogi,
+    fed_adagrad,
+    fed_adam,
+    fed_yogi,
+    shares,
+    simplex,
+)
+from companion.experiments.federated_learning.clients import (
+    LeastSquares,
+    Logistic,
+    Report,
+    answer,
+    check,
+    local_update,
+    simulate,
+)
+from companion.experiments.federated_learning.synthetic import blue_error, final, race, sample, simulated_share
+from companion.experiments.federated_learning.theory import (
+    aitken,
+    crossover,
+    effective_share,
+    matrix_average,
+    noisy_error,
+    resting_point,
+)
 from mutants import mutant
 from stepsize import SGD
-from companion.experiments.federated_learning import synthetic as federations
-from companion.experiments.federated_learning.aggregation import Agnostic, ClientRate, Equal, FedAvg, InverseVariance, QFair, RandomEffects, Without, Yogi, fed_adagrad, fed_adam, fed_yogi, shares, simplex
-from stepsize.errors import FederationError, HyperparameterError
-from companion.experiments.federated_learning.clients import LeastSquares, Logistic, Report, answer, check, local_update, simulate
-from companion.experiments.federated_learning.theory import aitken, crossover, effective_share, matrix_average, noisy_error, resting_point
-from companion.experiments.federated_learning.figures import blue_error, simulated_share
-from companion.experiments.federated_learning.synthetic import final, race, sample
+from stepsize.errors import HyperparameterError
 
 
 def hospitals(seed=0, k=4, n=30, d=3):
@@ -74,9 +105,9 @@ def test_the_weighted_average_is_aitkens_estimate_in_fifty_federations():
 
 
 def test_a_wrong_weight_is_no_aitken_estimate(monkeypatch):
-    from companion.experiments.federated_learning import figures as federated_report
+    from companion.experiments.federated_learning import synthetic
 
-    monkeypatch.setattr(federated_report, "matrix_average", mutant(matrix_average, "clients.n / variance", "clients.n"))
+    monkeypatch.setattr(synthetic, "matrix_average", mutant(matrix_average, "clients.n / variance", "clients.n"))
     assert blue_error(5) > 1e-3
 
 

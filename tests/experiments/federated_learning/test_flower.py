@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_book import ROOT
+
 from companion.experiments.federated_learning import deployment
 from companion.experiments.federated_learning.hospitals import federation_alone
+from small_book import ROOT
 
 PYTHON = ROOT / ".venv-federated/bin/python"
 # where the whole check runs, a missing environment is a failure and no reason to skip
@@ -102,7 +103,18 @@ def running(mark: str) -> list[str]:
 def test_a_real_federation_walks_the_path_of_the_simulation_and_survives_a_death(tmp_path):
     """Four rounds with all hospitals; in the fifth a SuperNode is killed, the sixth goes on with three."""
     out, mark = tmp_path / "theta.npz", f"stepsize-{os.getpid()}-{time.monotonic_ns()}"
-    command = [PYTHON, "-m", "companion.experiments.federated_learning.deployment", "federation", "--rounds", "6", "--kill", "3:5", "--out", out]
+    command = [
+        PYTHON,
+        "-m",
+        "companion.experiments.federated_learning.deployment",
+        "federation",
+        "--rounds",
+        "6",
+        "--kill",
+        "3:5",
+        "--out",
+        out,
+    ]
     command += ["--reply-within", "60", "--seconds", str(LIMIT - 60)]
     run = subprocess.Popen(
         command,

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from companion.experiments.federated_learning import hospitals
+
 from companion.experiments.datasets import load
-from stepsize.errors import EvidenceError
+from companion.experiments.federated_learning import hospitals
 from companion.experiments.federated_learning.fairness import by_patient, gini, macro, spread, worst
+from stepsize.errors import EvidenceError
 
 
 def test_the_four_hospitals_have_their_patients_and_switzerland_no_cholesterol():

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutants import mutant
 from scipy import integrate, stats
-from stepsize import Adam, ClipByNorm, ClipByValue, chain
+
 from companion.experiments.gradient_clipping import race as module
-from companion.experiments.gradient_clipping.race import PLACEMENTS, TAILS, ClippedStep, NoisyBowl, SplitAdam, heavy_tailed, kept_share, late_loss, outlier_kick, outlier_rate, outlier_recovery, place, rms_ceiling, rms_step, steady_steps
+from companion.experiments.gradient_clipping.heavy_tails import TAILS, heavy_tailed, kept_share, rms_ceiling, rms_step
+from companion.experiments.gradient_clipping.race import PLACEMENTS, NoisyBowl, late_loss, place, steady_steps
+from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
+from mutants import mutant
+from stepsize import Adam, ClipByNorm, ClipByValue, chain
 from stepsize.errors import HyperparameterError
+from stepsize.responses import outlier_kick, outlier_rate, outlier_recovery
 from stepsize.signals import respond
 
 

@@ -1,19 +1,25 @@
 """Graphs, their convolution and its parameters: what belongs to a node and what doesn't, against loops and autograd."""
 
+import convolution
 import numpy as np
 import pytest
 import torch
-from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, ensemble as fleets
-from  import convolution
-from companion.experiments import datasets
-from companion.experiments.graph_hubs import race as graph_races, graphs, import_graph, link_prediction as links, gcn as nodes
 from convolution import Propagation, TwoLayers
-from stepsize.errors import DatasetError, EvidenceError, ShapeError
-from stepsize.ensemble import Fleet
+
+from companion.errors import DatasetError
+from companion.experiments import datasets
+from companion.experiments.graph_hubs import gcn as nodes
+from companion.experiments.graph_hubs import graphs, import_graph
+from companion.experiments.graph_hubs import link_prediction as links
+from companion.experiments.graph_hubs import race as graph_races
+from companion.experiments.graph_hubs.gcn import GCN, split
 from companion.experiments.graph_hubs.graphs import Graph, adjacency, bins, power_law
 from companion.experiments.graph_hubs.link_prediction import LinkTask, pair_gradient
-from companion.experiments.graph_hubs.gcn import GCN, split
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam
+from stepsize import ensemble as fleets
+from stepsize.ensemble import Fleet
+from stepsize.errors import EvidenceError, ShapeError
 from stepsize.wrappers import Pooled
 
 

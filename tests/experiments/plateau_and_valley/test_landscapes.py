@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent, descend
 from stepsize.errors import HyperparameterError, ShapeError
-from companion.experiments.plateau_and_valley.landscapes import TINY, PlateauValley, Quadratic
+from stepsize.quadratic import TINY, Quadratic
 from stepsize.wrappers import Pooled
 
 LAND = PlateauValley.sample(40, seed=3)

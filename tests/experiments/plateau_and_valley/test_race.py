@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley
+from companion.experiments.plateau_and_valley.race import METHODS, choose, plateau_race, turned_race
 from mutants import mutant
 from stepsize import SGD
 from stepsize.errors import EvidenceError, ShapeError
-from companion.experiments.plateau_and_valley.landscapes import PlateauValley
-from companion.experiments.plateau_and_valley.race import METHODS, choose, penalised, plateau_race, settle, turned_race
+from stepsize.measures import penalised, settle
 
 LAND = PlateauValley.sample(60, seed=11)
 

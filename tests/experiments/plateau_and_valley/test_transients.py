@@ -1,10 +1,13 @@
 """Passages: what is seen at the lip and at the bottom is what the closed forms say."""
 
 import numpy as np
-from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, RMSProp, responses as bounds
-from companion.experiments.plateau_and_valley.landscapes import PlateauValley, Quadratic
+
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left
+from mutants import mutant
+from stepsize import SGD, AdaGrad, Adam, RMSProp
+from stepsize import responses as bounds
+from stepsize.quadratic import Quadratic
 
 LAND = PlateauValley.sample(60, seed=11)
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from companion.experiments.poisson_bursts.race import at_rate, backtest, race, schedule, twins
+from companion.experiments.poisson_bursts.streams import EWMA, Stream, poisson_stream
 from mutants import mutant
 from stepsize import AdaGrad, Adam, ClipByNorm, Decoupled, RMSProp, chain
-from companion.experiments.poisson_bursts.race import adagrad_ratio, adam_ratio, at_rate, backtest, race, schedule, steps_until, time_debt, twins
 from stepsize.errors import EvidenceError
-from companion.experiments.poisson_bursts.streams import EWMA, Stream, poisson_stream
+from stepsize.responses import adagrad_ratio, adam_ratio, steps_until, time_debt
 
 
 def rates(rule, gradients):
@@ -124,7 +126,13 @@ def test_a_mean_of_windows_is_the_mean_of_the_whole():
 def test_the_report_draws_every_method_and_tabulates_every_cost():
     matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install 'stepsize[book]'")
     matplotlib.use("Agg")
-    from companion.experiments.poisson_bursts.figures import cost_figure, daily_figure, recovery_figure, scores, window_figure
+    from companion.experiments.poisson_bursts.figures import (
+        cost_figure,
+        daily_figure,
+        recovery_figure,
+        scores,
+        window_figure,
+    )
 
     methods = {"AdaGrad": AdaGrad(0.5), "Adam": Adam(0.03)}
     found = race(methods, [0.01, 0.1], range(50, 53), range(6), WINDOWS, ("whole", "after"), **KIND)

@@ -2,14 +2,30 @@
 
 import numpy as np
 import pytest
-from companion.experiments.poisson_bursts import streams
 from hypothesis import given
 from hypothesis import strategies as st
-from mutants import mutant
 from scipy.optimize import brentq
+
+from companion.experiments.poisson_bursts import streams
+from companion.experiments.poisson_bursts.streams import (
+    ETA_LIMIT,
+    EWMA,
+    ImplicitSGD,
+    Stream,
+    calendar_stream,
+    deviance,
+    follow,
+    gradient,
+    kl,
+    length,
+    level,
+    log_rate,
+    mean,
+    poisson_stream,
+)
+from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, Average, HeavyBall, RMSProp, walk
 from stepsize.errors import HyperparameterError, ShapeError
-from companion.experiments.poisson_bursts.streams import ETA_LIMIT, EWMA, ImplicitSGD, Stream, calendar_stream, deviance, follow, gradient, kl, length, level, log_rate, mean, poisson_stream
 
 RNG = np.random.default_rng(11)
 X = np.insert(RNG.standard_normal((40, 3)), 0, 1.0, axis=1)

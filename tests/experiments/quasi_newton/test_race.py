@@ -1,9 +1,20 @@
 """Turned valleys: the angle changes the axes and nothing else; sampled gradients are unbiased; settling is for good."""
 
 import numpy as np
+
+from companion.experiments.quasi_newton.race import (
+    StreamingRegression,
+    TurnedValley,
+    bfgs_evaluations,
+    censored_median,
+    generators,
+    learned_metrics,
+    noisy_race,
+    rotation,
+    settling,
+)
 from stepsize import Adam, walk
 from stepsize.secant import gaussian_divergence
-from companion.experiments.quasi_newton.race import StreamingRegression, TurnedValley, bfgs_evaluations, censored_median, generators, learned_metrics, noisy_race, rotation, settling
 from stepsize.wrappers import LinearDecay
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+
+from companion.experiments.quasi_newton.race import StreamingRegression, TurnedValley, final_loss
+from companion.experiments.quasi_newton.rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS, Secant
 from mutants import mutant
 from stepsize import SGD, Adam, descend
-from companion.experiments.quasi_newton.rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS, Secant
 from stepsize.secant import bfgs_inverse
-from companion.experiments.quasi_newton.race import StreamingRegression, TurnedValley, final_loss
 from stepsize.wrappers import LinearDecay
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from mutants import mutant
+
 from companion.experiments.recurrent_networks import network as recurrent
-from stepsize.errors import ShapeError
 from companion.experiments.recurrent_networks.network import TanhNet, cross_entropy, growth, orthogonality, squared
+from mutants import mutant
+from stepsize.errors import ShapeError
 
 NET = TanhNet(3, 7, 2)
 

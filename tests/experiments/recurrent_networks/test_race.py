@@ -5,13 +5,24 @@ import random
 import numpy as np
 import pytest
 import torch
-from stepsize import Adam
+
 from companion.experiments.recurrent_networks import race as module
-from stepsize.errors import EvidenceError
-from companion.experiments.recurrent_networks.gradient_flow import failed, far_share, heard, hearing, survivors
-from companion.experiments.recurrent_networks.race import METHODS, PROBLEMS, STARTS, Problem, cells, losses, race, recorded, train
 from companion.experiments.recurrent_networks.figures import paired
+from companion.experiments.recurrent_networks.gradient_flow import failed, far_share, heard, hearing, survivors
+from companion.experiments.recurrent_networks.race import (
+    METHODS,
+    PROBLEMS,
+    STARTS,
+    Problem,
+    cells,
+    losses,
+    race,
+    recorded,
+    train,
+)
 from companion.experiments.recurrent_networks.tasks import Adding, Recall
+from stepsize import Adam
+from stepsize.errors import EvidenceError
 
 SMALL = Problem(Adding(T=8, B=4, hidden=5), ("gain 1",), 30)
 

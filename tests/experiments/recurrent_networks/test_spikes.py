@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+
+from companion.experiments.recurrent_networks import spikes as module
+from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, typical_brakes
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, HeavyBall, RMSProp, SignDescent, chain
-from companion.experiments.recurrent_networks import spikes as module
-from companion.experiments.gradient_clipping.race import outlier_kick, outlier_recovery
 from stepsize.errors import ShapeError
+from stepsize.responses import outlier_kick, outlier_recovery, spike_brake, spike_halved, spike_knee, spike_step
 from stepsize.signals import respond
-from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, spike_brake, spike_halved, spike_knee, spike_step, typical_brakes
 
 SIZES = np.array([3.0, 10.0, 1 / np.sqrt(1e-3), 100.0, 1000.0])
 

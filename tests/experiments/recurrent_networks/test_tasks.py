@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+
 from companion.experiments.datasets import load
 from companion.experiments.recurrent_networks.tasks import Adding, Digits, Recall
 

@@ -6,9 +6,18 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
+
+from companion.evidence import exact
 from companion.experiments.riemannian_metric import half_plane as halfplane
-from companion.evidence.verdict import exact
-from companion.experiments.riemannian_metric.figures import angle_figure, balls_figure, batch_figure, distance_figure, path_figure, race_figure, table_figure
+from companion.experiments.riemannian_metric.figures import (
+    angle_figure,
+    balls_figure,
+    batch_figure,
+    distance_figure,
+    path_figure,
+    race_figure,
+    table_figure,
+)
 
 pytestmark = pytest.mark.usefixtures("in_house_style")
 

@@ -2,10 +2,25 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
+
 from companion.experiments.riemannian_metric import half_plane as halfplane
+from companion.experiments.riemannian_metric.half_plane import (
+    AFFINE,
+    CHARTS,
+    LOG,
+    NATURAL,
+    PLAIN,
+    approach,
+    around,
+    chart_defect,
+    detour,
+    distance,
+    flow,
+    geodesic,
+    length,
+)
+from mutants import mutant
 from stepsize.errors import NonFiniteError
-from companion.experiments.riemannian_metric.half_plane import AFFINE, CHARTS, LOG, NATURAL, PLAIN, approach, around, chart_defect, detour, distance, flow, geodesic, length
 
 TARGET = np.array([0.0, 1.0])
 STARTS = around(np.random.default_rng(0), 12, 1.0, 2.5)

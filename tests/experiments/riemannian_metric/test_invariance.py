@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+
+from companion.experiments.riemannian_metric import invariance
+from companion.experiments.riemannian_metric.invariance import (
+    PRECONDITIONERS,
+    Action,
+    Problem,
+    actions,
+    defect,
+    logistic_problem,
+)
 from mutants import mutant
 from stepsize import Adam
-from companion.experiments.riemannian_metric import invariance
 from stepsize.errors import ShapeError
-from companion.experiments.riemannian_metric.invariance import PRECONDITIONERS, Action, Problem, actions, defect, logistic_problem
 
 RATES = dict(zip(PRECONDITIONERS, invariance.RATES, strict=True))
 #                 loss   signs  units  rotation affine

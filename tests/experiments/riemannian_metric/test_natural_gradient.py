@@ -2,12 +2,31 @@
 
 import numpy as np
 import pytest
+
+from companion.experiments.riemannian_metric import natural_gradient as preconditioned
+from companion.experiments.riemannian_metric.natural_gradient import (
+    KINDS,
+    RACERS,
+    angle,
+    angles,
+    batch_moments,
+    directions,
+    distant,
+    law_defects,
+    mixed,
+    race,
+    regression,
+    slope,
+    spread,
+    steps_to,
+    stretched,
+    trained,
+    two_roads,
+)
 from mutants import mutant
 from stepsize import Adam
-from companion.experiments.riemannian_metric import natural_gradient as preconditioned
 from stepsize.errors import ShapeError
 from stepsize.metric import DiagonalPower, Riemannian, second_moment
-from companion.experiments.riemannian_metric.natural_gradient import KINDS, RACERS, angle, angles, batch_moments, directions, distant, law_defects, mixed, race, regression, slope, spread, steps_to, stretched, trained, two_roads
 
 
 def test_angles_are_those_of_the_metric():

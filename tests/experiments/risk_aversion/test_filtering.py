@@ -4,10 +4,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from companion.experiments.risk_aversion import filtering as module
+from companion.experiments.risk_aversion.filtering import (
+    Spread,
+    averaged,
+    belief_moment,
+    excess,
+    expected_proxy,
+    kalman,
+    mean_share,
+    overstatement,
+    proxies,
+    walk_ratio,
+    wandering,
+    weights,
+)
 from mutants import mutant
 from stepsize import Average
-from companion.experiments.risk_aversion import filtering as module
-from companion.experiments.risk_aversion.filtering import Spread, averaged, belief_moment, excess, expected_proxy, kalman, mean_share, overstatement, proxies, walk_ratio, wandering, weights
 from stepsize.errors import HyperparameterError, ShapeError
 
 BETAS = st.floats(0.05, 0.995)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+
+from companion.experiments.risk_aversion.problems import PROBLEMS, noise_law, quadratic
 from mutants import mutant
 from stepsize.errors import HyperparameterError
-from companion.experiments.risk_aversion.problems import PROBLEMS, noise_law, quadratic
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from stepsize import SGD, Adam
+
 from companion.experiments.risk_aversion import race as module
-from stepsize.errors import EvidenceError
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
-from companion.experiments.risk_aversion.theory import RiskAverse
 from companion.experiments.risk_aversion.race import ENTRIES, late_excess, lesson, race, rate_exponent, tail, tail_ratio
+from companion.experiments.risk_aversion.rules import RiskAverse
+from stepsize import SGD, Adam
+from stepsize.errors import EvidenceError
 
 RATES = np.array([0.01, 0.1])
 

@@ -4,11 +4,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from companion.experiments.risk_aversion.rules import MSVAG, InverseDeviation, InverseVariance, Observing, RiskAverse
+from companion.experiments.risk_aversion.theory import (
+    averse_rate,
+    averse_shared_rate,
+    averse_step,
+    certainty_equivalent,
+    elasticity,
+    implied_aversion,
+    outlook,
+    quoted_rate,
+    sampled_outlook,
+    sampled_rate,
+)
 from mutants import mutant
 from stepsize import SGD, Adam, Average, descend
 from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.signals import respond
-from companion.experiments.risk_aversion.theory import MSVAG, InverseDeviation, InverseVariance, Observing, RiskAverse, averse_rate, averse_shared_rate, averse_step, certainty_equivalent, elasticity, implied_aversion, outlook, quoted_rate, sampled_outlook, sampled_rate
 
 SIZES = st.floats(0.05, 20)
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(8)

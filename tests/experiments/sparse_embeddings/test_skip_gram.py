@@ -3,13 +3,25 @@
 import numpy as np
 import pytest
 import torch
+
+from companion.errors import DatasetError
+from companion.experiments.sparse_embeddings import figures as report
+from companion.experiments.sparse_embeddings import race as races
+from companion.experiments.sparse_embeddings import skip_gram as embeddings
+from companion.experiments.sparse_embeddings.skip_gram import (
+    NOISE,
+    PLAYS,
+    Corpus,
+    batches,
+    corpus,
+    gradients,
+    losses,
+    pairs,
+    train,
+)
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam
-from companion.experiments.sparse_embeddings import skip_gram as embeddings
-from companion.experiments.sparse_embeddings import race as races
-from companion.experiments.sparse_embeddings import figures as report
-from companion.experiments.sparse_embeddings.skip_gram import NOISE, PLAYS, Corpus, batches, corpus, gradients, losses, pairs, train
-from stepsize.errors import DatasetError, ShapeError
+from stepsize.errors import ShapeError
 
 
 def small(V=30, n=400, seed=0):
@@ -106,7 +118,7 @@ def test_every_chosen_rate_lies_inside_its_grid_and_tuning_seeds_are_not_reporte
 def test_a_missing_grid_is_named_with_the_command_that_makes_it(monkeypatch, tmp_path):
     monkeypatch.setattr(races, "FILE", tmp_path / "embedding_rates.json")
     races.table.cache_clear()
-    with pytest.raises(DatasetError, match=r"python -m companion\.embedding_races"):
+    with pytest.raises(DatasetError, match=r"python -m companion\.experiments\.sparse_embeddings\.race"):
         races.table()
     races.table.cache_clear()
 
@@ -136,12 +148,12 @@ def test_the_first_figure_shows_the_theorem():
 
 
 def test_the_recorded_costs_are_positive_and_their_ratios_are_taken_round_by_round():
-    costs = report.costs()
+    costs = races.costs()
     assert all((t > 0).all() and len(t) >= 5 for times in costs.values() for t in times.values())
-    found = report.speedup("dense Adam, fused (torch)", "lazy Adam", 1_000_000)
+    found = races.speedup("dense Adam, fused (torch)", "lazy Adam", 1_000_000)
     dense, ours = (costs[name][1_000_000] for name in ("dense Adam, fused (torch)", "lazy Adam"))
     np.testing.assert_array_equal(found, dense / ours[: len(dense)])
 
 
 def test_lazy_adam_keeps_as_much_state_as_dense_adam():
-    assert report.state_sizes(torch.zeros(6, 2)) == 1.0
+    assert races.state_sizes(torch.zeros(6, 2)) == 1.0

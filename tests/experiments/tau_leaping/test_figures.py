@@ -6,11 +6,14 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
-from mutants import mutant
-from companion.experiments.tau_leaping import textbook as kinetics, accuracy as leap_errors, figures as leap_report
+
+from companion.experiments.tau_leaping import accuracy as leap_errors
+from companion.experiments.tau_leaping import figures as leap_report
+from companion.experiments.tau_leaping import textbook as kinetics
 from companion.experiments.tau_leaping.accuracy import Case, Score, at_cost, compare, exact_law, gain
 from companion.experiments.tau_leaping.leaping import Fixed, leap
 from companion.experiments.tau_leaping.ssa import simulate
+from mutants import mutant
 
 DECAY = kinetics.decay(200)
 

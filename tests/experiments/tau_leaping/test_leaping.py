@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from python_kernels import broken, install
 from scipy import stats
-from companion.experiments.tau_leaping import textbook as kinetics
+
 from companion.experiments.tau_leaping import kernels
-from companion.experiments.tau_leaping.theory import linear_law, stationary_inflation
+from companion.experiments.tau_leaping import textbook as kinetics
 from companion.experiments.tau_leaping.leaping import BELOW, SCHEMES, Absolute, Activity, Cao, Fixed, leap, longest_step
 from companion.experiments.tau_leaping.network import Network
 from companion.experiments.tau_leaping.ssa import simulate
-from test_ssa import oracle, scores
+from companion.experiments.tau_leaping.theory import linear_law, stationary_inflation
+from python_kernels import broken, install
+from reaction_oracle import oracle, scores
 
 TIMES = np.arange(1.0, 51.0)
 CLOSED_FORMS = {

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
 from scipy import stats
+
 from companion.experiments.tau_leaping import textbook as kinetics
 from companion.experiments.tau_leaping.master_equation import MasterEquation
+from mutants import mutant
 
 TIMES = np.array([0.5, 2.0, 10.0, 50.0])
 

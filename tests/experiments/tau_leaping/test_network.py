@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutants import mutant
+
+from companion.errors import NetworkError, SimulationError
 from companion.experiments.tau_leaping import textbook as kinetics
-from stepsize.errors import NetworkError, SimulationError
 from companion.experiments.tau_leaping.leaping import Absolute, Activity, Cao, Fixed, leap
 from companion.experiments.tau_leaping.master_equation import MasterEquation
 from companion.experiments.tau_leaping.network import Network, parse
 from companion.experiments.tau_leaping.ssa import simulate
+from mutants import mutant
 
 DECAY = kinetics.decay(10)
 

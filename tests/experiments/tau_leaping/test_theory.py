@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from mutants import mutant
-from stepsize import SGD, descend
+
 from companion.experiments.tau_leaping import theory as leap_laws
 from companion.experiments.tau_leaping.accuracy import _law, distance, floor
-from companion.experiments.tau_leaping.theory import LeapRate, SmallestRate, cao_at_rest, linear_law, stationary_inflation
 from companion.experiments.tau_leaping.race import rate_race
+from companion.experiments.tau_leaping.rules import LeapRate, SmallestRate
+from companion.experiments.tau_leaping.theory import cao_at_rest, linear_law, stationary_inflation
+from mutants import mutant
+from stepsize import SGD, descend
 
 
 def recursion(z, noise, n, gap, feed, var):

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .classifiers import Classifier, cross_entropy, losses, margin
+from companion.experiments.compiled import compiled
+from stepsize.backend import norm, positive, sign
 from stepsize.contract import Checked, require_rule
 from stepsize.errors import HyperparameterError, ShapeError
-from stepsize.backend import norm, positive, sign
-from companion.experiments.compiled import compiled
+
+from .classifiers import Classifier, cross_entropy, losses, margin
 
 
 @dataclass(frozen=True, eq=False)

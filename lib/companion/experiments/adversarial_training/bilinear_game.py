@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from stepsize.contract import require_rule
+from stepsize.descent import descend
 from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.rules import SGD, Adam
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +109,34 @@ def far_contraction(beta2):
     v lags by the factor 1 / (1 - 2r / (1 - beta2)); r = (1 - beta2)/8 (1 - 2r / (1 - beta2)) has this solution.
     """
     return (1 - np.asarray(beta2, float)) / 10
+
+
+def plays(lr: float = 0.15, turns: int = 60):
+    """The four plays of the first figure, name: path (n, 2), and the start they share."""
+    z0 = np.array([1.0, 0.0])
+    game = Bilinear()
+    return {
+        "both at once: outwards": descend(SGD(lr), game, z0, turns).x,
+        "in turns: round and round": alternate(SGD(lr), game, z0, turns),
+        "looking ahead: inwards": descend(SGD(lr), looking_ahead(game, lr), z0, 4 * turns).x,
+    }
+
+
+def cycles(beta1: float = 0.9, beta2: float = 0.999, turns: int = 40_000, every: int = 7, inside=0.05, outside=2.0):
+    """Adam with lr = 1 from inside and outside its cycle: points (n, 2 starts, 2), and the predicted radius."""
+    R = float(cycle_radius(1.0, beta1, beta2))
+    z0 = R * np.array([[inside], [outside]]) * np.array([0.8, 0.6])
+    return descend(Adam(1.0, beta1, beta2, 0.0), Bilinear(), z0, turns, every=every).x, R
+
+
+def settled_radii(beta1s, beta2s, memories: int = 40) -> np.ndarray:
+    """Mean radius over the last fifth of `memories` memories 1 / (1 - beta2), from 0.3 and 2 predicted radii: (beta2, beta1, 2)."""
+    beta1 = np.asarray(beta1s, float)[:, None, None]
+    out = []
+    for beta2 in beta2s:
+        R = cycle_radius(1.0, beta1, beta2)
+        z0 = R * np.array([0.3, 2.0])[:, None] * np.array([0.8, 0.6])  # no gradient may be 0 with eps = 0
+        steps = int(memories / (1 - beta2))
+        path = descend(Adam(1.0, beta1, beta2, 0.0), Bilinear(), z0, steps, every=max(1, steps // 6007)).x
+        out.append(radius(path)[-len(path) // 5 :].mean(0))
+    return np.stack(out)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from stepsize.contract import hyperparameters, substitute
-from companion.experiments.datasets import load
-from stepsize.errors import ShapeError
 from companion.experiments.compiled import add_product, compiled
+from companion.experiments.datasets import load
+from stepsize.contract import hyperparameters, substitute
+from stepsize.errors import ShapeError
 
 
 class Images(NamedTuple):

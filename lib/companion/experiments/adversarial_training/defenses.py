@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stepsize.errors import EvidenceError
+from stepsize.rules import SGD
+
 from .attacks import Target, auto_pgd, judge
 from .classifiers import Classifier, digits, train
 from .robustness import ATTACKERS, BALLS, BATCH, Victims, duel, generators, lazy_rate, learner, standard, trainer
-from stepsize.errors import EvidenceError
-from stepsize.rules import SGD
 
 FILE = Path(__file__).parent / "defenders.json"
 

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .attacks import Box, Disc, Found, Target, Unit, auto_pgd, walk_in_ball
-from .classifiers import Classifier, losses, of_runs, train
+from companion.evidence import Interval, student
 from stepsize.errors import EvidenceError
-from companion.evidence.intervals import Interval, student
 from stepsize.rules import SGD, AdaGrad, Adam, RMSProp, SignDescent
 from stepsize.transforms import chain
 from stepsize.wrappers import LinearDecay, Pooled
+
+from .attacks import Box, Disc, Found, Target, Unit, auto_pgd, walk_in_ball
+from .classifiers import Classifier, losses, of_runs, train
 
 #: Radii at which a standard model errs on about half of the images and a person reads nearly all.
 BALLS = {"L∞": Box(0.1), "L2": Disc(0.6)}

@@ -2,17 +2,19 @@
 
 import numpy as np
 
+from companion.evidence import bootstrap, exact
+from companion.evidence.figures import method, panels, plt
+from companion.evidence.verdict import each
+from companion.evidence.wording import median, number
 from stepsize.descent import descend, walk
 from stepsize.errors import EvidenceError
-from companion.evidence.verdict import bootstrap, exact, number
-from companion.evidence.figures import method, panels, plt
-from companion.experiments.plateau_and_valley.figures import each, median
-from .precision import FORMATS
-from stepsize.signals import respond
 from stepsize.rules import AdaGrad, Adam, RMSProp
-from .race import Race, exponent
-from .problem import Regression, paces, response
+from stepsize.signals import respond
 from stepsize.wrappers import Coupled, Decoupled
+
+from .precision import FORMATS
+from .problem import Regression, paces, response
+from .race import Race, exponent
 
 __all__ = [
     "decay_figure",

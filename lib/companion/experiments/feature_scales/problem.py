@@ -11,8 +11,8 @@ import numpy as np
 
 from stepsize.descent import descend, walk
 from stepsize.errors import HyperparameterError
-from stepsize.signals import respond
 from stepsize.rules import SGD
+from stepsize.signals import respond
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from companion.evidence import bootstrap
 from stepsize.errors import EvidenceError
-from companion.evidence.intervals import bootstrap
+from stepsize.measures import capped, penalised
 from stepsize.rules import AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+
 from .problem import Regression, descent_time, ride
-from companion.experiments.plateau_and_valley.race import capped, penalised
 
 #: method -> setting -> lr -> rule. eps is 0: what it adds is measured apart.
 METHODS: dict[str, dict[str, Callable]] = {

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stepsize.contract import Checked, require_rule
-from stepsize.errors import FederationError, HyperparameterError
+from companion.errors import FederationError
 from stepsize.backend import sign, sqrt
+from stepsize.contract import Checked, require_rule
+from stepsize.errors import HyperparameterError
 from stepsize.rules import SGD, AdaGrad, Adam, Moments
 
 

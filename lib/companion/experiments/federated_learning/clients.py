@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stepsize.errors import FederationError
+from companion.errors import FederationError
 
 
 class Fit(NamedTuple):

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stepsize.errors import FederationError
+from companion.errors import FederationError
 
 
 def free_ports(count: int) -> list[int]:
@@ -160,7 +160,9 @@ def _toml(value) -> str:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m companion.experiments.federated_learning.deployment", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m companion.experiments.federated_learning.deployment", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("app", type=Path, help="folder of the Flower app")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=4)

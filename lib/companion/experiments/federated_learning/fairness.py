@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from companion.evidence import Interval
 from stepsize.errors import EvidenceError
-from companion.evidence.intervals import Interval
 
 
 def spread(excess):

@@ -16,8 +16,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Strategy
 
-from stepsize.contract import short
-from stepsize.errors import FederationError
+from companion.errors import FederationError
+from stepsize.errors import short
+
 from .clients import Report, answer, check
 
 log = logging.getLogger("stepsize")

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
+from companion.evidence import Interval
 from companion.experiments.datasets import load
-from .fairness import by_patient
+
+from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
 from .clients import LeastSquares, Logistic, Report, answer, simulate
-from companion.evidence.intervals import Interval
+from .fairness import by_patient
 
 NAMES = ("Cleveland", "Hungary", "Switzerland", "Long Beach")
 

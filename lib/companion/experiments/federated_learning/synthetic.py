@@ -5,9 +5,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .aggregation import Agnostic, ClientRate, FedAvg, InverseVariance, QFair, RandomEffects, Without, fed_adagrad, fed_adam, fed_yogi
-from stepsize.descent import Tuned, tune
+from stepsize.tuning import Tuned, tune
+
+from .aggregation import (
+    Agnostic,
+    ClientRate,
+    Equal,
+    FedAvg,
+    InverseVariance,
+    QFair,
+    RandomEffects,
+    Without,
+    fed_adagrad,
+    fed_adam,
+    fed_yogi,
+)
 from .clients import LeastSquares, Logistic, simulate
+from .fairness import gini
+from .theory import aitken, matrix_average, resting_point
 
 
 class Federation(NamedTuple):
@@ -152,3 +167,56 @@ def prevalence_estimate(seeds, odds: float, n: int = 400, d: int = 8) -> np.ndar
 def centre_error(rule, federation: Federation, rounds: int) -> np.ndarray:
     """|theta - centre|^2 after the last round: (runs,)."""
     return ((simulate(federation.clients, rule, rounds).theta[-1] - federation.centre) ** 2).sum(-1)
+
+
+def axis_of_fairness(seeds, qs, shift: float, rounds: int = 200, lr: float = 0.03) -> dict[str, np.ndarray]:
+    """Mean excess and Gini coefficient, (2, runs) per rule, along q-FFL's axis from q = -1 to the worst client alone (AFL)."""
+    federation: Federation = sample(seeds, shift=shift)
+    rules = {f"{q:g}": QFair(lr, 5, q=q) for q in qs} | {
+        "∞": Agnostic(lr, 5, ascent=0.01),
+        "IV": InverseVariance(lr, 5),
+    }
+    found = {}
+    for name, rule in rules.items():
+        excess = federation.excess(simulate(federation.clients, rule, rounds).theta[-1])
+        found[name] = np.stack([excess.mean(-1), gini(excess)])
+    return found
+
+
+def simulated_share(rates, steps: int) -> float:
+    """The last client's share of the pull, read off a simulated federation of curvature 1 in which it alone sits at 1, the others at 0."""
+    k = len(rates)
+    clients = LeastSquares(np.ones((k, 1, 1)), np.eye(k)[-1][:, None], np.eye(k)[-1][:, None], np.full((k, 1), 10.0))
+    rule = Equal(np.asarray(rates)[:, None], steps)
+    return float(simulate(clients, rule, 3 + 900 // steps).theta[-1, 0])
+
+
+def shares_of_the_different(seeds, shifts):
+    """The share of a quiet client by own fits and by the residuals of the global model, each (shifts, runs)."""
+    found = []
+    for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0)):
+        runs = [simulate(sample(seeds, shift=s, sigma=0.3).clients, rule, 150).weights[-1, :, -1, 0] for s in shifts]
+        found.append(np.array(runs))
+    return tuple(found)
+
+
+def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1) -> np.ndarray:
+    """`undone` of the text's rule at its resting point for `steps` local steps at a rate that suits one: (runs,)."""
+    federation = sample(seeds)
+    rates = lr * 0.09 / federation.clients.fit().noise
+    theta = resting_point(federation.clients, rates, steps, np.full((len(federation.sigma), 1), 1.0))
+    return (rival.clean - federation.excess(theta)[:, :-1].mean(-1)) / (rival.clean - best.clean).mean()
+
+
+def blue_error(federations: int, seed: int = 0) -> float:
+    """Largest relative distance between the average with matrix weights and Aitken's estimate over random federations."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(federations):
+        k, d = rng.integers(2, 9), rng.integers(1, 8)
+        X = rng.standard_normal((k, d + 20, d)) * rng.uniform(0.3, 3, (k, 1, d))
+        variance = 10 ** rng.uniform(-2, 2, (k, 1))
+        y = (X @ rng.standard_normal(d)) + np.sqrt(variance) * rng.standard_normal((k, d + 20))
+        best = aitken(LeastSquares.of(X, y), variance)
+        gap = matrix_average(LeastSquares.of(X, y), variance) - best
+        found.append(np.linalg.norm(gap) / np.linalg.norm(best))
+    return max(found)

@@ -3,124 +3,18 @@
 Noise has unit *median* size, for a variance need not exist: limits c are in units of the median.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from stepsize.contract import Wrapper
-from stepsize.descent import Tuned, tune, walk
-from stepsize.errors import HyperparameterError
-from stepsize.backend import constant, maximum, norm, sqrt
+from stepsize.descent import walk
+from stepsize.rules import SGD, Adam
 from stepsize.signals import respond
-from stepsize.rules import SGD, Adam, Moments
 from stepsize.transforms import ClipByNorm, ClipByValue, chain
+from stepsize.tuning import Tuned, tune
 
-
-def unclipped(g):
-    """g: the transform that does nothing."""
-    return g
-
-
-@dataclass(frozen=True, eq=False)
-class SplitAdam(Adam):
-    """Adam whose first moment averages mean(g) and whose second averages square(g)^2: a clip in one of the two alone.
-
-    SplitAdam(mean=clip, square=clip) is chain(clip, Adam()).
-    """
-
-    mean: Callable = unclipped
-    square: Callable = unclipped
-
-    def step(self, state, g, x):
-        m, v = state.m.push(self.mean(g), self.beta1), state.v.push(self.square(g) ** 2, self.beta2)
-        return Moments(m, v), self.lr / (sqrt(v.mean) + self.eps), m.mean
-
-
-@dataclass(frozen=True, eq=False)
-class ClippedStep(Wrapper):
-    """direction min(1, limit lr / |rate direction|): the clip behind the rule.  Shazeer & Stern (2018), section 6, with the norm for the root mean square."""
-
-    rule: Any
-    limit: Any
-
-    def step(self, state, g, x):
-        state, rate, direction = self.rule.step(state, g, x)
-        length, bound = norm(rate * direction), constant(self.limit, x[..., :1]) * self.lr
-        return state, rate, direction * (bound / maximum(length, bound))
-
-
-TAILS = ("normal", "t3", "t2", "t1.5", "t1.1", "spikes")
-
-SPIKE_SHARE, SPIKE_SIZE = 0.005, 1000.0
-
-
-def require_tail(tail: str) -> str:
-    if tail not in TAILS:
-        raise HyperparameterError(f"unknown tail {tail!r}; use one of {', '.join(TAILS)}")
-    return tail
-
-
-def heavy_tailed(tail: str, shape, rng) -> np.ndarray:
-    """Symmetric noise with median |g| = 1: normal, Student t with 3 ... 1.1 degrees of freedom, or a normal whose whole vector (last axis) is 1000 times larger in 0.5 % of the cases."""
-    require_tail(tail)
-    from scipy import stats
-
-    if tail in ("normal", "spikes"):
-        g = rng.standard_normal(shape) / stats.norm.ppf(0.75)
-        # a spike hits the whole vector: the exploding batch, not the odd coordinate
-        return g * np.where(rng.random((*shape[:-1], 1)) < SPIKE_SHARE, SPIKE_SIZE, 1) if tail == "spikes" else g
-    nu = float(tail[1:])
-    return rng.standard_t(nu, shape) / stats.t.ppf(0.75, nu)
-
-
-def kept_share(tail: str, c):
-    """E min(|g|, c)^2 / E g^2 for a unit normal, a unit Laplace or a Pareto(a > 2) variable above 1 ("pareto3": a = 3).
-
-    Normal: 2 Phi(c) - 1 - 2 c phi(c) + 2 c^2 (1 - Phi(c)). Laplace: 1 - (1 + c) e^-c. Pareto: 1 - 2 c^(2 - a) / a, c >= 1.
-    """
-    from scipy import stats
-
-    c = np.asarray(c, float)
-    if tail == "normal":
-        return 2 * stats.norm.cdf(c) - 1 - 2 * c * stats.norm.pdf(c) + 2 * c**2 * stats.norm.sf(c)
-    if tail == "laplace":
-        return 1 - (1 + c) * np.exp(-c)
-    if tail.startswith("pareto") and float(tail[6:]) > 2 and (c >= 1).all():
-        a = float(tail[6:])
-        return 1 - 2 * c ** (2 - a) / a
-    raise HyperparameterError(f"kept_share knows normal, laplace and pareto with a > 2 for c >= 1, got {tail!r}")
-
-
-def outlier_kick(beta1=0.9, beta2=0.999):
-    """(1 - beta1) / sqrt(1 - beta2) / (1 - beta1 / sqrt(beta2)): all steps after one huge gradient, added up, in lr; no others follow."""
-    return (1 - beta1) / np.sqrt(1 - beta2) / (1 - beta1 / np.sqrt(beta2))
-
-
-def outlier_rate(k, size, beta2=0.999):
-    """1 / sqrt(1 + (size^2 - 1) (1 - beta2) beta2^(k - 1)): the rate over its old value, k steps into the outlier, background |g| = 1."""
-    return 1 / np.sqrt(1 + (np.asarray(size, float) ** 2 - 1) * (1 - beta2) * beta2 ** (np.asarray(k) - 1))
-
-
-def outlier_recovery(size, share=1 / 1.1, beta2=0.999):
-    """ln((size^2 - 1)(1 - beta2) / (share^-2 - 1)) / ln(1 / beta2): steps after the outlier until the rate is `share` of the old one again."""
-    return np.log((np.asarray(size, float) ** 2 - 1) * (1 - beta2) / (share**-2 - 1)) / -np.log(beta2)
-
-
-def rms_step(index=2.0, beta1=0.9, beta2=0.999):
-    """(1 - beta1) sqrt(r / (1 - beta1^2 beta2^(a - 1))), r = (1 - beta2^a) / (1 - beta2), a = index / 2: Adam's root mean square step in lr.
-
-    For symmetric independent noise whose square is stable with exponent a, as Student's t with `index` < 2 degrees of freedom
-    nearly is; index = 2 is the limit of light tails, sqrt((1 - beta1) / (1 + beta1)).
-    """
-    a = np.asarray(index, float) / 2
-    return (1 - beta1) * np.sqrt((1 - beta2**a) / (1 - beta2) / (1 - beta1**2 * beta2 ** (a - 1)))
-
-
-def rms_ceiling(beta1=0.9, beta2=0.999):
-    """(1 - beta1) / sqrt(1 - beta1^2 / beta2): no symmetric independent noise, clipped or not, has a longer root mean square step, in lr."""
-    return (1 - beta1) / np.sqrt(1 - beta1**2 / beta2)
+from .heavy_tails import heavy_tailed, require_tail
+from .rules import ClippedStep, SplitAdam
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, method, plt
-from .race import Run, choose, counts, graph_of, races
+
 from .graphs import BIN_NAMES
-from companion.evidence.intervals import Interval, student
+from .race import Run, choose, counts, graph_of, races
 
 TITLES = {"links": "link prediction", "nodes": "classification"}
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stepsize.errors import ShapeError
+
 from .graphs import Graph, adjacency
 
 #: Numbers in one hidden layer of the runs that go through the network together: they should stay in the cache.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepsize.errors import DatasetError
+from companion.errors import DatasetError
 
 #: A node needs this many neighbours in class to be labelled: smaller classes teach nothing.
 SMALLEST_CLASS = 40

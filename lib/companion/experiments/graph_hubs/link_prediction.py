@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepsize.errors import ShapeError
-from .graphs import Graph
 from companion.experiments.compiled import compiled
+from stepsize.errors import ShapeError
+
+from .graphs import Graph
 
 
 def _pair_gradient(z, u, v, y, out):

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from stepsize.contract import rebuild
-from stepsize.errors import EvidenceError, NonFiniteError
 from stepsize.ensemble import Fleet, _Compiled
-from .graphs import BINS, Graph, bins, import_graph
-from .link_prediction import LinkTask, pair_gradient
-from .gcn import GCN, split
+from stepsize.errors import EvidenceError, NonFiniteError
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall, RMSProp, SignDescent
 from stepsize.wrappers import Pooled
+
+from .gcn import GCN, split
+from .graphs import BINS, Graph, bins, import_graph
+from .link_prediction import LinkTask, pair_gradient
 
 FILE = Path(__file__).parent / "graph_races.json"
 #: Seeds on which rates are chosen, and those on which they are reported.

@@ -3,48 +3,20 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 
+from companion.evidence.figures import WIDTH, method, plt
+from companion.evidence.intervals import settled
+from companion.evidence.sliders import Movable
+from companion.evidence.wording import median
 from stepsize import responses as bounds
 from stepsize.descent import descend
-from companion.evidence.verdict import Evidence
-from companion.evidence.figures import WIDTH, method, plt
-from companion.evidence.intervals import Interval, bootstrap, proportion
+
 from .landscapes import PlateauValley
-from companion.evidence.sliders import Movable
 from .race import METHODS, Raced
 
 
 def title(name: str) -> str:
     """Gradients are exact here, so the baseline goes by its own name; colours are those of SGD."""
     return name.replace("SGD", "gradient descent")
-
-
-def median(times):
-    """The median of settling times, where inf is larger than every number; for a table, with a line for inf."""
-    value = np.quantile(times, 0.5, method="inverted_cdf")
-    return f"{value:,.0f}" if np.isfinite(value) else "–"
-
-
-def share(times):
-    """The share of runs that settled, as a percentage."""
-    return f"{np.isfinite(times).mean():.0%}"
-
-
-def settled(times) -> Interval:
-    """The share of runs that settled, with its interval."""
-    return proportion(int(np.isfinite(times).sum()), np.size(times))
-
-
-def middle(values) -> Interval:
-    """The median with its interval."""
-    return bootstrap(values, np.median)
-
-
-def each(samples: dict, words: str, region, interval=middle, when="") -> list[Evidence]:
-    """One piece of evidence per sample. Its name is the condition; with `when` as the condition, it begins the measure."""
-    return [
-        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
-        for name, values in samples.items()
-    ]
 
 
 def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60):

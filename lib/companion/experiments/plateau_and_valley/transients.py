@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stepsize.descent import walk
+
 from .landscapes import PlateauValley
 
 

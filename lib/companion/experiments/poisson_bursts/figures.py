@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from .race import adagrad_ratio, adam_ratio
-from companion.evidence.verdict import bootstrap, geometric
+from companion.evidence import bootstrap, geometric
 from companion.evidence.figures import WIDTH, method, panels, plt
+from stepsize.responses import adagrad_ratio, adam_ratio
 
 
 def law(pair, rule, stop: int):

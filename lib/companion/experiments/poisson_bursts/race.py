@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.descent import Tuned, tune
-from companion.evidence.intervals import geometric
+from companion.evidence import geometric
+from stepsize.tuning import Tuned, tune
+
 from .streams import Stream, deviance, follow, kl, length, level, log_rate, poisson_stream
 
 
@@ -100,27 +101,3 @@ def backtest(method, lrs, stream: Stream, past: slice, warm: int, statistic=geom
     cost = statistic(deviance(before.y[:, None], tried.mu)[past].mean(0), axis=1)
     best = int(np.nanargmin(cost))
     return Backtest(lrs[best], best in (0, len(lrs) - 1), follow(at_rate(method, lrs[best]), stream, theta).mu)
-
-
-def adagrad_ratio(quiet, burst):
-    """sqrt(S / (S + B)): AdaGrad's rate after a burst over its rate without one; S, B sums of squared gradients."""
-    return np.sqrt(quiet / (quiet + burst))
-
-
-def time_debt(burst, quiet_per_step):
-    """B / E[g^2]: AdaGrad after the burst is where the quiet stream brings it this many steps later."""
-    return burst / quiet_per_step
-
-
-def adam_ratio(ratio, beta2, steps):
-    """1 / sqrt(1 + (1/ratio^2 - 1) beta2^k): the rate relative to the quiet rate, k steps after it was `ratio`.
-
-    From v_k = v_q + (v_b - v_q) beta2^k. While v_b >> v_q the excess of v halves every ln 2 / ln(1/beta2) steps,
-    the rate doubles every two of them.
-    """
-    return 1 / np.sqrt(1 + (1 / np.square(ratio) - 1) * np.power(beta2, steps))
-
-
-def steps_until(restored, ratio, beta2):
-    """ln((1/ratio^2 - 1) / (1/restored^2 - 1)) / ln(1/beta2): when `adam_ratio` reaches `restored`."""
-    return np.log((1 / np.square(ratio) - 1) / (1 / np.square(restored) - 1)) / -np.log(beta2)

@@ -8,13 +8,15 @@ from itertools import islice
 
 import numpy as np
 
-from stepsize.descent import Tuned, tune, walk
+from stepsize.descent import walk
 from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.metric import apply
-from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
 from stepsize.secant import bfgs_metric, minimise
+from stepsize.tuning import Tuned, tune
 from stepsize.wrappers import LinearDecay
+
+from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
 
 
 def rotation(angle: float, generators):

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stepsize.backend import constant, zeros_like
 from stepsize.contract import Checked
 from stepsize.metric import apply
-from stepsize.backend import constant, zeros_like
 from stepsize.secant import bfgs_inverse, powell_damping
 
 

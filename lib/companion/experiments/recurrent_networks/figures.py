@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from companion.evidence.verdict import Interval, bootstrap, geometric
+from companion.evidence import Interval, bootstrap, geometric
 from companion.evidence.figures import WIDTH, band, forest, method, panels, plt
+from stepsize.responses import spike_brake, spike_knee
+
 from .race import PROBLEMS
-from .spikes import spike_brake, spike_knee
 
 WORDS = {
     "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",

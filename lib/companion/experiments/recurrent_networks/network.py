@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from stepsize.errors import ShapeError
 from companion.experiments.compiled import add_product, compiled, tanh
+from stepsize.errors import ShapeError
 
 
 class Parts(NamedTuple):

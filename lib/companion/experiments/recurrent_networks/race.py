@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from stepsize.errors import EvidenceError
-from .network import orthogonality
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp
-from .tasks import Adding, Digits, Recall
 from stepsize.transforms import ClipByNorm, chain
+
+from .network import orthogonality
+from .tasks import Adding, Digits, Recall
 
 FILE = Path(__file__).parent / "recurrent_races.json"
 

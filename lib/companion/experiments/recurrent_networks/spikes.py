@@ -15,26 +15,6 @@ from stepsize.errors import ShapeError
 THROWN = 1e6
 
 
-def spike_brake(k, beta2=0.999):
-    """1 / sqrt(beta2 + (1 - beta2) k^2): the factor by which v shrinks the rate in the very step of a spike, gradients of size 1 before."""
-    return 1 / np.sqrt(beta2 + (1 - beta2) * np.square(np.asarray(k, float)))
-
-
-def spike_step(k, beta1=0.9, beta2=0.999):
-    """(1 - beta1) k / sqrt(beta2 + (1 - beta2) k^2): Adam's step at a spike in learning rates, where m was 0 before."""
-    return (1 - beta1) * np.asarray(k, float) * spike_brake(k, beta2)
-
-
-def spike_knee(beta2=0.999):
-    """1 / sqrt(1 - beta2): the spike from which on the step stops growing; its brake is 1 / sqrt(1 + beta2)."""
-    return 1 / np.sqrt(1 - beta2)
-
-
-def spike_halved(beta2=0.999):
-    """sqrt((4 - beta2) / (1 - beta2)): the smallest spike whose step v at least halves."""
-    return np.sqrt((4 - beta2) / (1 - beta2))
-
-
 @dataclass
 class Brakes:
     """A watcher of `recurrent_races.train` that splits every step into what g, m and v contribute.

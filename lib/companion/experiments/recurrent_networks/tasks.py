@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from companion.experiments.datasets import load
+
 from .network import TanhNet, cross_entropy, squared
 
 CHUNK = 50  # steps of a stream that are drawn at once

@@ -6,6 +6,7 @@ import numpy as np
 
 from companion.evidence.figures import WIDTH, method, panels, plt
 from stepsize.metric import unit_circle
+
 from .natural_gradient import mixed
 
 ROUNDING = 1e-9

@@ -13,6 +13,8 @@ from stepsize.descent import descend
 from stepsize.errors import ShapeError
 from stepsize.metric import DiagonalPower, FullPower, Riemannian, apply, pull_back, solve
 
+from .natural_gradient import regression
+
 
 class Action(NamedTuple):
     """theta = A phi + b and loss -> scale * loss. A: (..., d, d), b: (..., d)."""
@@ -76,8 +78,6 @@ class Problem(NamedTuple):
 
 def logistic_problem(seeds, n: int = 200, d: int = 6, batch: int = 20, epochs: int = 50) -> Problem:
     """Minibatch logistic regressions, one per seed, all with the same order of batches; started near 0, V warmed up at 5 d points."""
-    from .natural_gradient import regression
-
     model, rng = regression("unit scales", seeds, n, d), np.random.default_rng([n, d, batch])
     batches = np.stack([rng.permutation(n)[:batch] for _ in range(epochs)])
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from stepsize.descent import Tuned, descend, tune, walk
-from stepsize.errors import ShapeError
 from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
+from stepsize.descent import descend, walk
+from stepsize.errors import ShapeError
 from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
+from stepsize.tuning import Tuned, tune
 
 
 def angle(G, a, b):

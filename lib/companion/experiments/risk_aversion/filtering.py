@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stepsize.average import Average
+from stepsize.backend import positive, zeros_like
 from stepsize.contract import DOMAINS
 from stepsize.errors import HyperparameterError, ShapeError
-from stepsize.backend import positive, zeros_like
 
 
 def require(name: str, value, domain: str = "limit") -> np.ndarray:

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.contract import short
-from stepsize.errors import HyperparameterError
 from companion.experiments.regression import Logistic
+from stepsize.errors import HyperparameterError, short
 
 #: Curvatures of the quadratics: condition number 100.
 CURVATURES = np.geomspace(0.01, 1.0, 10)

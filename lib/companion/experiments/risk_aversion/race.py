@@ -5,13 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .filtering import averaged
-from stepsize.descent import Tuned, descend, tune, walk
-from companion.evidence.intervals import bootstrap, geometric
-from .problems import Problem
-from stepsize.signals import respond
-from .theory import MSVAG, InverseDeviation, Observing, RiskAverse
+from companion.evidence import bootstrap, geometric
+from stepsize.descent import descend, walk
 from stepsize.rules import SGD, AdaBelief, Adam, HeavyBall
+from stepsize.signals import respond
+from stepsize.tuning import Tuned, tune
+
+from .filtering import averaged
+from .problems import Problem
+from .rules import MSVAG, InverseDeviation, Observing, RiskAverse
 
 
 class Entry(NamedTuple):

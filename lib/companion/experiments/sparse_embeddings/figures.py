@@ -1,34 +1,18 @@
 """The figures and tables of the chapter on word vectors; what they show is computed in `embedding_races` and `lazy`."""
 
-import json
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from stepsize import lazy
-from .race import FILE, GOALS, METHODS, chosen, grid, table
-from .skip_gram import BINS, corpus
-from stepsize.errors import DatasetError
-from companion.evidence.verdict import student
+from companion.evidence import student
 from companion.evidence.figures import WIDTH, method, panels, plt
 from stepsize.rules import Adam
 
-COSTS = FILE.with_name("lazy_rows.json")
+from .race import GOALS, METHODS, chosen, costs, grid, journey, table
+from .skip_gram import BINS, corpus
+
 _COST_STYLES = {"SparseAdam (torch)": "lazy Adam, shared clock", "Adagrad, sparse (torch)": "AdaGrad",
                 "dense Adam, fused (torch)": "Adam", "lazy Adam": "lazy Adam", "lazy Adam, idle steps paid": "lazy Adam × D(gap)"}  # fmt: skip
-
-
-def journey(rule, elapsed: int, steps: int):
-    """Way of a row at rest, in units of lr = 1, after one gradient of 1 and then none; the table has made `elapsed` steps before."""
-    state, x, moved = rule.init(np.zeros(1)), np.zeros(1), []
-    betas = (rule.beta1, rule.beta2)
-    state = type(state)(*(lazy.wait(a, b, elapsed) for a, b in zip(state, betas, strict=True)))
-    for t in range(steps):
-        state, rate, direction = rule.step(state, np.full(1, float(t == 0)), x)
-        x = x - rate * direction
-        moved.append(-x[0])
-    return np.array(moved)
 
 
 def journey_figure(steps: int = 45):
@@ -93,35 +77,6 @@ def rate_figure(raced: dict, names, least: int = 5):
     axes[1].set(ylabel="way per visit, relative", xlabel="occurrences in the training plays")
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return axes
-
-
-@lru_cache
-def costs():
-    """name -> table size -> CPU milliseconds per step, round by round, as the benchmark recorded them."""
-    if not COSTS.is_file():
-        raise DatasetError(f"{COSTS.name} is missing; make it with: python benchmarks/lazy_rows.py --record")
-    saved = json.loads(COSTS.read_text(encoding="utf-8"))["milliseconds"]
-    return {name: {int(V): np.array(t) for V, t in times.items()} for name, times in saved.items()}
-
-
-def speedup(slow: str, fast: str, V: int):
-    """Ratios of the cost of one step, round by round."""
-    n = min(len(costs()[name][V]) for name in (slow, fast))
-    return costs()[slow][V][:n] / costs()[fast][V][:n]
-
-
-def state_sizes(table) -> float:
-    """Bytes that torch's dense Adam keeps for a table over those that its SparseAdam keeps."""
-    import torch
-
-    sizes = []
-    for kind, layout in ((torch.optim.Adam, lambda g: g), (torch.optim.SparseAdam, lambda g: g.to_sparse(1))):
-        p = torch.nn.Parameter(table.detach().clone())
-        p.grad, optimizer = layout(torch.ones_like(p)), kind([p])
-        optimizer.step()
-        kept = (v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1)
-        sizes.append(sum(v.numel() * v.element_size() for v in kept))
-    return sizes[0] / sizes[1]
 
 
 def cost_figure():

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from companion.errors import DatasetError
 from stepsize import lazy
 from stepsize.contract import rebuild
-from stepsize.descent import Tuned
-from .skip_gram import BINS, batches, corpus, gradients, score, train
-from stepsize.errors import DatasetError
-from stepsize.lazy import Table
 from stepsize.rules import SGD, AdaGrad, Adam
+from stepsize.tables import Table
+from stepsize.tuning import Tuned
+
+from .skip_gram import BINS, batches, corpus, gradients, score, train
 
 STEPS, BATCH, DIMENSION = 2000, 256, 16
 TUNING_SEEDS = (100, 101)
@@ -132,7 +133,9 @@ def apart(rule, dense, visits, shape) -> float:
 def table():
     """name -> losses (rates, tuning seeds, 1 + bins) of the grid, from the file."""
     if not FILE.is_file():
-        raise DatasetError(f"{FILE.name} is missing; make it with: python -m companion.experiments.sparse_embeddings.race")
+        raise DatasetError(
+            f"{FILE.name} is missing; make it with: python -m companion.experiments.sparse_embeddings.race"
+        )
     saved = json.loads(FILE.read_text(encoding="utf-8"))
     return {name: np.array(loss) for name, loss in saved["losses"].items()}
 
@@ -163,3 +166,47 @@ def main():
 
 if __name__ == "__main__":
     main()
+
+
+COSTS = FILE.with_name("lazy_rows.json")
+
+
+def journey(rule, elapsed: int, steps: int):
+    """Way of a row at rest, in units of lr = 1, after one gradient of 1 and then none; the table has made `elapsed` steps before."""
+    state, x, moved = rule.init(np.zeros(1)), np.zeros(1), []
+    betas = (rule.beta1, rule.beta2)
+    state = type(state)(*(lazy.wait(a, b, elapsed) for a, b in zip(state, betas, strict=True)))
+    for t in range(steps):
+        state, rate, direction = rule.step(state, np.full(1, float(t == 0)), x)
+        x = x - rate * direction
+        moved.append(-x[0])
+    return np.array(moved)
+
+
+@lru_cache
+def costs():
+    """name -> table size -> CPU milliseconds per step, round by round, as the benchmark recorded them."""
+    if not COSTS.is_file():
+        raise DatasetError(f"{COSTS.name} is missing; make it with: python benchmarks/lazy_rows.py --record")
+    saved = json.loads(COSTS.read_text(encoding="utf-8"))["milliseconds"]
+    return {name: {int(V): np.array(t) for V, t in times.items()} for name, times in saved.items()}
+
+
+def speedup(slow: str, fast: str, V: int):
+    """Ratios of the cost of one step, round by round."""
+    n = min(len(costs()[name][V]) for name in (slow, fast))
+    return costs()[slow][V][:n] / costs()[fast][V][:n]
+
+
+def state_sizes(table) -> float:
+    """Bytes that torch's dense Adam keeps for a table over those that its SparseAdam keeps."""
+    import torch
+
+    sizes = []
+    for kind, layout in ((torch.optim.Adam, lambda g: g), (torch.optim.SparseAdam, lambda g: g.to_sparse(1))):
+        p = torch.nn.Parameter(table.detach().clone())
+        p.grad, optimizer = layout(torch.ones_like(p)), kind([p])
+        optimizer.step()
+        kept = (v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1)
+        sizes.append(sum(v.numel() * v.element_size() for v in kept))
+    return sizes[0] / sizes[1]

@@ -12,7 +12,7 @@ from numba import njit
 
 from companion.experiments.datasets import load
 from stepsize.errors import ShapeError
-from stepsize.lazy import Table
+from stepsize.tables import Table
 
 WINDOW, NOISE, PLAYS = 2, 5, (28, 5, 5)
 

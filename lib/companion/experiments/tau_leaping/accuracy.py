@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from companion.errors import NetworkError, SimulationError
+
 from . import textbook as kinetics
-from stepsize.errors import NetworkError, SimulationError
 from .leaping import Absolute, Activity, Cao, Fixed, leap, longest_step
 from .master_equation import MasterEquation
 from .network import Network

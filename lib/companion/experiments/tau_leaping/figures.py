@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from companion.evidence import bootstrap, student
 from companion.evidence.figures import WIDTH, method, panels, plt
-from companion.evidence.intervals import bootstrap, student
+
 from .theory import stationary_inflation
 
 #: Step-size rules of simulation: colour, marker, line.

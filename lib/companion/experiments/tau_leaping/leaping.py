@@ -6,7 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from stepsize.errors import NetworkError
+from companion.errors import NetworkError
+
+from . import kernels
 from .network import Network
 from .ssa import Ensemble, _whole, finish, plan
 
@@ -85,8 +87,6 @@ def leap(
     which is weakly of second order at two draws per reaction. `below`: a leap that would make a count negative is
     refused and halved; "clip" and "allow" are the two mistakes, for study. `record` keeps that many taus per run.
     """
-    from . import kernels
-
     for value, known, what in ((scheme, SCHEMES, "scheme"), (below, BELOW, "below")):
         if value not in known:
             raise NetworkError(f"{what} is {value!r}; choose one of {', '.join(known)}")
@@ -109,8 +109,6 @@ def leap(
 
 def longest_step(network: Network, step: Selector, x=None) -> np.ndarray:
     """The tau that a rule proposes at states x of shape (..., S), before any event or output time cuts it short."""
-    from . import kernels
-
     rule, size, threshold, _ = step.code()
     states = np.atleast_2d(np.asarray(network.x0 if x is None else x, float))
     a, critical, mu = np.empty(network.rates.size), np.zeros(network.rates.size, bool), np.empty(network.x0.size)

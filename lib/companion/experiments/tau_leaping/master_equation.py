@@ -4,7 +4,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stepsize.errors import NetworkError
+from companion.errors import NetworkError
+
+from .kernels import uniformise
 from .network import Network
 
 
@@ -77,8 +79,6 @@ class MasterEquation:
         `tolerance` of the Poisson weights is left.
         """
         from scipy import special, stats
-
-        from .kernels import uniformise
 
         times = np.atleast_1d(np.asarray(times, float))
         if (np.diff(times) < 0).any() or times[0] < 0:

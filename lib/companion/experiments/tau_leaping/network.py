@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.errors import NetworkError
+from companion.errors import NetworkError
 
 #: Counts are whole numbers kept in float64, which is exact up to here.
 LARGEST_COUNT = 2**53

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from stepsize.descent import descend, tune
-from .theory import LeapRate, SmallestRate
+from stepsize.descent import descend
 from stepsize.rules import SGD, Adam
+from stepsize.tuning import tune
 from stepsize.wrappers import InverseRoot
+
+from .rules import LeapRate, SmallestRate
 
 
 def contestants(h: np.ndarray) -> dict:

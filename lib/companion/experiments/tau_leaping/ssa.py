@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stepsize.errors import NetworkError, SimulationError
+from companion.errors import NetworkError, SimulationError
+
+from . import kernels
 from .network import LARGEST_COUNT, Network
 
 
@@ -125,8 +127,6 @@ def simulate(
     `initial` (S,) or (runs, S) and `rates` (M,) or (runs, M) replace the network's own; run r depends on `seed`
     and r alone. A reset at an output time comes before the recording.
     """
-    from . import kernels
-
     p = plan(network, times, runs, seed, initial, rates)
     budget = _whole(max_events, "max_events", 1)
     out = np.zeros((p.runs, p.times.size, p.x0.shape[1]))

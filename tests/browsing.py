@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HTML = Path(os.environ.get("STEPSIZE_HTML", Path(__file__).parents[2] / "_build" / "html"))
+HTML = Path(os.environ.get("STEPSIZE_HTML", Path(__file__).parents[1] / "_build" / "html"))
 PHONE = {"width": 390, "height": 844}
 
 

@@ -1,0 +1,60 @@
+"""Chapters as text and as notebooks."""
+
+import ast
+import re
+from pathlib import Path
+
+from companion.errors import BookError
+from companion.evidence.glue import without_iris
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a MyST page is a text notebook: its front matter speaks of jupytext or a kernel."""
+    with path.open(encoding="utf-8") as lines:
+        if next(lines, "").strip() != "---":
+            return False
+        for line in lines:
+            if line.strip() == "---":
+                return False
+            if re.match(r"(jupytext|kernelspec)\s*:", line):
+                return True
+    return False
+
+
+def parameter_defaults(path: Path) -> dict:
+    """Names and default values of the chapter's one `parameters` cell (an Ellipsis where the value is computed)."""
+    cells = [c for c in convert(path).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise BookError(f"chapters/{path.name} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
+    values = {}
+    for statement in ast.parse(cells[0].source).body:
+        for target in getattr(statement, "targets", None) or [getattr(statement, "target", None)]:
+            pairs = [(target, statement.value)] if isinstance(target, ast.Name) else []
+            if isinstance(target, ast.Tuple):
+                pairs = zip(
+                    target.elts, getattr(statement.value, "elts", [statement.value] * len(target.elts)), strict=False
+                )
+            for name, value in pairs:
+                try:
+                    values[name.id] = ast.literal_eval(value)
+                except ValueError:
+                    values[name.id] = ...
+    return values
+
+
+def convert(path: Path):
+    """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
+    with without_iris():
+        import jupytext
+
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"c{index:03d}"
+    return notebook
+
+
+def cell_lines(path: Path) -> list[int]:
+    """The line in the text at which each code cell begins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [i for i, line in enumerate(lines, 1) if re.match(r"\s*(`{3,}|~{3,})\s*\{code-cell\}", line)]
