@@ -2,15 +2,12 @@
 
 import numpy as np
 
+from . import rules
 from .descent import Path, descend
 from .errors import ShapeError
-from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 
-#: The rules without wrappers, by the names under which figures know them.
-ZOO = {
-    "SGD": SGD, "heavy ball": HeavyBall, "sign": SignDescent, "AdaGrad": AdaGrad,
-    "RMSProp": RMSProp, "Adam": Adam, "AMSGrad": AMSGrad, "AdaBelief": AdaBelief,
-}  # fmt: skip
+#: The rules without wrappers, in the order of their file, by the names under which figures know them.
+ZOO = {vars(rule).get("label", rule.__name__): rule for rule in map(vars(rules).get, rules.__all__)}
 
 
 def signals(steps: int, runs: int = 1, seed: int = 0, height: float = 100.0) -> dict[str, np.ndarray]:

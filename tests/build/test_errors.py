@@ -33,8 +33,8 @@ from stepsize import (
     walk,
 )
 from stepsize.errors import StepsizeError
-from stepsize.latex import trace
 from stepsize.optim import Optimizer
+from stepsize.trace import trace
 
 CHAPTER = """---
 kernelspec: {name: python3, display_name: Python 3}

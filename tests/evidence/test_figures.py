@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from companion.evidence import figures
 from companion.evidence.figures import VERDICT_COLOURS, band, house_style, method, panels
 from mutants import mutant
+from stepsize.signals import ZOO
 
 NAMES = list(figures._METHODS)
 COLOURS = sorted({method(name)["color"] for name in NAMES} | set(VERDICT_COLOURS.values()))
@@ -92,6 +93,18 @@ def test_two_methods_differ_in_line_and_marker_or_in_colour_for_every_eye(pair):
 def test_two_methods_of_one_style_would_be_noticed(monkeypatch):
     monkeypatch.setitem(figures._METHODS, "twin", figures._METHODS["Adam"])
     assert alike("Adam", "twin")
+
+
+def test_every_rule_of_the_library_has_a_style():
+    assert set(ZOO) <= set(NAMES)
+
+
+def test_ten_more_rules_would_have_styles_of_their_own(monkeypatch):
+    more = {f"rule {k}": figures._spare(k) for k in range(10)}
+    monkeypatch.setattr(figures, "_METHODS", figures._METHODS | more)
+    assert not [pair for pair in itertools.combinations(figures._METHODS, 2) if set(pair) & set(more) and alike(*pair)]
+    plt.plot(range(9), **method("rule 9"))
+    plt.gcf().canvas.draw()
 
 
 def test_a_method_looks_the_same_wherever_it_is_drawn():

@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
+from stepsize.signals import ZOO
+
 #: Inches. At a phone's 360 pixels the smallest letters are still 8 pixels high.
 WIDTH = 6.5
 
@@ -60,6 +62,16 @@ _METHODS = {
     "lazy Adam, shared clock": (_PURPLE, (6, 1, 0), (0, (2, 1.5))),
     "lazy Adam × D(gap)": (_SKY, (4, 2, 0), (0, (4, 1, 1, 1, 1, 1, 1, 1))),
 }
+
+
+def _spare(k: int) -> tuple:
+    """The k-th style that no method above has: a star or polygon of 7 corners or more, a long dash and k + 1 dots."""
+    colour = (_PURPLE, _SKY, _GREEN, _ORANGE, _RED, _BLUE, _BLACK)[k % 7]
+    return colour, (7 + k // 3, (k + 1) % 3, 0), (0, (12, 2) + (1, 2) * (k + 1))
+
+
+# a rule of the library that has no style above gets the next spare one
+_METHODS |= {name: _spare(k) for k, name in enumerate(name for name in ZOO if name not in _METHODS)}
 
 VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
 
