@@ -3,6 +3,7 @@
 import ast
 import inspect
 import math
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import stepsize
 from mutants import mutant
 from references import CURVATURE, NOISE, RULES
+from small_book import ROOT
 from stepsize import (
     SGD,
     AdaBelief,
@@ -330,6 +332,16 @@ def test_the_package_imports_numpy_and_nothing_else():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) == {"numpy", "stepsize"}
+
+
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_the_readme_run(example):
+    exec(example, {})
 
 
 def test_hyperparameters_of_every_rule_are_checked():
