@@ -16,7 +16,7 @@ from companion.experiments.feature_scales.problem import (
     paces,
     rate_slopes,
     response,
-    ride,
+    time_and_peak,
 )
 from companion.experiments.feature_scales.race import exponent
 from mutants import mutant
@@ -113,7 +113,7 @@ def test_standardised_features_forget_their_units():
 def test_the_time_of_gradient_descent_is_that_of_a_walk(size):
     land = LAND.sized(size)
     lr = 1.3 / curvature(land)[:, 0, 0].max()
-    walked, peak = ride(SGD(lr), land, 3000)
+    walked, peak = time_and_peak(SGD(lr), land, 3000)
     np.testing.assert_array_equal(descent_time(land, lr), walked)
     assert (peak == 1).all()
     assert (mutant(descent_time, "h * c**2 /", "c**2 /")(land, lr) != walked).any()
@@ -126,8 +126,8 @@ def test_gradient_descent_explodes_above_two_over_the_curvature_and_not_below(sh
     edge = 2 / curvature(land)
     assert np.isfinite(descent_time(land, np.array(share * edge[:1, 0, 0]))[0]).all()
     assert np.isinf(descent_time(land, np.array(1.001 * edge[:, 0, 0].max()))).any()
-    assert ride(SGD(1.05 * edge), land, 200)[1].min() > 10
-    assert ride(SGD(share * edge), land, 200)[1].max() == 1
+    assert time_and_peak(SGD(1.05 * edge), land, 200)[1].min() > 10
+    assert time_and_peak(SGD(share * edge), land, 200)[1].max() == 1
 
 
 def test_gradient_descent_takes_s_squared_steps():
@@ -151,10 +151,10 @@ def test_a_run_is_home_when_it_stays_and_its_peak_is_on_the_way():
             return self.losses[np.minimum(x.astype(int) - 1, len(self.losses) - 1)]
 
     losses = np.array([0.5, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 9.0])
-    time, peak = ride(SGD(1.0), Script(losses), 8, hold=3)
+    time, peak = time_and_peak(SGD(1.0), Script(losses), 8, hold=3)
     assert (time.item(), peak.item()) == (5, 3)
-    assert np.isinf(ride(SGD(1.0), Script(losses), 8, hold=4)[0]).all()
-    early = mutant(ride, "t - last >= hold", "t - last >= 1")
+    assert np.isinf(time_and_peak(SGD(1.0), Script(losses), 8, hold=4)[0]).all()
+    early = mutant(time_and_peak, "t - last >= hold", "t - last >= 1")
     assert early(SGD(1.0), Script(losses), 8, hold=3)[0].item() == 3
 
 
