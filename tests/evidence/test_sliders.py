@@ -10,7 +10,7 @@ import pytest
 from companion.evidence.sliders import Movable
 from companion.experiments.plateau_and_valley.figures import movable_cliff
 from mutants import mutant
-from stepsize import responses as bounds
+from stepsize import responses
 from stepsize.errors import ShapeError
 
 PICTURE = movable_cliff()
@@ -26,9 +26,9 @@ def test_every_curve_on_the_page_is_the_closed_form():
     cells = [(i, j) for i in range(seen["sizes"][0]) for j in range(seen["sizes"][1])]
     forget = 10.0 ** -np.linspace(1, 4, len(labels[0]))
     for (i, j), curve, tight in zip(cells, seen["curves"], seen["levels"][1], strict=True):
-        exact = bounds.adam_cliff(k, 0.9, 1 - forget[i], labels[1][j], 1e6)
+        exact = responses.adam_cliff(k, 0.9, 1 - forget[i], labels[1][j], 1e6)
         assert np.abs(np.array(curve) / exact - 1).max() < 1e-3
-        assert tight == pytest.approx(bounds.adam_worst(np.inf, 0.9, 1 - forget[i]), rel=1e-3)
+        assert tight == pytest.approx(responses.adam_worst(np.inf, 0.9, 1 - forget[i]), rel=1e-3)
 
 
 def test_the_picture_that_is_seen_first_is_the_default_adam_after_a_long_plateau():
