@@ -15,8 +15,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
-from companion.evidence import figures
-from companion.evidence.figures import VERDICT_COLOURS, band, house_style, method, panels
+from companion.evidence import Interval, figures
+from companion.evidence.figures import VERDICT_COLOURS, band, ends, error_bars, house_style, method, panels
 from mutants import mutant
 from stepsize.signals import ZOO
 
@@ -191,9 +191,20 @@ def test_panels_share_their_axis_and_the_width_of_the_page():
     assert axes[0].get_shared_x_axes().joined(axes[0], axes[2])
 
 
-def test_a_forest_draws_ratios_from_intervals_of_logarithms():
-    from companion.evidence import Interval
+@pytest.mark.parametrize("horizontal", [False, True])
+def test_error_bars_reach_from_the_lower_to_the_upper_end_of_each_interval(horizontal):
+    _, axes = panels()
+    spans = ends([Interval(2.0, 1.0, 4.0, "t", 9), Interval(3.0, 3.0, 3.5, "t", 9)])
+    drawn = error_bars(axes, [7, 8], *spans, horizontal=horizontal, **method("Adam"))
+    across = slice(None, None, -1 if horizontal else 1)
+    np.testing.assert_array_equal(drawn.lines[0].get_xydata()[:, across], [[7, 2], [8, 3]])
+    bars = np.array(drawn.lines[2][0].get_segments())[..., across]
+    np.testing.assert_array_equal(bars, [[[7, 1], [7, 4]], [[8, 3], [8, 3.5]]])
+    assert drawn.lines[0].get_linestyle() == "None"
+    assert error_bars(axes, [7, 8], *spans, joined=True).lines[0].get_linestyle() == "-"
 
+
+def test_a_forest_draws_ratios_from_intervals_of_logarithms():
     fig, ax = plt.subplots()
     figures.forest(
         ax,

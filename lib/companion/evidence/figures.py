@@ -10,7 +10,7 @@ from stepsize.signals import ZOO
 WIDTH = 6.5
 
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness. Related methods share a
-# hue family. Two methods whose colours some eye confuses differ in marker and in line (tests/test_figures.py).
+# hue family. Two methods whose colours some eye confuses differ in marker and in line (tests/evidence/test_figures.py).
 _BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED, _PURPLE, _GREY = (
     "#000000", "#B87700", "#2F8FC4", "#00805F", "#0072B2", "#D55E00", "#B5568C", "#6B6B6B",
 )  # fmt: skip
@@ -104,17 +104,28 @@ def band(axes, x, runs, name: str, statistic=np.median, spread=(0.25, 0.75)) -> 
     axes.fill_between(x, *np.quantile(runs, spread, axis=1), color=style["color"], alpha=0.18, linewidth=0)
 
 
+def ends(intervals) -> np.ndarray:
+    """Rows low, estimate and high of several `Interval`s, (3, n), as `error_bars` draws them."""
+    return np.transpose([(i.low, i.estimate, i.high) for i in intervals])
+
+
+def error_bars(axes, places, low, middle, high, horizontal: bool = False, joined: bool = False, **style):
+    """Points `middle` with bars from `low` to `high`, all (n,), at `places`; `style` may be that of a `method`."""
+    style = {"capsize": 2} | style | {"markevery": None} | ({} if joined else {"linestyle": ""})
+    if horizontal:
+        return axes.errorbar(middle, places, xerr=[middle - low, high - middle], **style)
+    return axes.errorbar(places, middle, yerr=[middle - low, high - middle], **style)
+
+
 def forest(axes, rows: dict, spread: float = 0.6) -> None:
     """Ratios as points with their intervals: rows[row][method] is an `Interval` of a logarithm, each method in its own style.
 
     The x axis is logarithmic with a line at 1; the rows go down.
     """
-    for k, found in enumerate(rows.values()):
-        for shift, (name, i) in zip(np.linspace(-spread / 2, spread / 2, len(found)), found.items(), strict=True):
-            low, middle, high = np.exp([i.low, i.estimate, i.high])
-            style = {key: value for key, value in method(name).items() if key in ("color", "marker", "markersize")}
-            style |= {"linestyle": "", "capsize": 2, "label": None if k else name}
-            axes.errorbar(middle, k + shift, xerr=[[middle - low], [high - middle]], **style)
+    for k, row in enumerate(rows.values()):
+        for shift, (name, i) in zip(np.linspace(-spread / 2, spread / 2, len(row)), row.items(), strict=True):
+            style = method(name) | {"label": None if k else name}
+            error_bars(axes, [k + shift], *np.exp(ends([i])), horizontal=True, **style)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
     for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
