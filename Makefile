@@ -10,12 +10,13 @@ TIMEOUT ?= 900
 PLAN    ?= sweep.yml
 VENV    := .venv/bin
 MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
+TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
-.PHONY: help venv book smoke test lab bench federation sweep zip reproduce lint clean distclean
+.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep zip reproduce clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z/%]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z/%-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@sed -n '2,3s/^# //p' Makefile
 
 venv: ## .venv with the pinned packages; every other door opens this one first
@@ -30,12 +31,21 @@ smoke: venv ## the same in small, for tests: _build/smoke/html
 chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 	$(MAKE_IT) '{out}/executed/$(patsubst %.md,%,$*).json'
 
-test: venv ## the tests that need no browser
-	@$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) -m 'not site' $(ARGS)
+test: venv ## the everyday tests: nothing slow, no browser
+	$(TEST) -m 'not site and not slow' $(ARGS)
+
+test-all: venv ## the slow tests too: every chapter in small, broken books, processes; no browser
+	$(TEST) -m 'not site' $(ARGS)
+
+lint: venv ## style of the code and of the chapters' cells, imports between the packages; ARGS=--fix formats
+	@$(VENV)/python .ci/lint $(ARGS)
 
 bench: venv ## the library against its peers; packages that only they need go into .venv-bench
 	@$(PYTHON) .ci/venv bench
 	@.venv-bench/bin/python benchmarks $(ARGS)
+
+grids: venv ## recorded grids and what each costs; GRID=name or GRID=all computes the cells that a file lacks
+	@$(VENV)/python -m companion.experiments.archive $(GRID)
 
 federation: ## a server and four hospitals, as real processes on this machine, against the simulation
 	@$(PYTHON) .ci/venv federated

@@ -55,7 +55,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.evidence.verdict import Chapter, Evidence, student
+from companion.evidence import Chapter, Evidence, student
 
 book = Chapter("tiny")
 ```

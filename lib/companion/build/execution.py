@@ -16,7 +16,7 @@ from pathlib import Path
 from companion.errors import BookError
 from companion.evidence.verdict import MIME
 
-from .book import Book, library_digest
+from .book import Book
 from .notebooks import cell_lines, convert
 
 ONE_THREAD = dict.fromkeys(
@@ -55,8 +55,8 @@ def clean_kernel_settings(root: Path):
             "JUPYTER_PREFER_ENV_PATH": "1",
             "IPYTHONDIR": f"{short}/i",
             "MPLCONFIGDIR": str(cache / "matplotlib"),
-            # numba's own cache does not see that a function it inlined has changed; a new library gets a new one
-            "NUMBA_CACHE_DIR": str(cache / f"numba-{library_digest()}"),
+            "NUMBA_CACHE_DIR": str(cache / "numba"),
+            "NUMBA_CACHE_LOCATOR_CLASSES": "companion.build.numba_cache.BySources",
         }
         before = dict(os.environ)
         os.environ.pop("MPLBACKEND", None)

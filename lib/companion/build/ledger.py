@@ -17,14 +17,38 @@ def computed(book, executed: Path) -> dict[str, dict]:
     return {v["claim"]: v for record in records(book, executed).values() for v in record["verdicts"]}
 
 
+def span(evidence: dict) -> str:
+    """'0.79 [0.7, 0.86]', or the estimate alone where it carries no interval."""
+    estimate, low, high = (float(evidence["interval"][key]) for key in ("estimate", "low", "high"))
+    return number(estimate) + (f" [{number(low)}, {number(high)}]" if low != high else "")
+
+
 def numbers(verdict: dict) -> str:
     """The evidence of a verdict in one line."""
     return "; ".join(
-        f"{e['measure']} = {number(float(i['estimate']))} [{number(float(i['low']))}, {number(float(i['high']))}]"
-        f", claimed {describe_region(tuple(map(float, e['region'])))}, {e['says']} ({e['condition']})"
+        f"{e['measure']} = {span(e)}, claimed {describe_region(tuple(map(float, e['region'])))}, {e['says']} ({e['condition']})"
         for e in verdict["evidence"]
-        for i in [e["interval"]]
     )
+
+
+def lines(book, chapter: str, executed: Path) -> list[str]:
+    """What one executed chapter says of its claims, a line each, marked where it differs from claims.yml."""
+    record = json.loads((executed / f"{chapter}.json").read_text(encoding="utf-8"))
+    claims = book.claims().get(chapter, {})
+    said = {v["claim"]: v for v in record["verdicts"]}
+    texts = []
+    for claim in dict.fromkeys([*claims, *said]):
+        if claim not in said:
+            texts.append(f"{claim}: no verdict")
+            continue
+        published = claims.get(claim, {}).get("verdict")
+        differs = book.profile == "published" and said[claim]["verdict"] != published
+        spans = dict.fromkeys(map(span, said[claim]["evidence"]))
+        texts.append(
+            f"{claim}: {said[claim]['verdict']}, {'; '.join(spans)}"
+            + (f"   <- claims.yml has {published or 'no verdict'}" if differs else "")
+        )
+    return texts
 
 
 def differences(book, executed: Path) -> list[str]:

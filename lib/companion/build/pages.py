@@ -2,19 +2,40 @@
 
 import json
 import re
-from html import escape
+from itertools import accumulate
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from companion.evidence.cards import VERDICT_SIGNS, badge
-from companion.evidence.figures import VERDICT_COLOURS, house_style
 from companion.evidence.verdict import VERDICTS
-from companion.evidence.wording import describe_region, number
+from companion.evidence.wording import describe_region
 
 from .book import write_whole
-from .ledger import records
+from .ledger import records, span
 
 UNTESTED = "not yet tested"
-COLUMNS = ("claim", "the text says", "verdict")
+COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B", UNTESTED: "#D9D9D9"}
+
+
+def tally(evidence: list[dict]) -> str:
+    """'3 measurements: 1 supports, 2 contradict'."""
+    says = [e["says"] for e in evidence]
+    words = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict")}
+    numbers = ((n, *words.get(s, (s, s))) for s in ("supports", "contradicts", "undecided") if (n := says.count(s)))
+    parts = [f"{n} {one if n == 1 else many}" for n, one, many in numbers]
+    return f"{len(says)} measurement{'s' * (len(says) > 1)}: {', '.join(parts)}"
+
+
+#: The texts of the pages stand beside this file.
+TEMPLATES = Environment(loader=PackageLoader("companion.build", ""), autoescape=True, undefined=StrictUndefined)
+TEMPLATES.filters |= {
+    "badge": lambda verdict: Markup(badge(verdict)),
+    "region": lambda region: describe_region(tuple(map(float, region))),
+    "span": span,
+    "tally": tally,
+}
 
 
 def title(book, chapter: str) -> str:
@@ -49,61 +70,23 @@ def entries(book, records: dict[str, dict]) -> list[dict]:
     return rows
 
 
-def _evidence(e: dict) -> str:
-    i = {k: float(e["interval"][k]) for k in ("estimate", "low", "high")}
-    span = number(i["estimate"])
-    if i["low"] != i["high"]:
-        span += f" [{number(i['low'])}, {number(i['high'])}]"
-    region = describe_region(tuple(map(float, e["region"])))
-    how = f"{e['interval']['method']}, n = {e['interval']['n']}"
-    return (
-        f'<li class="says-{e["says"]}"><span title="{escape(how)}">{escape(e["measure"])}: <strong>{span}</strong></span>, '
-        f"claimed {region}: {e['says']} <em>({escape(e['condition'])})</em></li>"
-    )
-
-
-def _tally(evidence: list[dict]) -> str:
-    """'3 measurements: 1 supports, 2 contradict'."""
-    says = [e["says"] for e in evidence]
-    words = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict")}
-    found = ((n, *words.get(s, (s, s))) for s in ("supports", "contradicts", "undecided") if (n := says.count(s)))
-    parts = [f"{n} {one if n == 1 else many}" for n, one, many in found]
-    return f"{len(says)} measurement{'s' * (len(says) > 1)}: {', '.join(parts)}"
-
-
-def row(entry: dict, gate_open: bool) -> str:
-    """One claim as a table row, linked to its card; the evidence unfolds."""
-    if entry["verdict"] is None:
-        link, verdict, rest = entry["claim"], f'<span class="verdict verdict-untested">{UNTESTED}</span>', ""
-    else:
-        link = f'<a href="{entry["chapter"]}.html#claim-{entry["claim"]}">{entry["claim"]}</a>'
-        verdict, rest = badge(entry["verdict"]), ""
-        if entry["conditions"]:
-            rest += f'<br><span class="only-if">… {escape("; ".join(entry["conditions"]))}</span>'
-        items = "".join(map(_evidence, entry["evidence"]))
-        rest += f"<details><summary>{_tally(entry['evidence'])}</summary><ul>{items}</ul></details>"
-        if gate_open and entry["published"] != entry["verdict"]:
-            verdict += (
-                f'<br><span class="differs">differs from the published verdict: {entry["published"] or "none"}</span>'
-            )
-    return f"<tr><td>{link}</td><td>{escape(entry['text'])}{rest}</td><td>{verdict}</td></tr>"
-
-
 def table(book, rows: list[dict]) -> str:
     """The ledger: one heading and one table per chapter, as MyST text with inline HTML."""
+    template = TEMPLATES.get_template("ledger.html")
     parts = []
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     for chapter in dict.fromkeys(r["chapter"] for r in rows):
         mine = [r for r in rows if r["chapter"] == chapter]
-        tested = any(r["verdict"] for r in mine)
-        name = f"[{mine[0]['title']}]({chapter}.ipynb)" if tested else mine[0]["title"]
-        body = "".join(row(r, book.profile == "published") for r in mine)
         parts.append(
-            f"## {mine[0]['title']}\n\nChapter: {name}{'' if tested else f' ({UNTESTED})'}\n\n"
-            f'<div class="table-scroll ledger-table" tabindex="0" role="region" aria-label="Claims: {escape(mine[0]["title"])}">'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n"
+            template.render(
+                chapter=chapter,
+                title=mine[0]["title"],
+                rows=mine,
+                tested=any(r["verdict"] for r in mine),
+                untested=UNTESTED,
+                gate_open=book.profile == "published",
+            )
         )
-    return "\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
 def counts(rows: list[dict]) -> dict[str, int]:
@@ -124,45 +107,24 @@ def sentence(rows: list[dict]) -> str:
 
 
 def picture(rows: list[dict], path: Path) -> str:
-    """Stacked bars, one per chapter; returns the alternative text."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    house_style()
-    chapters = list(dict.fromkeys(r["chapter"] for r in rows))
-    figure, axes = plt.subplots(figsize=(6.8, 1.1 + 0.36 * len(chapters)))
-    seen = set()
-    for y, chapter in enumerate(chapters):
-        left = 0
-        for verdict, n in counts([r for r in rows if r["chapter"] == chapter]).items():
-            colour = VERDICT_COLOURS.get(verdict, "#D9D9D9")
-            label = None if verdict in seen else f"{VERDICT_SIGNS.get(verdict, '·')} {verdict}"
-            axes.barh(y, n, left=left, color=colour, edgecolor="white", height=0.72, label=label)
-            ink = "black" if verdict == UNTESTED else "white"
-            axes.text(
-                left + n / 2, y, f"{VERDICT_SIGNS.get(verdict, '')} {n}".strip(), ha="center", va="center", color=ink
-            )
-            left, seen = left + n, seen | {verdict}
+    """Stacked bars, one per chapter, as an SVG file; returns the alternative text."""
     titles = {r["chapter"]: r["title"] for r in rows}
-    axes.set_yticks(
-        range(len(chapters)), [titles[c] if len(titles[c]) < 34 else titles[c].partition(":")[0] for c in chapters]
-    )
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("claims")
-    figure.legend(loc="outside upper center", ncols=5, columnspacing=1, handlelength=1, fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    each = "; ".join(
-        f"{titles[c]}: {', '.join(f'{n} {v}' for v, n in counts([r for r in rows if r['chapter'] == c]).items())}"
-        for c in chapters
-    )
-    return f"Horizontal bars, one per chapter, divided by verdict. {sentence(rows)} {each}."
+    each = {chapter: counts([r for r in rows if r["chapter"] == chapter]) for chapter in titles}
+    bars = []
+    for chapter, verdicts in each.items():
+        long = len(titles[chapter]) >= 34
+        bars.append({"title": titles[chapter].partition(":")[0] if long else titles[chapter], "parts": []})
+        for (verdict, n), start in zip(verdicts.items(), accumulate(verdicts.values(), initial=0), strict=False):
+            label = f"{VERDICT_SIGNS.get(verdict, '')} {n}".strip()
+            ink = "#000" if verdict == UNTESTED else "#fff"
+            bars[-1]["parts"].append({"start": start, "n": n, "colour": COLOURS[verdict], "ink": ink, "label": label})
+        bars[-1]["total"] = sum(verdicts.values())
+    most = max((bar["total"] for bar in bars), default=1)
+    kinds = [{"name": v, "colour": COLOURS[v], "sign": VERDICT_SIGNS.get(v, "·")} for v in counts(rows)]
+    svg = TEMPLATES.get_template("verdicts.svg").render(bars=bars, kinds=kinds, ticks=range(0, most + 1, 2))
+    write_whole(path, svg + "\n")
+    words = "; ".join(f"{titles[c]}: {', '.join(f'{n} {v}' for v, n in each[c].items())}" for c in each)
+    return f"Horizontal bars, one per chapter, divided by verdict. {sentence(rows)} {words}."
 
 
 def timings(book, records: dict[str, dict]) -> str:
