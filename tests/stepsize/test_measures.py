@@ -111,5 +111,5 @@ def test_the_slope_is_that_of_least_squares():
     x, y = np.random.default_rng(0).lognormal(size=(2, 5, 9))
     expected = [np.polyfit(np.log(a), np.log(b), 1)[0] for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(log_slope(x, y), expected, rtol=1e-12)
-    uncentred = mutant(log_slope, " - np.log(np.abs(a)).mean(-1, keepdims=True)", "")
+    uncentred = mutant(log_slope, "np.log(np.abs(a)) - np.log(np.abs(a)).mean(-1, keepdims=True)", "np.log(np.abs(a))")
     assert np.abs(uncentred(x, y) - expected).max() > 1e-3

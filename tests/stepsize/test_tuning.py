@@ -128,5 +128,7 @@ def test_a_setting_is_chosen_along_with_its_rate_and_only_the_choice_is_reported
 
 
 def test_reporting_on_the_seeds_of_the_choice_would_be_seen():
-    broken = mutant(tune, "rate + 1], reporting, *setting", "rate + 1], tuning, *setting")
+    broken = mutant(
+        tune, "losses(lrs[rate : rate + 1], reporting, *setting)", "losses(lrs[rate : rate + 1], tuning, *setting)"
+    )
     assert broken(noisy_parabola, GRID, range(8), range(100, 120)).scores.shape != (20,)
