@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import FederationError
-from companion.experiments.federated_learning import synthetic as federations
+from companion.experiments.federated_learning import synthetic
 from companion.experiments.federated_learning.aggregation import (
     Agnostic,
     ClientRate,
@@ -124,7 +124,7 @@ def test_the_resting_point_of_local_steps_is_where_the_simulation_rests():
         ran = simulate(clients, ClientRate(0.02, steps), 3000 // steps)
         law = resting_point(clients, 0.02 / noise, steps, np.ones((4, 1)))
         np.testing.assert_allclose(ran.theta[-1], law, rtol=1e-9)
-    wrong = mutant(resting_point, "eye - np.linalg", "2 * eye - np.linalg")
+    wrong = mutant(resting_point, "clients.gram", "1.1 * clients.gram")
     assert np.abs(wrong(clients, 0.02 / noise, 40, np.ones((4, 1))) - law).max() > 1e-3
 
 
@@ -273,7 +273,7 @@ def test_prox_pulls_the_local_steps_to_the_start():
 def test_a_grid_of_rates_runs_as_its_rates_alone():
     federation = sample(range(5))
     grid = np.array([0.05, 0.2])
-    for name, make in federations.RULES.items():
+    for name, make in synthetic.RULES.items():
         both = final(make(grid[:, None, None, None]), federation, 10)
         alone = final(make(np.full((1, 1, 1, 1), 0.2)), federation, 10)
         np.testing.assert_allclose(both[1], alone[0], rtol=1e-12, err_msg=name)

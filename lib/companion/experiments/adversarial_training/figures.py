@@ -1,9 +1,9 @@
-"""The pictures and tables of the chapter on adversarial training; runs are made in `games`, `duels` and `defenders`."""
+"""The pictures and tables of the chapter on adversarial training; runs are made in `bilinear_game`, `robustness` and `defenses`."""
 
 import numpy as np
 
-from companion.evidence import Evidence, student
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence import student
+from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
 
 from .attacks import Target, walk_in_ball
 from .bilinear_game import cycle_radius, cycles, plays
@@ -126,7 +126,7 @@ def defender_figure(cells: dict[str, dict], opponents):
             i, style = student(cell["robust"]), method(name)
             ax.plot(cell["robust"], np.full(len(cell["robust"]), row), ".", color=style["color"], alpha=0.35, ms=5)
             ax.plot(np.mean(cell["clean"]), row, "|", color="black", ms=9)
-            ax.errorbar(i.estimate, row, xerr=(i.high - i.low) / 2, color=style["color"], marker="o", capsize=3, ms=5)
+            error_bars(ax, [row], *ends([i]), horizontal=True, color=style["color"], marker="o", ms=5)
         ax.set_yticks(range(len(opponents)), [title(name) for name in opponents])
         ax.invert_yaxis()
         ax.set_title(f"trained and judged in the {kind} ball")
@@ -175,11 +175,3 @@ def strip_figure(classifier: Classifier, x, images, raced, rows=(0, 3, 7), steps
             if row == 0:
                 ax.set_title(words, fontsize="small", loc="center")
     return axes
-
-
-def each(samples: dict, words: str, region, interval=student, when="") -> list[Evidence]:
-    """One piece of evidence per sample, whose name is the condition, or begins the measure where `when` is the condition."""
-    return [
-        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
-        for name, values in samples.items()
-    ]

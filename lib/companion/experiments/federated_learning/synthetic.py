@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, choose, require_apart
 
 from .aggregation import (
     Agnostic,
@@ -94,15 +94,15 @@ LRS = 10 ** np.arange(-2.5, 0.01, 0.25)
 def final(rule, federation: Federation, rounds: int):
     """Excess of every client after the last round, (..., runs, clients); infinite where a run diverged."""
     theta = simulate(federation.clients, rule, rounds).theta[-1]
-    found = federation.excess(theta)
-    return np.where(np.isfinite(found), found, np.inf)
+    excess = federation.excess(theta)
+    return np.where(np.isfinite(excess), excess, np.inf)
 
 
 class Raced(NamedTuple):
-    """Excess (runs, clients) on the reporting federations at the learning rate `tuned.lr`."""
+    """Excess (runs, clients) on the reporting federations at the rate of `choice`."""
 
     excess: np.ndarray
-    tuned: Tuned
+    choice: Choice
 
     @property
     def clean(self):
@@ -122,15 +122,14 @@ class Raced(NamedTuple):
 
 def race(name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, **kwargs) -> Raced:
     """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`."""
-    seen = {}
+    require_apart(tuning, reporting)
 
-    def run(rates, seeds):
-        federation = sample(seeds, **kwargs)
-        seen["last"] = final(RULES[name](np.asarray(rates)[:, None, None, None], steps), federation, rounds)
-        return seen["last"].mean(-1)
+    def excess(rates, seeds):
+        rule = RULES[name](np.asarray(rates)[:, None, None, None], steps)
+        return final(rule, sample(seeds, **kwargs), rounds)
 
-    tuned = tune(run, lrs, tuning, reporting)
-    return Raced(seen["last"][0], tuned)
+    choice = choose(excess(lrs, tuning).mean(-1).mean(-1), lrs)
+    return Raced(excess([choice.lr], reporting)[0], choice)
 
 
 def undone(rival: Raced, rule: Raced, best: Raced) -> np.ndarray:
