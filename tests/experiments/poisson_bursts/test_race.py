@@ -21,13 +21,13 @@ WINDOWS = {"whole": slice(20, 300), "after": slice(200, 300)}
 
 def test_a_race_tunes_each_goal_on_its_own_seeds_and_reports_on_others():
     lrs = np.array([1e-3, 1e-2, 0.1, 1.0])
-    found = race({"AdaGrad": AdaGrad()}, lrs, range(50, 58), range(6), WINDOWS, ("whole", "after"), **KIND)
+    raced = race({"AdaGrad": AdaGrad()}, lrs, range(50, 58), range(6), WINDOWS, ("whole", "after"), **KIND)
     for goal in ("whole", "after"):
-        tuned, cost = found.tuned[goal]["AdaGrad"], found.cost[goal]["AdaGrad"]
+        tuned, cost = raced.tuned[goal]["AdaGrad"], raced.cost[goal]["AdaGrad"]
         assert tuned.lr == lrs[np.argmin(tuned.curve)]
         np.testing.assert_array_equal(cost[goal], tuned.scores)
         assert cost["after"].shape == (6,)
-        assert (found.ratio("AdaGrad", goal=goal) == 1).all()
+        assert (raced.ratio("AdaGrad", goal=goal) == 1).all()
     with pytest.raises(EvidenceError, match="in both sets"):
         race({"AdaGrad": AdaGrad()}, lrs, range(5), range(4, 9), WINDOWS, ("whole",), **KIND)
 
@@ -75,8 +75,8 @@ def test_twins_agree_until_the_burst_and_differ_by_it_alone():
     t = twins(AdaGrad(0.5), range(4), steps=200, **KIND | {"flip": 150})
     assert (t.ratio[:100] == 1).all()
     assert (t.ratio[110:] < 0.7).all()
-    assert (t.way(slice(0, 100)) == 1).all()
-    assert (t.way(slice(100, 105)) > 5).mean() > 0.5
+    assert (t.path_length(slice(0, 100)) == 1).all()
+    assert (t.path_length(slice(100, 105)) > 5).mean() > 0.5
     assert (np.diff(t.log_rate, axis=1) <= 1e-15).all()
 
 
@@ -86,6 +86,6 @@ def test_a_backtest_chooses_by_the_past_alone():
     first = backtest(RMSProp(), lrs, s, past=slice(20, 100), warm=20)
     future = Stream(s.x, np.where(np.arange(300)[:, None] < 100, s.y, 7))
     second = backtest(RMSProp(), lrs, future, past=slice(20, 100), warm=20)
-    assert first.lr == second.lr
+    assert first.choice.lr == second.choice.lr
     np.testing.assert_array_equal(first.mu[:101], second.mu[:101])
     assert backtest(EWMA(cells=np.array([1.0, 0, 0, 0])), lrs, s, past=slice(20, 100), warm=20).mu.shape == (300, 5)

@@ -87,6 +87,10 @@ def daily_figure(date, counts, forecasts: dict, first: str, last: str):
     return axes
 
 
+def _rate(choice) -> str:
+    return f"{choice.lr:.2g}" + " (edge)" * choice.at_edge
+
+
 def scores(race):
     """Learning rate, typical, mean and worst cost per step of every method, goal by goal."""
     import pandas as pd
@@ -94,7 +98,7 @@ def scores(race):
     columns = {}
     for goal, cost in race.cost.items():
         tuned = race.tuned[goal]
-        columns[goal, "rate"] = {n: f"{tuned[n].lr:.2g}" + " (edge)" * tuned[n].at_edge for n in cost}
+        columns[goal, "rate"] = {n: _rate(tuned[n]) for n in cost}
         for word, of in (("typical", geometric), ("mean", np.mean), ("worst", np.max)):
             columns[goal, word] = {n: f"{of(c[goal]):.3f}" for n, c in cost.items()}
     return pd.DataFrame(columns)
@@ -111,5 +115,5 @@ def backtest_scores(forecasts: dict, losses: dict, spans: dict, rival="AdaGrad")
     table = pd.DataFrame({n: {s: f"{v:.2f}" for s, v in t.items()} for n, t in typical.items()}).T
     last = list(spans)[-1]
     table[f"{last}, over {rival}'s"] = [f"{t[last] / typical[rival][last]:.2f}" for t in typical.values()]
-    table["rate"] = [f"{f.lr:.2g}" + " (edge)" * f.at_edge for f in forecasts.values()]
+    table["rate"] = [_rate(f.choice) for f in forecasts.values()]
     return table
