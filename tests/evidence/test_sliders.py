@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from companion.evidence.sliders import Movable
+from companion.evidence.sliders import SliderPlot
 from companion.experiments.plateau_and_valley.figures import movable_cliff
 from mutants import mutant
 from stepsize import responses
@@ -17,7 +17,7 @@ PICTURE = movable_cliff()
 
 
 def data(picture):
-    return json.loads(re.search(r"data = (\{.*?\});\n", picture._repr_html_())[1].replace("<\\/", "</"))
+    return json.loads(re.search(r"\"\), (\{.*\})\);\n", picture._repr_html_())[1])
 
 
 def test_every_curve_on_the_page_is_the_closed_form():
@@ -61,5 +61,5 @@ def test_settings_that_do_not_fit_are_refused(change, word):
 
 
 def test_a_picture_that_shows_another_cell_is_noticed():
-    wrong = mutant(Movable, "np.ravel_multi_index(self.start, sizes)", "0")(**vars(PICTURE))
+    wrong = mutant(SliderPlot, "np.ravel_multi_index(self.start, sizes)", "0")(**vars(PICTURE))
     assert "6.57" not in re.search(r"<output[^>]*>(.*?)</output>", wrong._repr_html_())[1]

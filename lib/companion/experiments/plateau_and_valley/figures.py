@@ -5,7 +5,7 @@ from matplotlib.colors import LogNorm
 
 from companion.evidence.figures import WIDTH, method, plt
 from companion.evidence.intervals import settled
-from companion.evidence.sliders import Movable
+from companion.evidence.sliders import SliderPlot
 from companion.evidence.wording import median
 from stepsize import responses
 from stepsize.descent import descend
@@ -161,7 +161,7 @@ def race_table(raced: dict[str, Raced], lrs):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def movable_cliff(beta1=0.9) -> Movable:
+def movable_cliff(beta1=0.9) -> SliderPlot:
     """Adam's steps on a cliff, for any forgetting of the second moment and any length of the plateau before it."""
     k = np.unique(np.r_[1:16, np.geomspace(16, 3000, 30).astype(int)])
     forget = 10.0 ** -np.linspace(1, 4, 19)
@@ -179,7 +179,7 @@ def movable_cliff(beta1=0.9) -> Movable:
         for *row, s in zip(height, top, spike, strict=True)
     ]
     beside = np.ones(len(plateau))
-    return Movable(
+    return SliderPlot(
         "plateau-movable-cliff",
         "Adam's step at a cliff. Move the memory and the plateau.",
         ("steep steps k", "step / α"),
