@@ -86,12 +86,3 @@ def tune(
     chosen = choose(curve() if settings is None else list(map(curve, settings)), lrs, settings)
     setting, rate = () if settings is None else (chosen.setting,), chosen.index[-1]
     return chosen._replace(scores=losses(lrs[rate : rate + 1], reporting, *setting)[0])
-
-
-class Tuned(NamedTuple):
-    """Superseded by `Choice`; goes as soon as its last user does."""
-
-    lr: float
-    curve: np.ndarray
-    scores: np.ndarray
-    at_edge: bool
