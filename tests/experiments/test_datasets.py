@@ -38,7 +38,7 @@ def test_a_changed_or_absent_file_is_refused(content, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.Dataset, "folder", lambda self: tmp_path)
     with pytest.raises(DatasetError, match=r"Some counts.*a\.csv has checksum"):
         entry.verify()
-    mutant(datasets.Dataset, "found != expected", "False")("t", "", "", entry.files, dict, "stepsize").verify()
+    mutant(datasets.Dataset, "checksum != expected", "False")("t", "", "", entry.files, dict, "stepsize").verify()
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))

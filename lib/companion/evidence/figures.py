@@ -82,10 +82,9 @@ def method(name: str) -> dict:
     A variant takes its family's style: the longest known name that `name` begins with. Markers of different
     methods start apart, so that curves that coincide still show both.
     """
-    known = [known for known in _METHODS if name.startswith(known)]
-    found = max(known, key=len) if known else None
-    colour, marker, line = _METHODS.get(found, (_BLACK, "", "-."))
-    start = 0.02 * (list(_METHODS).index(found) % 6) if known else 0.0
+    family = max((known for known in _METHODS if name.startswith(known)), key=len, default=None)
+    colour, marker, line = _METHODS.get(family, (_BLACK, "", "-."))
+    start = 0.02 * (list(_METHODS).index(family) % 6) if family else 0.0
     return {
         "color": colour, "marker": marker, "linestyle": line, "label": name, "markevery": (start, 0.12), "markersize": 5,
     }  # fmt: skip

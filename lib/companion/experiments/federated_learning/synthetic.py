@@ -175,11 +175,11 @@ def axis_of_fairness(seeds, qs, shift: float, rounds: int = 200, lr: float = 0.0
         "∞": Agnostic(lr, 5, ascent=0.01),
         "IV": InverseVariance(lr, 5),
     }
-    found = {}
+    served = {}
     for name, rule in rules.items():
         excess = federation.excess(simulate(federation.clients, rule, rounds).theta[-1])
-        found[name] = np.stack([excess.mean(-1), gini(excess)])
-    return found
+        served[name] = np.stack([excess.mean(-1), gini(excess)])
+    return served
 
 
 def simulated_share(rates, steps: int) -> float:
@@ -192,11 +192,11 @@ def simulated_share(rates, steps: int) -> float:
 
 def shares_of_the_different(seeds, shifts):
     """The share of a quiet client by own fits and by the residuals of the global model, each (shifts, runs)."""
-    found = []
-    for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0)):
-        runs = [simulate(sample(seeds, shift=s, sigma=0.3).clients, rule, 150).weights[-1, :, -1, 0] for s in shifts]
-        found.append(np.array(runs))
-    return tuple(found)
+    federations = [sample(seeds, shift=s, sigma=0.3).clients for s in shifts]
+    return tuple(
+        np.array([simulate(clients, rule, 150).weights[-1, :, -1, 0] for clients in federations])
+        for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0))
+    )
 
 
 def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1) -> np.ndarray:
@@ -209,7 +209,7 @@ def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1
 
 def blue_error(federations: int, seed: int = 0) -> float:
     """Largest relative distance between the average with matrix weights and Aitken's estimate over random federations."""
-    rng, found = np.random.default_rng(seed), []
+    rng, distances = np.random.default_rng(seed), []
     for _ in range(federations):
         k, d = rng.integers(2, 9), rng.integers(1, 8)
         X = rng.standard_normal((k, d + 20, d)) * rng.uniform(0.3, 3, (k, 1, d))
@@ -217,5 +217,5 @@ def blue_error(federations: int, seed: int = 0) -> float:
         y = (X @ rng.standard_normal(d)) + np.sqrt(variance) * rng.standard_normal((k, d + 20))
         best = aitken(LeastSquares.of(X, y), variance)
         gap = matrix_average(LeastSquares.of(X, y), variance) - best
-        found.append(np.linalg.norm(gap) / np.linalg.norm(best))
-    return max(found)
+        distances.append(np.linalg.norm(gap) / np.linalg.norm(best))
+    return max(distances)

@@ -83,40 +83,40 @@ def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", he
 
 def slopes(values, visits, least: int = 5):
     """Slope of log(value) against log(count in the training plays), run by run, over words visited at least `least` times."""
-    found = []
+    exponents = []
     for value, seen in zip(values, visits, strict=True):
         kept = (seen >= least) & np.isfinite(value) & (value > 0)
-        found.append(np.polyfit(np.log(corpus().counts[kept]), np.log(value[kept]), 1)[0])
-    return np.array(found)
+        exponents.append(np.polyfit(np.log(corpus().counts[kept]), np.log(value[kept]), 1)[0])
+    return np.array(exponents)
 
 
 def touched(batches_seen: int, seed: int = 0):
     """Shares of rows with a gradient that is not 0 in a batch: of words, of neighbours with noise, of neighbours under a full softmax."""
     text, rng = corpus(), np.random.default_rng(seed)
-    V, found = len(text.counts), []
+    V, shares = len(text.counts), []
     a, b = rng.normal(size=(2, V, DIMENSION)) * 0.1
     for centre, other in batches(text, seed, batches_seen, BATCH):
         rows, _, others, _ = gradients(a, b, centre, other, BATCH)
         some = a[centre[:8]]  # eight pairs are enough: no probability is 0
         p = np.exp(some @ b.T)
         full = (p / p.sum(1, keepdims=True)).T @ some
-        found.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
-    return np.array(found).T
+        shares.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
+    return np.array(shares).T
 
 
 def recorded(steps: int, seed: int = 0):
     """The active rows and gradients of the words in the first steps of a training, float64; and the shape of the table."""
-    text, found = corpus(), []
+    text, visited = corpus(), []
     rng = np.random.default_rng([seed, 1])
     word = Table(AdaGrad(0.2), rng.normal(size=(len(text.counts), DIMENSION)) * 0.1)
     neighbour = Table(AdaGrad(0.2), np.zeros(word.x.shape))
     for centre, other in batches(text, seed, steps, BATCH):
         rows, g, others, h = gradients(word.x, neighbour.x, centre, other, BATCH)
         if (g != 0).any():  # the neighbours begin at 0, and the first gradient is none
-            found.append((rows, g))
+            visited.append((rows, g))
         word.step(rows, g)
         neighbour.step(others, h)
-    return found, word.x.shape
+    return visited, word.x.shape
 
 
 def apart(rule, dense, visits, shape) -> float:
