@@ -1,4 +1,4 @@
-# Doors only: the work is in the Snakefile. `make help` lists them.
+# Targets only: the work is in the Snakefile. `make help` lists them.
 # PROFILE=smoke builds the small test version; JOBS=n limits parallel chapters; GATE=warn goes on when a verdict
 # differs from the published one; TIMEOUT=s is the longest a chapter may run; PYTHON=... names another Python.
 
@@ -19,7 +19,7 @@ help: ## this list
 	@sed -n 's/^\([a-z/%-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@sed -n '2,3s/^# //p' Makefile
 
-venv: ## .venv with the pinned packages; every other door opens this one first
+venv: ## .venv with the pinned packages; every other target makes it first
 	@$(PYTHON) .ci/venv
 
 book: venv ## execute the chapters, check their verdicts, build _build/html
@@ -34,7 +34,7 @@ chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 test: venv ## the everyday tests: nothing slow, no browser
 	$(TEST) -m 'not site and not slow' $(ARGS)
 
-test-all: venv ## the slow tests too: every chapter in small, broken books, processes; no browser
+test-all: smoke ## the slow tests too, after a smoke build: every chapter, broken books, processes; no browser
 	$(TEST) -m 'not site' $(ARGS)
 
 lint: venv ## style of the code and of the chapters' cells, imports between the packages; ARGS=--fix formats
@@ -59,9 +59,9 @@ reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal 
 	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 2 --out _build/reproduce/two executed
 	@$(VENV)/python -m companion compare _build/reproduce/one/executed _build/reproduce/two/executed
 
-lab: venv ## JupyterLab; a double click opens a chapter as a notebook
+lab: venv ## JupyterLab; a double click opens a chapter as a notebook; ARGS are its own
 	@$(VENV)/jupytext-config --settings-file _build/lab/labconfig/default_setting_overrides.json set-default-viewer markdown myst
-	@JUPYTER_CONFIG_DIR=_build/lab $(VENV)/python -m jupyterlab chapters
+	@JUPYTER_CONFIG_DIR=_build/lab $(VENV)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) chapters $(ARGS)
 
 zip: venv ## the site as one archive
 	$(MAKE_IT) zip

@@ -110,15 +110,20 @@ def write(root: Path, chapter: str = CHAPTER, claims: str = CLAIMS, index: str =
     return root
 
 
-def command(root: Path, *options: str) -> list[str]:
-    snakefile = str(ROOT / "Snakefile")
-    return [sys.executable, "-m", "companion", "make", "--snakefile", snakefile, "--jobs", "1", *options]
+def command(root: Path, *options: str, python: Path | str = sys.executable) -> list[str]:
+    make = [str(python), "-m", "companion", "make", "--snakefile", str(ROOT / "Snakefile"), "--jobs", "1"]
+    return [*make, *options]
 
 
-def build(root: Path, *options: str, target: str = "html") -> subprocess.CompletedProcess:
+def environment() -> dict[str, str]:
+    """The environment without what a build or a test has set in it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
+
+
+def build(root: Path, *options: str, target: str = "html", python=sys.executable) -> subprocess.CompletedProcess:
     """Run the build; stdout and stderr together in `.stdout`."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
     return subprocess.run(
-        [*command(root, *options), target],
-        cwd=root, env=env, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        [*command(root, *options, python=python), target],
+        cwd=root, env=environment(), text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip

@@ -70,15 +70,12 @@ def html(args) -> None:
     execution.die_with_the_build()
     start, book, out = time.monotonic(), Book(args.root, args.profile), Path(args.out)
     site.assemble(book, out / "executed", out / "ledger", out / "src")
-    built = site.build(book, out / "src", out / "work")
-    (built / "verdicts.json").write_bytes((out / "ledger" / "verdicts.json").read_bytes())
-    if found := site.problems(built):
-        raise StepsizeError("the pages have problems:\n  " + "\n  ".join(found))
+    built, faults = site.build(book, out / "src", out / "work")
+    if faults:
+        raise BookError("the pages have faults:\n  " + "\n  ".join(faults))
     site.put_in_place(built, out / "html")
-    pages = len(list((out / "html").rglob("*.html")))
-    print(
-        f"site · {args.profile} · {pages} pages · {time.monotonic() - start:.0f} s · {out}/html/index.html", flush=True
-    )
+    number, seconds = len(list((out / "html").rglob("*.html"))), time.monotonic() - start
+    print(f"site · {args.profile} · {number} pages · {seconds:.0f} s · {out}/html/index.html", flush=True)
 
 
 def pack(args) -> None:

@@ -305,10 +305,10 @@ def test_a_chapter_without_claims_or_a_folder_without_a_book_says_so(tmp_path, m
 BOOKS = [
     (lambda b: b.source("two"), {}, "unknown chapter 'two'", "chapters/ has one"),
     (lambda b: b.parameters("one", {"rnus": 9}), {}, "no parameter 'rnus'", "has runs"),
-    (lambda b: b.parameters("one", {"runs": "many"}), {}, "one.runs = 'many'", "mend the value"),
+    (lambda b: b.parameters("one", {"runs": "many"}), {}, "one.runs = 'many'", "change the value"),
     (lambda b: b.smoke(), {"chapters/smoke.yml": "two: {runs: 1}\n"}, "unknown chapter 'two'", "chapters/ has one"),
     (lambda b: b.smoke(), {"chapters/smoke.yml": "one: 5\n"}, "got 5", "parameter names to values"),
-    (lambda b: b.smoke(), {"chapters/smoke.yml": "one: {\n"}, "smoke.yml, line", "mend it"),
+    (lambda b: b.smoke(), {"chapters/smoke.yml": "one: {\n"}, "smoke.yml, line", "correct it"),
     (lambda b: b.chapters, {"_toc.yml": "root: chapters/lost\n"}, "chapters/lost", "write it or take it out"),
     (
         lambda b: b.parameters("one", {"runs": 1}),

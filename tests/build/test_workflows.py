@@ -1,5 +1,6 @@
-"""The workflows are valid, safe, and pinned; the doors of the Makefile exist."""
+"""The workflows are valid, safe, and pinned; the Makefile says what its targets are."""
 
+import os
 import re
 import subprocess
 import sys
@@ -43,7 +44,31 @@ def test_the_shell_scripts_stop_at_the_first_error():
     assert run("bash", "-n", ".ci/run").returncode == 0
 
 
-def test_help_names_every_door():
+def test_help_names_every_target():
+    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"book", "smoke", "test", "test-all", "lint", "lab", "bench", "sweep", "reproduce", "zip", "clean"} <= set(
+        rules
+    )
     done = run("make", "help")
-    for door in ("book", "test", "smoke", "lab", "bench", "federation", "sweep", "reproduce", "zip", "clean"):
-        assert re.search(rf"make {door}\b", done.stdout), door
+    for target in rules:
+        assert re.search(rf"make {target} +\S", done.stdout), target
+
+
+def test_the_laboratory_takes_arguments_and_runs_in_a_container():
+    said = run("make", "-n", "lab", "ARGS=--no-browser").stdout
+    assert "chapters --no-browser" in said
+    assert ("--allow-root" in said) == (os.getuid() == 0)
+
+
+def test_the_environment_is_made_by_a_python_that_runs_and_is_new_enough(tmp_path):
+    """python3.13 is the dead shim of a version manager, python3.12 is older than its name."""
+    for name, text in {
+        "python3.13": "exit 127",
+        "python3.12": "echo Python 3.9.1",
+        "python3.11": "echo Python 3.11.7",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    code = f"import os, runpy, sys; os.environ['PATH'] = {str(tmp_path)!r}; sys.version_info = (3, 10, 1); print(runpy.run_path('.ci/venv')['base_python']())"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.strip() == str(tmp_path / "python3.11"), done.stdout

@@ -156,7 +156,7 @@ def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: f
         )
     except papermill.PapermillExecutionError as error:
         cell = next((c for c in notebook.cells if c.cell_type == "code" and c.source == error.source), {})
-        raise BookError(f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; mend the cell") from None
+        raise BookError(f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; correct the cell") from None
     except CellTimeoutError:
         raise BookError(
             f"{place(running[0])}: time-out, the chapter ran longer than {timeout:g} s; "
@@ -180,10 +180,10 @@ def scan(notebook, place) -> None:
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
         for out in cell.outputs:
             if out.output_type == "error":
-                raise BookError(f"{place(cell)}: {out.ename}: {_one_line(out.evalue)}; mend the cell")
+                raise BookError(f"{place(cell)}: {out.ename}: {_one_line(out.evalue)}; correct the cell")
             if out.output_type == "stream" and out.name == "stderr" and out.text.strip():
                 raise BookError(
-                    f"{place(cell)}: the cell writes to stderr: {_one_line(out.text)}; mend the cause of the warning"
+                    f"{place(cell)}: the cell writes to stderr: {_one_line(out.text)}; remove the cause of the warning"
                 )
             picture = any(mime.startswith("image/") for mime in out.get("data", {}))
             if picture and GLUE not in str(out.get("metadata", {}).get("scrapbook", {}).get("mime_prefix", "")):

@@ -65,34 +65,27 @@ def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
         )
 
 
-def build(book: Book, source: Path, work: Path) -> Path:
-    """A strict build (-W -n) of `source`; raises with every warning and its place in the text."""
+def build(book: Book, source: Path, work: Path) -> tuple[Path, list[str]]:
+    """A strict build (-W -n) of `source`: the folder of its pages and every fault, each with its place in the text."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [
-        sys.executable,
-        "-c",
-        "from jupyter_book.cli.main import main; main()",
-        "build",
-        ".",
-        "--all",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     run = subprocess.run(
-        [*command, "--path-output", str(work.resolve())], cwd=source, capture_output=True, text=True, encoding="utf-8"
+        [*jupyter_book, "--all", "-W", "-n", "--keep-going", "--path-output", str(work.resolve())],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + "\n" + run.stderr)
-    problems = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
+    warnings = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
     html = work / "_build" / "html"
-    if run.returncode or problems:
-        (work / "sphinx.log").write_text(log, encoding="utf-8")
-        lines = [locate(book, source, line) for line in problems] or [log[-2000:]]
-        raise BookError("the strict build found:\n  " + "\n  ".join(dict.fromkeys(lines)))
+    if run.returncode and not warnings:
+        raise BookError(f"the pages cannot be built:\n{log[-2000:]}")
     for template in (html / "_static").glob("*macros.html"):
         template.unlink()  # the theme leaves its own templates among the pages
-    return html
+    shutil.copyfile(source / "chapters" / "_generated" / "verdicts.json", html / "verdicts.json")
+    return html, list(dict.fromkeys([locate(book, source, line) for line in warnings])) + problems(html)
 
 
 def locate(book: Book, source: Path, line: str) -> str:
