@@ -102,7 +102,7 @@ as_torch(
     torch.optim.SGD,
     {"lr": 0.05},
     [
-        ("constant(self.lr, g), g", "constant(self.lr, g), -g"),
+        ("(state, constant(self.lr, g), g)", "(state, constant(self.lr, g), -g)"),
         ("constant(self.lr, g)", "constant(self.lr, g) ** 2"),
     ],
 )
@@ -115,12 +115,12 @@ as_torch(
         ("self.momentum * b + g", "self.momentum * b - g"),
         ("self.momentum * b + g", "self.momentum * b + (1 - self.momentum) * g"),
         ("return b, constant(self.lr, g), b", "return b, constant(self.lr, g), g"),
-        ("return b,", "return g,"),
+        ("b, constant(self.lr, g), b", "g, constant(self.lr, g), b"),
     ],
 )
 
 
-@as_loop(SignDescent(0.02), [("g), sign(g)", "g), g"), ("g), sign(g)", "g), -sign(g)")])
+@as_loop(SignDescent(0.02), [("sign(g)", "g"), ("sign(g)", "-sign(g)")])
 def sign_descent(x):
     for t in range(STEPS):
         x = [a - math.copysign(0.02, g) for a, g in zip(x, gradient(x, t), strict=True)]
@@ -136,7 +136,7 @@ as_torch(
         ("s + g * g", "s + abs(g)"),
         ("s = s + g * g", "s = g * g"),
         ("constant(self.initial, x)", "zeros_like(x)"),
-        ("self.lr / (", "-self.lr / ("),
+        ("self.lr / (sqrt(s) + self.eps)", "-self.lr / (sqrt(s) + self.eps)"),
     ],
 )
 
@@ -146,10 +146,10 @@ as_torch(
     {"lr": 0.03, "alpha": 0.95, "eps": 1e-3},
     [
         ("sqrt(v) + self.eps", "sqrt(v + self.eps)"),
-        ("self.lr / (sqrt(v)", "self.lr / (v"),
+        ("sqrt(v)", "v"),
         ("self.beta * v + (1 - self.beta) * g * g", "(1 - self.beta) * v + self.beta * g * g"),
         ("(1 - self.beta) * g * g", "g * g"),
-        ("self.lr / (", "-self.lr / ("),
+        ("self.lr / (sqrt(v) + self.eps)", "-self.lr / (sqrt(v) + self.eps)"),
     ],
 )
 
@@ -159,14 +159,14 @@ as_torch(
     {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3},
     [
         ("sqrt(v.mean) + self.eps", "sqrt(v.mean + self.eps)"),
-        ("+ self.eps", "- self.eps"),
+        ("sqrt(v.mean) + self.eps", "sqrt(v.mean) - self.eps"),
         ("sqrt(v.mean) + self.eps", "sqrt(v.total) + self.eps"),
-        ("self.eps), m.mean", "self.eps), m.total"),
-        ("self.eps), m.mean", "self.eps), g"),
-        ("push(g, self.beta1)", "push(g, self.beta2)"),
-        ("push(g * g, self.beta2)", "push(g * g, self.beta1)"),
-        ("push(g * g,", "push(abs(g),"),
-        ("self.lr / (", "-self.lr / ("),
+        ("m.mean", "m.total"),
+        ("m.mean", "g"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
+        ("state.v.push(g * g, self.beta2)", "state.v.push(g * g, self.beta1)"),
+        ("g * g", "abs(g)"),
+        ("self.lr / (sqrt(v.mean) + self.eps)", "-self.lr / (sqrt(v.mean) + self.eps)"),
     ],
 )
 
@@ -180,8 +180,8 @@ as_torch(
         ("sqrt(peak / v.weight) + self.eps", "sqrt(peak) + self.eps"),
         ("PeakMoments(m, v, peak)", "PeakMoments(m, v, state.peak)"),
         ("sqrt(peak / v.weight) + self.eps", "sqrt(peak / v.weight + self.eps)"),
-        ("self.eps), m.mean", "self.eps), m.total"),
-        ("push(g, self.beta1)", "push(g, self.beta2)"),
+        ("m.mean", "m.total"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
     ],
 )
 
@@ -194,7 +194,7 @@ as_torch(
         ("(g - m.total) ** 2", "(g - state.m.total) ** 2"),
         ("v.total + self.eps", "v.total"),
         ("sqrt(v.mean) + self.eps", "sqrt(v.mean)"),
-        ("push(g, self.beta1)", "push(g, self.beta2)"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
     ],
 )
 def adabelief(x):
@@ -215,9 +215,12 @@ as_torch(
     torch.optim.AdamW,
     {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1},
     [
-        ("direction + self.decay", "direction - self.decay"),
-        ("(self.lr / positive(rate)) * x", "x"),
-        ("(self.lr / positive(rate)) * x", "(self.lr / positive(rate))"),
+        (
+            "direction + self.decay * (self.lr / positive(rate)) * x",
+            "direction - self.decay * (self.lr / positive(rate)) * x",
+        ),
+        ("self.decay * (self.lr / positive(rate)) * x", "self.decay * x"),
+        ("self.decay * (self.lr / positive(rate)) * x", "self.decay * (self.lr / positive(rate))"),
         ("direction + self.decay * (self.lr / positive(rate)) * x", "direction"),
     ],
     name="AdamW",
@@ -270,9 +273,9 @@ as_torch(
 @as_loop(
     InverseRoot(SGD(0.1)),
     [
-        ("rate / sqrt(t), direction", "rate / t, direction"),
-        ("rate / sqrt(t), direction", "rate / sqrt(state.t + 2), direction"),
-        ("rate / sqrt(t), direction", "rate, direction"),
+        ("rate / sqrt(t)", "rate / t"),
+        ("rate / sqrt(t)", "rate / sqrt(state.t + 2)"),
+        ("rate / sqrt(t)", "rate"),
     ],
 )
 def inverse_root(x):
@@ -285,8 +288,8 @@ def inverse_root(x):
     LinearDecay(SGD(0.1), 150),
     [
         ("maximum(share, zeros_like(share))", "share"),
-        ("1 - state.t", "1 - (state.t + 1)"),
-        ("rate * maximum", "rate + maximum"),
+        ("1 - state.t / self.horizon", "1 - (state.t + 1) / self.horizon"),
+        ("rate * maximum(share, zeros_like(share))", "rate + maximum(share, zeros_like(share))"),
     ],
 )
 def linear_decay(x):
@@ -299,9 +302,12 @@ def linear_decay(x):
 @as_loop(
     Pooled(AdaGrad(0.3, 1e-3)),
     [
-        ("step(state.size, rms(g)", "step(state.size, g"),
-        ("each, _, direction", "each, rate, direction"),
-        ("step(state.size", "step(self.rule.init(first(x))"),
+        ("rms(g)", "g"),
+        (
+            "each, _, direction = self.rule.step(state.each, g, x)",
+            "each, rate, direction = self.rule.step(state.each, g, x)",
+        ),
+        ("state.size", "self.rule.init(first(x))"),
     ],
 )
 def pooled(x):
@@ -318,7 +324,13 @@ def pooled(x):
 
 @as_loop(
     chain(ClipByNorm(2.0), SGD(0.05)),
-    [("maximum(length, constant(self.limit, length))", "length"), ("g * (self.limit", "g * (1")],
+    [
+        ("maximum(length, constant(self.limit, length))", "length"),
+        (
+            "self.limit / maximum(length, constant(self.limit, length))",
+            "1 / maximum(length, constant(self.limit, length))",
+        ),
+    ],
     name="ClipByNorm",
 )
 def clip_by_norm(x):

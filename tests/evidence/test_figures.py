@@ -17,7 +17,6 @@ from matplotlib.colors import to_rgb
 
 from companion.evidence import Interval, figures
 from companion.evidence.figures import VERDICT_COLOURS, band, ends, error_bars, house_style, method, panels
-from mutants import mutant
 from stepsize.signals import ZOO
 
 NAMES = list(figures._METHODS)
@@ -65,14 +64,12 @@ def inverted(colour):
     return linear(np.clip(turned, 0, 1))
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_every_colour_stands_out_from_white_paper(colour):
-    assert contrast(linear(colour), np.ones(3)) >= 3
+def test_every_colour_stands_out_from_white_paper():
+    assert {c for c in COLOURS if contrast(linear(c), np.ones(3)) < 3} == set()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_every_colour_stands_out_from_a_dark_page(colour):
-    assert contrast(inverted(colour), linear("#121212")) >= 3
+def test_every_colour_stands_out_from_a_dark_page():
+    assert {c for c in COLOURS if contrast(inverted(c), linear("#121212")) < 3} == set()
 
 
 def alike(a, b):
@@ -85,9 +82,8 @@ def alike(a, b):
     return min(seen) < 15
 
 
-@pytest.mark.parametrize("pair", list(itertools.combinations(NAMES, 2)), ids=" / ".join)
-def test_two_methods_differ_in_line_and_marker_or_in_colour_for_every_eye(pair):
-    assert not alike(*pair)
+def test_two_methods_differ_in_line_and_marker_or_in_colour_for_every_eye():
+    assert [pair for pair in itertools.combinations(NAMES, 2) if alike(*pair)] == []
 
 
 def test_two_methods_of_one_style_would_be_noticed(monkeypatch):
@@ -136,11 +132,8 @@ def test_a_figure_is_the_same_file_twice():
     assert svg() == svg()
 
 
-def test_without_the_salt_it_would_differ(monkeypatch):
-    monkeypatch.setattr(
-        figures, "house_style", mutant(house_style, '"svg.hashsalt": "stepsize"', '"svg.hashsalt": None')
-    )
-    figures.house_style()
+def test_without_the_salt_it_would_differ():
+    plt.rcParams["svg.hashsalt"] = None
     assert svg() != svg()
 
 

@@ -41,7 +41,10 @@ def cliff_defect(formula):
 
 def test_adams_response_to_a_cliff_is_the_closed_form():
     assert cliff_defect(responses.adam_cliff) < 1e-12
-    for old, new in (("1 / contrast)", "1 / contrast) * (1 - beta1)"), ("np.sqrt(", "np.cbrt(")):
+    for old, new in (
+        ("moment(beta1, 1 / contrast)", "moment(beta1, 1 / contrast) * (1 - beta1)"),
+        ("np.sqrt", "np.cbrt"),
+    ):
         assert cliff_defect(mutant(responses.adam_cliff, old, new)) > 1e-3
 
 
@@ -81,7 +84,7 @@ def test_the_longest_step_at_any_t_is_attained_by_geometric_gradients():
     assert np.abs(responses.adam_worst(t) - seen).max() < 1e-13
     for old, new in (("beta1**2 / beta2", "beta1 / beta2"), ("np.sqrt(1 - beta2**t)", "1"), ("1 - q**t", "1")):
         assert np.abs(mutant(responses.adam_worst, old, new)(t) - seen).max() > 1e-3
-    weaker = mutant(responses.adam_worst_gradients, "return (beta2 / beta1)", "return beta2")(400)
+    weaker = mutant(responses.adam_worst_gradients, "beta2 / beta1", "beta2")(400)
     assert lengths(Adam(1.0, eps=0.0), weaker)[-1] < 0.9 * seen[-1]
 
 
@@ -141,7 +144,10 @@ def test_adagrads_first_steep_step_is_the_whole_learning_rate_again(plateau, con
 
     assert defect(responses.adagrad_cliff) < 1e-12
     if contrast > 2 and plateau / contrast**2 > 1e-6:
-        assert defect(mutant(responses.adagrad_cliff, "contrast, float) ** 2", "contrast, float)")) > 1e-8
+        assert (
+            defect(mutant(responses.adagrad_cliff, "np.asarray(contrast, float) ** 2", "np.asarray(contrast, float)"))
+            > 1e-8
+        )
     assert responses.adagrad_cliff(plateau) == 1
 
 
@@ -163,7 +169,7 @@ def test_an_averaged_gradient_leaves_a_parabola_exactly_above_the_threshold(beta
     edge = responses.ema_threshold(beta1)
     assert radius(edge * 0.999) < 1 < radius(edge * 1.001)
     assert abs(radius(edge) - 1) < 1e-7
-    wrong = mutant(responses.ema_threshold, "return 2 * (1 + beta1)", "return 2")(beta1) if beta1 else edge / 2
+    wrong = mutant(responses.ema_threshold, "2 * (1 + beta1)", "2")(beta1) if beta1 else edge / 2
     assert radius(wrong * 1.001) < 1
     assert responses.ema_threshold(0.0) == 2
 
@@ -229,7 +235,7 @@ def test_adagrad_after_a_burst_is_adagrad_later_on_the_quiet_stream():
     burst = rates(AdaGrad(1.0), np.r_[np.full(100, quiet), np.full(steps, 25.0), np.full(500, quiet)])
     calm = rates(AdaGrad(1.0), np.full(100 + debt + 500, quiet))
     np.testing.assert_array_equal(burst[106:], calm[100 + debt :])
-    assert mutant(time_debt, "burst / quiet", "burst * quiet")(steps * 25.0**2, quiet**2) != debt
+    assert mutant(time_debt, "burst / quiet_per_step", "burst * quiet_per_step")(steps * 25.0**2, quiet**2) != debt
 
 
 def test_adagrads_ratio_to_its_twin_is_the_root_of_the_energies():
@@ -275,7 +281,7 @@ def test_the_rate_doubles_in_two_half_lives_of_the_second_moment():
     half_life = np.log(2) / np.log(1 / 0.999)
     np.testing.assert_allclose(half_life, 692.8, atol=0.05)
     np.testing.assert_allclose(steps_until(2e-6, 1e-6, 0.999), 2 * half_life, rtol=1e-9)
-    broken = mutant(steps_until, "np.square(ratio) - 1", "ratio - 1")
+    broken = mutant(steps_until, "np.square(ratio)", "ratio")
     assert abs(broken(2e-6, 1e-6, 0.999) / (2 * half_life) - 1) > 0.1
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from companion.experiments.gradient_clipping import race as module
 from companion.experiments.gradient_clipping.heavy_tails import TAILS, heavy_tailed, kept_share, rms_ceiling, rms_step
 from companion.experiments.gradient_clipping.race import PLACEMENTS, NoisyBowl, place, steady_steps
 from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
@@ -54,7 +53,7 @@ def test_the_clipped_second_moment_never_exceeds_the_raw_one(tail, clip):
 
 
 def test_a_clip_that_lengthens_would_lower_the_rate():
-    g, longer = gradients(), mutant(ClipByNorm, "self.limit / maximum(", "self.limit / minimum(")
+    g, longer = gradients(), mutant(ClipByNorm, "maximum", "minimum")
     rate, raw = (respond(rule, g).rate for rule in (chain(longer(1.0), Adam(eps=0)), Adam(eps=0)))
     assert (rate < raw * 0.99).any()
 
@@ -64,7 +63,7 @@ def test_a_constant_factor_on_the_gradient_is_invisible():
     steps = [respond(Adam(eps=0), factor * g).x for factor in (1.0, 1e-3)]
     assert np.abs(steps[1] - steps[0]).max() < 5e-16
     np.testing.assert_array_equal(respond(Adam(eps=0), g / 1024).x, steps[0])
-    visible = mutant(Adam, "self.lr / (sqrt(v.mean)", "self.lr / (v.mean")
+    visible = mutant(Adam, "sqrt(v.mean)", "v.mean")
     np.testing.assert_allclose(respond(visible(eps=0), g / 1024).x, 1024 * respond(visible(eps=0), g).x, rtol=1e-12)
 
 
@@ -102,9 +101,12 @@ def share_defect(formula, tail, c):
 @pytest.mark.parametrize("c", [1.0, 1.7, 4.0])
 def test_the_kept_share_of_the_second_moment_is_its_integral(tail, c):
     assert share_defect(kept_share, tail, c) < 3e-16
-    broken = mutant(kept_share, {"normal": "2 * c**2", "laplace": "1 - (1 + c) * np", "pareto3": "return 1 - 2 * c ** (2 - a) / a"}[tail],
-                    {"normal": "c**2", "laplace": "1 - (1 + c / 2) * np", "pareto3": "return 1 - 2 * c ** (2 - a) * a"}[tail])  # fmt: skip
-    assert share_defect(broken, tail, c) > 1e-4
+    old, new = {
+        "normal": ("2 * c**2", "c**2"),
+        "laplace": ("(1 + c) * np.exp(-c)", "(1 + c / 2) * np.exp(-c)"),
+        "pareto3": ("1 - 2 * c ** (2 - a) / a", "1 - 2 * c ** (2 - a) * a"),
+    }[tail]
+    assert share_defect(mutant(kept_share, old, new), tail, c) > 1e-4
 
 
 def test_every_tail_has_unit_median():
@@ -162,7 +164,7 @@ def test_the_rms_step_adds_up_the_shares_and_stays_below_its_ceiling():
         assert rms_step(index) < rms_ceiling()
     assert rms_step() == pytest.approx(np.sqrt(0.1 / 1.9), rel=1e-12)
     assert rms_step(1.5, beta2=1 - 1e-9) / rms_step(beta2=1 - 1e-9) == pytest.approx(np.sqrt(0.75), rel=1e-6)
-    assert mutant(rms_step, "beta1**2 * beta2", "beta1 * beta2")(1.0) != pytest.approx(rms_step(1.0), rel=1e-3)
+    assert mutant(rms_step, "beta1**2", "beta1")(1.0) != pytest.approx(rms_step(1.0), rel=1e-3)
 
 
 def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index():
@@ -190,7 +192,7 @@ def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
     seen = []
     sample = NoisyBowl.sample
     monkeypatch.setattr(
-        module.NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
+        NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
     )
     runs = place("normal", 5, 6, 20)
     assert set(runs) == {*PLACEMENTS, "clip before, not tuned again"}

@@ -355,11 +355,7 @@ def test_a_node_is_visited_as_often_as_its_degree_predicts():
     z = (count - expected)[expected > 20] / np.sqrt(expected[expected > 20])
     assert 0.9 < z.std() < 3.0  # negatives come with their query, four pairs at once
     assert abs(count.sum() / expected.sum() - 1) < 1e-12
-    broken = (
-        200
-        * task.batch
-        * mutant(link_prediction.visits, "2 + negatives", "2")(task.degree)
-    )
+    broken = 200 * task.batch * mutant(link_prediction.visits, "2 + negatives", "2")(task.degree)
     assert abs(count.sum() / broken.sum() - 1) > 0.1
 
 

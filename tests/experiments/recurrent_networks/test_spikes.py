@@ -30,7 +30,8 @@ def test_the_brake_is_what_v_does_to_the_rate_in_the_step_of_the_spike(beta2):
 
 
 def test_a_brake_that_came_a_step_late_would_be_seen():
-    late = mutant(spike_brake, "np.sqrt(beta2 + (1 - beta2)", "np.sqrt(1 + (1 - beta2)")
+    square = "(1 - beta2) * np.square(np.asarray(size, float))"
+    late = mutant(spike_brake, f"beta2 + {square}", f"1 + {square}")
     at, path = struck(0.9)
     assert np.abs(path.rate[at, :, 0] / path.rate[at - 1, :, 0] / late(SIZES, 0.9) - 1).max() > 0.01
 

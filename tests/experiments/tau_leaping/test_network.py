@@ -142,9 +142,7 @@ def test_a_mistake_is_answered_on_one_line_that_names_it(mistake):
 
 def test_the_graph_without_dependencies_would_be_noticed():
     """A mutant: the program of a network whose graph leaves out the reaction itself."""
-    with_fault = mutant(
-        Network, "other.keys() & set(changed)", "other.keys() & set(changed) and other is not need"
-    )
+    with_fault = mutant(Network, "other.keys() & set(changed)", "other.keys() & set(changed) and other is not need")
     net, bad = (
         textbook.vilar_oscillator(),
         with_fault(dict(textbook.vilar_oscillator().initial), textbook.vilar_oscillator().reactions),
