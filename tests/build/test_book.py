@@ -1,5 +1,6 @@
 """The sources of the book: names, parameters, dependencies, and messages that name the offender and the remedy."""
 
+import errno
 import json
 import os
 import subprocess
@@ -253,6 +254,37 @@ def test_an_unexpected_failure_in_a_build_is_kept_for_its_end(root, monkeypatch,
     assert commands.main(["compare", str(root), str(root / "chapters")]) == 1
     assert "error:" in (root / "errors/compare.txt").read_text()
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_fails_in_a_sweep_is_kept_by_point_with_its_parameters(root, monkeypatch):
+    def fail(*_):
+        raise BookError("chapters/tiny.md, line 24: LinAlgError: Singular matrix; correct the cell")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("STEPSIZE_ERRORS", str(root / "errors"))
+    monkeypatch.setattr(execution, "execute", fail)
+    for point, runs in {"tiny-a": 5, "tiny-b": 9}.items():
+        given = json.dumps({"runs": runs, "nap": 0.0})
+        assert commands.main(["execute", "--parameters", given, "tiny", f"out/{point}.json"]) == 1
+    texts = {path.stem: path.read_text() for path in (root / "errors").iterdir()}
+    assert texts["tiny-a"].endswith("correct the cell (with runs = 5, nap = 0.0)\n")
+    assert "runs = 9" in texts["tiny-b"]
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "make room"), (errno.EROFS, "can be written to")])
+def test_a_full_disk_and_a_read_only_folder_give_one_line(root, monkeypatch, capsys, number, says):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "_build/x")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(commands, "write_whole", refuse)
+    monkeypatch.setattr(execution, "execute", lambda *_: ({}, {}))
+    monkeypatch.setenv("STEPSIZE_ERRORS", str(root / "errors"))  # where nothing can be written either
+    assert commands.main(["execute", "tiny", "x.json"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: _build/x: {os.strerror(number)}; ")
+    assert said.count("\n") == 1
+    assert says in said
 
 
 def test_the_pins_are_what_the_project_asks_for():

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,35 @@ def test_the_environment_is_made_by_a_python_that_runs_and_is_new_enough(tmp_pat
     code = f"import os, runpy, sys; os.environ['PATH'] = {str(tmp_path)!r}; sys.version_info = (3, 10, 1); print(runpy.run_path('.ci/venv')['base_python']())"
     done = run(sys.executable, "-c", code)
     assert done.stdout.strip() == str(tmp_path / "python3.11"), done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_book_brings_its_claims_its_pages_and_its_data(tmp_path):
+    for name in ("lib", "pyproject.toml", "README.md", "LICENSE", "LICENSE-text", "chapters/claims.yml"):
+        copy = tmp_path / "clone" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        hide = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        (
+            shutil.copytree(ROOT / name, copy, symlinks=True, ignore=hide)
+            if (ROOT / name).is_dir()
+            else shutil.copyfile(ROOT / name, copy)
+        )
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(tmp_path / "clone"),
+    ]
+    done = run(*wheel)
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        assert archive.read("companion/claims.yml") == (ROOT / "chapters/claims.yml").read_bytes()
+        names = set(archive.namelist())
+    files = (p.relative_to(ROOT / "lib").as_posix() for p in (ROOT / "lib").rglob("*") if p.is_file())
+    assert {n for n in files if "__pycache__" not in n and "egg-info" not in n} <= names

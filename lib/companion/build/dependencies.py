@@ -97,12 +97,13 @@ def _package(path: Path, library: Path) -> str:
 def _beside(module: Path) -> Iterator[Path]:
     """What a module may read: files that are no Python in its folder, and those in the folder `data` of it.
 
-    An __init__ reads nothing (tests/build/test_imports.py).
+    An __init__ reads nothing (tests/build/test_imports.py). A link leads to a source of the book, which knows it itself.
     """
     if module.name == "__init__.py":
         return
     for path in (*module.parent.iterdir(), *(module.parent / "data").rglob("*")):
         owner = path.with_suffix(".py")
         elsewhere = path.suffix in PAGE_PARTS and owner.is_file() and owner != module
-        if path.is_file() and path.suffix != ".py" and not path.name.startswith(".") and not elsewhere:
+        ours = path.suffix == ".py" or path.name.startswith(".") or path.is_symlink()
+        if path.is_file() and not ours and not elsewhere:
             yield path
