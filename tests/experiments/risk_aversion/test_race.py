@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from companion.experiments.risk_aversion import race as module
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
 from companion.experiments.risk_aversion.race import ENTRIES, late_excess, lesson, race, rate_exponent, tail, tail_ratio
-from companion.experiments.risk_aversion.rules import RiskAverse
+from companion.experiments.risk_aversion.rules import Observing, RiskAverse
 from stepsize import SGD, Adam
 from stepsize.errors import EvidenceError
 
@@ -47,8 +46,7 @@ def test_the_second_number_is_the_one_of_least_tuning_cost():
     problem = quadratic("constant")(range(4), 200)
     make, _, values = ENTRIES["risk-averse"]
     cost = {
-        v: np.log(late_excess(module.Observing(make(RATES[:, None, None], v)), problem, 200)).mean(-1).min()
-        for v in values
+        v: np.log(late_excess(Observing(make(RATES[:, None, None], v)), problem, 200)).mean(-1).min() for v in values
     }
     assert choice.setting == min(cost, key=cost.get)
 
