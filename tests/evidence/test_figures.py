@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from companion.evidence import Interval, figures
-from companion.evidence.figures import VERDICT_COLOURS, band, ends, error_bars, house_style, method, panels
+from companion.evidence.figures import VERDICT_COLOURS, band, ends, error_bars, house_style, method, panels, plain_ticks
 from stepsize.signals import ZOO
 
 NAMES = list(figures._METHODS)
@@ -195,6 +195,14 @@ def test_error_bars_reach_from_the_lower_to_the_upper_end_of_each_interval(horiz
     np.testing.assert_array_equal(bars, [[[7, 1], [7, 4]], [[8, 3], [8, 3.5]]])
     assert drawn.lines[0].get_linestyle() == "None"
     assert error_bars(axes, [7, 8], *spans, joined=True).lines[0].get_linestyle() == "-"
+
+
+def test_plain_ticks_stand_alone_and_are_written_out():
+    _, axes = panels()
+    axes.set_yscale("log")
+    plain_ticks(axes.yaxis, [0.5, 1, 20])
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_yticklabels(which="both")] == ["0.5", "1", "20"]
 
 
 def test_a_forest_draws_ratios_from_intervals_of_logarithms():

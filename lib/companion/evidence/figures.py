@@ -133,6 +133,17 @@ def forest(axes, rows: dict, spread: float = 0.6) -> None:
     axes.invert_yaxis()
 
 
+def plain_ticks(axis, values) -> None:
+    """Ticks at these values alone, written out: for a logarithmic axis over few decades."""
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def legend_below(axes, ncols: int) -> None:
+    """One legend for the figure, below its panels: that of `axes`, one of them."""
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=ncols)
+
+
 def house_style() -> None:
     """Set the look of every figure of a chapter; call once, with the imports."""
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from companion.evidence import student
-from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 
 from .attacks import Target, walk_in_ball
 from .bilinear_game import cycle_radius, cycles, plays
@@ -59,7 +59,7 @@ def radius_figure(beta1s, beta2s, measured):
 
 def curve_figure(raced: dict[str, dict[str, Duel]]):
     """Robust accuracy on the tuning models against the attacker's rate, one panel per ball; lower is the stronger attack."""
-    fig, axes = plt.subplots(len(raced), figsize=(WIDTH, 1 + 3.0 * len(raced)))
+    _, axes = plt.subplots(len(raced), figsize=(WIDTH, 1 + 3.0 * len(raced)))
     for ax, (kind, duels) in zip(axes, raced.items(), strict=True):
         for name, d in duels.items():
             if d.lr is None:
@@ -69,8 +69,7 @@ def curve_figure(raced: dict[str, dict[str, Duel]]):
         ax.axvline(0.25, color="black", lw=0.8, ls=":")
         ax.set(xscale="log", xlim=(3e-3, 1e4), ylabel="robust accuracy, %", title=f"{kind} ball")
     axes[-1].set_xlabel("attacker's rate / radius")
-    handles, names = axes[0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=2)
+    legend_below(axes[0], ncols=2)
     return axes
 
 
@@ -111,8 +110,7 @@ def mask_figure(scales, masks: dict[str, np.ndarray], share):
     low.plot(scales, 100 * share, "o-", color="black")
     top.set(ylabel="robust accuracy, %", ylim=(0, 100), xscale="log")
     low.set(ylabel="% of gradients < 10⁻⁸", xlabel="factor on the logits", ylim=(0, 100))
-    low.set_xticks(scales, [f"{c:g}" for c in scales], minor=False)
-    low.set_xticks([], minor=True)
+    plain_ticks(low.xaxis, scales)
     top.legend()
     return top, low
 

@@ -1,10 +1,9 @@
 """The figures and tables of a race through bursts; what they show is computed in `race`."""
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
 from companion.evidence import bootstrap, geometric
-from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plain_ticks, plt
 from stepsize.responses import adagrad_ratio, adam_ratio
 
 
@@ -50,8 +49,7 @@ def cost_figure(race):
     axes.axvline(1, color="0.3", lw=0.8)
     axes.set(xscale="log", xlabel="KL per step relative to AdaGrad")
     axes.set_yticks(range(len(order)), order)
-    axes.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis, [0.2, 0.5, 1, 2])
     axes.invert_yaxis()
     return axes
 

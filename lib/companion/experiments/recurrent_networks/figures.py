@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from companion.evidence import Interval, bootstrap, geometric
-from companion.evidence.figures import WIDTH, band, error_bars, forest, method, panels, plt
+from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_below, method, panels, plain_ticks, plt
 from stepsize.responses import spike_brake, spike_knee
 
 from .race import PROBLEMS
@@ -48,8 +48,7 @@ def start_figure(races: dict, problem: str = "adding"):
             error_bars(panel, np.arange(len(starts)) + shift, *quartiles, **method(name))
         panel.axhline(1, color="black", lw=0.8)
         panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / ignorance")
-        panel.set_yticks([0.1, 0.2, 0.5, 1], ["0.1", "0.2", "0.5", "1"])
-        panel.minorticks_off()
+        plain_ticks(panel.yaxis, [0.1, 0.2, 0.5, 1])
         panel.set_ylim(0.06, 3.5)
         # where nothing is learned there is room
         panel.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.635, 0.0), labelspacing=0.3)
@@ -91,10 +90,9 @@ def brake_figure(observed: dict, betas: dict):
                 error_bars(panel, [geometric(b[:, 0]) for b in bins], *quartiles, **method(name))
     for panel, title in zip(axes, ("by the second moment", "by the first moment"), strict=True):
         panel.set(xscale="log", yscale="log", ylabel="factor on the step", title=title, ylim=(0.02, 1.6))
-        panel.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
+        plain_ticks(panel.yaxis, [0.03, 0.1, 0.3, 1])
         panel.legend(fontsize="small", loc="lower left")
-        panel.minorticks_off()
-    axes[1].set_xticks([3, 10, 30, 100, 300, 1000], ["3", "10", "30", "100", "300", "1000"])
+    plain_ticks(axes[1].xaxis, [3, 10, 30, 100, 300, 1000])
     axes[1].set_xlabel("size of the spike, in typical gradients")
     return axes
 
@@ -114,7 +112,7 @@ def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, 
 def clip_figure(races: dict):
     """What the clip multiplies the error by, rule by rule and start by start: a panel for each problem, `forest` rows."""
     rules, problems = ("SGD", "heavy ball", "RMSProp", "Adam"), ("adding", "digits")
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
+    _, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
     for panel, problem in zip(axes, problems, strict=True):
         starts = PROBLEMS["digits"].starts
         rows = {
@@ -124,7 +122,7 @@ def clip_figure(races: dict):
         panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
     axes[0].set_ylabel("gain at the start")
     axes[1].set_yticklabels([])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0], ncols=4)
     return axes
 
 

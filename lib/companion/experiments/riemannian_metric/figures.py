@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plt
 from stepsize.metric import unit_circle
 
 from .natural_gradient import mixed
@@ -44,7 +44,7 @@ def batch_figure(information, moments: dict):
 
 def balls_figure(correlations=(0.0, 0.8)):
     """Unit balls of equal area on a regression with two weights: Euclid, Fisher, v and its root."""
-    figure, axes = panels(len(correlations), 2.7)
+    _, axes = panels(len(correlations), 2.7)
     for panel, correlation in zip(axes, correlations, strict=True):
         model = mixed(correlation)
         point = 0.5 * model.minimiser()
@@ -59,7 +59,7 @@ def balls_figure(correlations=(0.0, 0.8)):
             panel.plot(*unit_circle(G).T, **method(name) | {"label": label, "marker": ""})
         panel.set(aspect="equal", title=f"correlation {correlation:g}", ylabel="$x_2$", ylim=(-1.3, 1.3))
     axes[-1].set_xlabel("$x_1$")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0], ncols=4)
     return axes
 
 

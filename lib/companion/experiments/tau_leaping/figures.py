@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from companion.evidence import bootstrap, student
-from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 
 from .theory import stationary_inflation
 
@@ -31,8 +31,7 @@ def law_figure(zs, leaps, sgd):
         error_bars(axes, np.asarray(zs) + shift, *bars, marker=marker, color=colour, label=name)
     axes.axvline(2, color="black", lw=0.8)
     axes.set(yscale="log", xlabel="step $z$", ylabel="variance over its small-step limit", xlim=(0, 2.06))
-    axes.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-    axes.minorticks_off()
+    plain_ticks(axes.yaxis, [1, 2, 5, 10, 20])
     axes.legend(loc="upper left")
     return axes
 
@@ -59,7 +58,7 @@ def demand_figure(demands: dict, straight: dict):
             label=f"{name}: {round(d.slope, 2) + 0.0:g}",
         )
     axes.set(xscale="log", yscale="log", xlabel="activity, relative", ylabel="longest step, relative")
-    axes.figure.legend(loc="outside lower center", ncols=1)
+    legend_below(axes, ncols=1)
     return axes
 
 
@@ -76,9 +75,8 @@ def rest_figure(rests: dict):
 
 def work_figure(curves: dict, floors: dict):
     """Distance to the true law against work: {problem: [{rule: Score}]}; the band is what sampling alone would show."""
-    figure, axes = plt.subplots(
-        -(-len(curves) // 2), 2, figsize=(WIDTH, 2.5 * -(-len(curves) // 2) + 0.4), squeeze=False
-    )
+    rows = -(-len(curves) // 2)
+    _, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.5 * rows + 0.4), squeeze=False)
     for panel, (problem, scores) in zip(axes.flat, curves.items(), strict=True):
         for rule, (colour, marker, line) in _SELECTORS.items():
             cost, error = zip(*((s[rule].cost, s[rule].error.mean()) for s in scores), strict=True)
@@ -93,7 +91,7 @@ def work_figure(curves: dict, floors: dict):
         panel.set_xlabel("work per run")
     for panel in axes[:, 0]:
         panel.set_ylabel("distance / sd")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0, 0], ncols=4)
     return axes
 
 
@@ -112,9 +110,8 @@ def depth_figure(factors, gains: dict):
         xlabel="factor by which the count falls",
         ylabel="error of a fixed step\nover error of the rule",
     )
-    for which, ticks in ((axes.set_xticks, factors), (axes.set_yticks, (0.5, 1, 2, 5, 10))):
-        which(ticks, [f"{x:g}" for x in ticks])
-    axes.minorticks_off()
+    plain_ticks(axes.xaxis, factors)
+    plain_ticks(axes.yaxis, [0.5, 1, 2, 5, 10])
     axes.legend()
     return axes
 
