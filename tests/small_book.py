@@ -86,7 +86,8 @@ plt.plot(values, "o");
 ```
 
 ```{code-cell} ipython3
-book.judge("T1", Evidence("the values are what they are", "mean", student(values), (0, float("inf"))))
+positive = Evidence("always", "mean", student(values), (0, np.inf))
+book.judge("T1", positive)
 ```
 
 ```{code-cell} ipython3
