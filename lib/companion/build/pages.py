@@ -16,7 +16,8 @@ from .book import write_whole
 from .ledger import records, span
 
 UNTESTED = "not yet tested"
-COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B", UNTESTED: "#D9D9D9"}
+VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
+COLOURS = VERDICT_COLOURS | {UNTESTED: "#D9D9D9"}
 
 
 def tally(evidence: list[dict]) -> str:
