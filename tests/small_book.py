@@ -116,15 +116,17 @@ def command(root: Path, *options: str, python: Path | str = sys.executable) -> l
     return [*make, *options]
 
 
-def environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """The environment without what a build or a test has set in it."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
+    return {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))} | more
 
 
-def build(root: Path, *options: str, target: str = "html", python=sys.executable) -> subprocess.CompletedProcess:
-    """Run the build; stdout and stderr together in `.stdout`."""
+def build(
+    root: Path, *options: str, target: str = "html", python=sys.executable, **more
+) -> subprocess.CompletedProcess:
+    """Run the build, with `more` in its environment; stdout and stderr together in `.stdout`."""
     return subprocess.run(
         [*command(root, *options, python=python), target],
-        cwd=root, env=environment(), text=True, encoding="utf-8",
+        cwd=root, env=environment(**more), text=True, encoding="utf-8",
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ import small_book
 from companion.build import execution, pages, site
 from companion.build.book import Book, write_whole
 from companion.errors import BookError
-from small_book import CHAPTER
+from small_book import CHAPTER, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -34,17 +35,22 @@ def broken(old, new, chapter=CHAPTER):
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A sound book, built in a folder and by a Python whose names have a space: (its root, what the build said)."""
-    root = small_book.write(tmp_path_factory.mktemp("canaries") / "my book")
-    python = root.parent / "my tools" / "python"
+    """A sound book, built in a folder and by a Python whose names have a space: (its root, build it again, what it said).
+
+    On a copy of the library, so that an editor may save a file while the tests run.
+    """
+    home = tmp_path_factory.mktemp("canaries")
+    root, python = small_book.write(home / "my book"), home / "my tools" / "python"
+    shutil.copytree(ROOT / "lib", home / "lib", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    return root, small_book.build(root, python=python)
+    build = partial(small_book.build, python=python, PYTHONPATH=str(home / "lib"))
+    return root, build, build(root)
 
 
 def test_a_sound_book_is_green_and_a_second_build_does_nothing(sound):
-    root, first = sound
+    root, build, first = sound
     assert first.returncode == 0, first.stdout
     assert re.search(r"^tiny · \d+ s · 1 of 1$", first.stdout, re.MULTILINE), first.stdout
     page = (root / "_build/html/chapters/tiny.html").read_text(encoding="utf-8")
@@ -59,30 +65,32 @@ def test_a_sound_book_is_green_and_a_second_build_does_nothing(sound):
         if path.suffix in {".html", ".ipynb", ".json", ".js"}:
             assert str(root) not in path.read_text(encoding="utf-8"), f"{path.name} names a folder of this machine"
     before = (root / "_build/html/index.html").stat().st_mtime_ns
-    second = small_book.build(root)
+    second = build(root)
     assert (second.returncode, second.stdout) == (0, "")
     assert (root / "_build/html/index.html").stat().st_mtime_ns == before
 
 
 def test_one_chapter_by_name_prints_its_verdicts(sound):
-    run = small_book.build(sound[0], target="_build/executed/tiny.json")
+    root, build, _ = sound
+    run = build(root, target="_build/executed/tiny.json")
     assert run.returncode == 0, run.stdout
     assert re.fullmatch(r"T1: holds, 0\.9\d+ \[0\.9\d+, 1\.0\d+\]", run.stdout.strip()), run.stdout
 
 
 def test_a_verdict_that_flips_closes_the_gate_and_the_switch_opens_it(sound, tmp_path):
+    made, build, _ = sound
     root = tmp_path / "book"
-    shutil.copytree(sound[0], root)
+    shutil.copytree(made, root)
     shutil.rmtree(root / "_build/html")
     claims = root / "chapters/claims.yml"
     claims.write_text(claims.read_text().replace("verdict: holds", "verdict: fails"))
-    run = small_book.build(root)
+    run = build(root)
     assert run.returncode != 0
     assert re.search(
         r"claim T1 of tiny: published fails, computed holds: mean = 0\.9\d+ \[.*claimed at least 0", run.stdout
     )
     assert not (root / "_build/html").exists()
-    run = small_book.build(root, "--gate", "warn")
+    run = build(root, "--gate", "warn")
     assert run.returncode == 0, run.stdout
     assert "warning: claim T1 of tiny: published fails, computed holds" in run.stdout
     assert "tiny ·" not in run.stdout, "the gate is no reason to execute again"
