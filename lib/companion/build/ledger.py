@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from companion.evidence.claims import matches
 from companion.evidence.wording import describe_region, number
 from stepsize.errors import EvidenceError
 
@@ -17,32 +18,77 @@ def computed(book, executed: Path) -> dict[str, dict]:
     return {v["claim"]: v for record in records(book, executed).values() for v in record["verdicts"]}
 
 
+def line(verdict: dict) -> str:
+    """A verdict in one line, with what its stated rows measured: 'P7: open, 0.79 [0.7, 0.86]'."""
+    stated = [e for e in verdict["evidence"] if e["setting"] == "stated"]
+    return f"{verdict['claim']}: {verdict['verdict']}, {'; '.join(map(_value, stated))}"
+
+
+def _value(e: dict) -> str:
+    i = {key: float(e["interval"][key]) for key in ("estimate", "low", "high")}
+    return number(i["estimate"]) + ("" if i["low"] == i["high"] else f" [{number(i['low'])}, {number(i['high'])}]")
+
+
 def numbers(verdict: dict) -> str:
-    """The evidence of a verdict in one line."""
+    """The evidence of a verdict, row by row, in one line."""
     return "; ".join(
-        f"{e['measure']} = {number(float(i['estimate']))} [{number(float(i['low']))}, {number(float(i['high']))}]"
-        f", claimed {describe_region(tuple(map(float, e['region'])))}, {e['says']} ({e['condition']})"
+        f"{e['measure']} = {_value(e)}, claimed {describe_region(tuple(map(float, e['region'])))}, "
+        f"{e['says']} ({e['setting']}: {e['condition']})"
         for e in verdict["evidence"]
-        for i in [e["interval"]]
     )
 
 
 def differences(book, executed: Path) -> list[str]:
-    """Where the run and chapters/claims.yml disagree: one line per claim, with both verdicts and the numbers."""
+    """Where the run and chapters/claims.yml disagree: verdicts, regions, settings, conditions; one line each, with numbers."""
     claims, done, found = book.claims(), computed(book, executed), []
     for chapter in book.chapters:
-        for claim, entry in claims.get(chapter, {}).items():
-            published = entry.get("verdict")
-            if claim not in done:
+        for name, claim in claims.get(chapter, {}).items():
+            if name not in done:
                 found.append(
-                    f"claim {claim} of {chapter}: published {published or 'nothing'}, the chapter computes no verdict"
+                    f"claim {name} of {chapter}: published {claim.verdict or 'nothing'}, the chapter computes no verdict"
                 )
-            elif done[claim]["verdict"] != published:
+                continue
+            if done[name]["verdict"] != claim.verdict:
                 found.append(
-                    f"claim {claim} of {chapter}: published {published or 'nothing (null)'}, "
-                    f"computed {done[claim]['verdict']}: {numbers(done[claim])}"
+                    f"claim {name} of {chapter}: published {claim.verdict or 'nothing (null)'}, "
+                    f"computed {done[name]['verdict']}: {numbers(done[name])}"
                 )
+            found += [f"claim {name} of {chapter}: {problem}" for problem in _unregistered(claim, done[name])]
     return found
+
+
+def _unregistered(claim, verdict: dict):
+    """What the rows of a run say otherwise than the register: regions, settings, conditions, and who stands on which side."""
+    rows = verdict["evidence"]
+    for e in rows:
+        measure = claim.measures.get(e["key"])
+        if measure is None:
+            yield f"measure {e['key']!r} is not registered"
+            continue
+        if tuple(map(float, e["region"])) != measure.region:
+            yield f"measure {e['key']!r}: the run used region {e['region']}, registered is {list(measure.region)}"
+        try:
+            setting = measure.setting(e["condition"])
+        except EvidenceError as error:
+            yield str(error)
+            continue
+        if setting != e["setting"]:
+            yield f"condition {e['condition']!r} was run as {e['setting']}, registered is {setting}"
+    for measure in claim.measures.values():
+        for pattern in (*measure.stated, *measure.beyond, *measure.control):
+            if not any(e["key"] == measure.key and matches(pattern, e["condition"]) for e in rows):
+                yield f"measure {measure.key!r}: no row of the run is {pattern!r}; take it out, or measure it"
+    if claim.verdict == "in part" == verdict["verdict"]:
+        stated = [e for e in rows if e["setting"] == "stated" and e["says"] != "undecided"]
+        for e in stated:
+            sides = [
+                side for side, patterns in claim.separates.items() if any(matches(p, e["condition"]) for p in patterns)
+            ]
+            if sides != [e["says"]]:
+                yield (
+                    f"the condition {claim.condition!r} does not separate: {e['condition']!r} {e['says']}, "
+                    f"registered under {' and '.join(sides) or 'neither side'}"
+                )
 
 
 def compare(one: Path, two: Path) -> list[str]:

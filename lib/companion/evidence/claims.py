@@ -180,9 +180,7 @@ def load_claims(path: Path | str) -> dict[str, dict[str, Claim]]:
         book[chapter] = {}
         for name, entry in (claims or {}).items():
             if name in seen:
-                raise EvidenceError(
-                    f"claim {name} is in {seen[name]} and in {chapter}; ids are unique in the book"
-                )
+                raise EvidenceError(f"claim {name} is in {seen[name]} and in {chapter}; ids are unique in the book")
             seen[name], book[chapter][name] = chapter, _claim(chapter, name, entry)
     return book
 

@@ -31,7 +31,6 @@ class Interval:
                 "look for NaN, or for an interval of another quantity"
             )
 
-
     def map(self, rising: Callable[[float], float]) -> "Interval":
         """The interval of `rising` of the estimate, a function that never falls, such as an exponential."""
         estimate, low, high = (float(rising(a)) for a in (self.estimate, self.low, self.high))
