@@ -71,6 +71,14 @@ def test_the_bootstrap_of_a_row_is_seeded_by_the_chapter():
     assert rows(1) != rows(2)
 
 
+def test_seeds_depend_on_the_chapters_seed_and_on_their_purpose():
+    one = book(seed=1)
+    assert one.seeds("tuning", 3) == book(seed=1).seeds("tuning", 5)[:3]
+    everything = [*one.seeds("tuning", 50), *one.seeds("reporting", 50), *book(seed=2).seeds("tuning", 50)]
+    assert len(set(everything)) == 150
+    assert one.rng("cloud").random() == book(seed=1).rng("cloud").random() != one.rng("noise").random()
+
+
 def test_the_summary_lists_every_claim_in_the_order_of_the_book(monkeypatch):
     import myst_nb
 

@@ -3,6 +3,8 @@
 import math
 import zlib
 
+import numpy as np
+
 from stepsize.errors import EvidenceError, short
 
 from .cards import Table
@@ -16,12 +18,24 @@ class Chapter:
     """The claims of one chapter, its verdicts, and the numbers its prose takes from the run.
 
     `Chapter("plateau_and_valley", seed)` reads the claims from claims.yml in the working directory or in chapters/ of a
-    directory above it. `seed` is the chapter's: the bootstraps of its intervals are seeded by it.
+    directory above it. All randomness of the chapter comes from `seed`: through `rng` and `seeds`, and through the bootstraps
+    of its intervals.
     """
 
     def __init__(self, name: str, seed: int = 0, claims: dict[str, Claim] | None = None):
         self.name, self.seed, self.verdicts = name, int(seed), {}
         self.claims = read_claims(name) if claims is None else claims
+
+    def seeds(self, purpose: str, n: int) -> list[int]:
+        """n seeds for a purpose, such as "tuning"; another purpose, or another seed of the chapter, gives others."""
+        return [int(s) for s in self._sequence(purpose).generate_state(n)]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for a purpose."""
+        return np.random.default_rng(self._sequence(purpose))
+
+    def _sequence(self, purpose: str) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
 
     def region(self, claim: str, measure: str) -> tuple[float, float]:
         """The registered region of a measure, for a figure that draws it."""
