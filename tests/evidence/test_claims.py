@@ -85,6 +85,7 @@ def test_a_sound_entry_is_read_whole(tmp_path):
         ({"measures__size__stated": None}, "has no stated condition"),
         ({"measures__size__stated": [3]}, "must be a list of texts"),
         ({"measures__size__colour": "red"}, "has colour; known are"),
+        ({"colour": "red"}, "has colour; known are"),
     ],
 )
 def test_an_entry_that_lacks_something_is_named(tmp_path, changes, message):

@@ -184,7 +184,7 @@ def test_a_region_moved_to_the_margin_changes_the_verdict_and_moved_half_as_far_
 
 
 def test_the_share_of_a_control_is_taken_between_no_effect_and_the_stated_effect():
-    ratio = replace(SIZE, null=1.0, control=("static",))
+    ratio = replace(SIZE, no_effect=1.0, control=("static",))
     evidence = (
         Evidence(ratio, "adaptive", Interval(3, 2.5, 3.5, "m", 9), "stated"),
         Evidence(ratio, "static", Interval(2, 1.5, 2.5, "m", 9), "control"),

@@ -32,6 +32,10 @@ VERDICTS = ("holds", "in part", "fails", "open")
 QUANTIFIERS = ("always", "can", "definition", "theorem")
 SUBJECTS = ("problem", "rate", "step", "result", "reason")
 SETTINGS = ("stated", "beyond", "control")
+KEYS = {
+    "text", "phrase", "paragraph", "ours", "quantifier", "subject", "setting", "reading_of", "part_of", "measures",
+    "verdict", "condition", "separates", "test", "note", "redo",
+}  # fmt: skip
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 
@@ -45,9 +49,10 @@ def matches(pattern: str, condition: str) -> bool:
 class Measure:
     """One kind of measurement that bears on a claim: what is measured, and for which values the claim is true.
 
-    `region` is a closed interval (low, high), either end may be infinite; `because` defends it. `null` is the value without
+    `region` is a closed interval (low, high), either end may be infinite; `because` defends it. `no_effect` is the value without
     an effect, against which a control's share is taken; with `log` it is taken of logarithms. An `identity` is checked to
-    round-off and is no measurement. `post_hoc`: the region was chosen after results had been seen.
+    round-off and is no measurement. `post_hoc`: the region was chosen after results had been seen. `pending` conditions lie in
+    the stated setting and are promised, not yet measured.
     """
 
     key: str
@@ -57,7 +62,8 @@ class Measure:
     stated: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
-    null: float | None = None
+    pending: tuple[str, ...] = ()
+    no_effect: float | None = None
     log: bool = False
     identity: bool = False
     post_hoc: bool = False
@@ -93,10 +99,12 @@ class Claim:
     paragraph: str = ""
     ours: bool = False
     reading_of: str = ""
+    part_of: str = ""
     condition: str = ""
     separates: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    test: str = ""
+    test: tuple[str, ...] = ()
     note: str = ""
+    redo: str = ""
 
 
 def _strings(value, where) -> tuple[str, ...]:
@@ -110,7 +118,7 @@ def _measure(claim: str, key: str, entry) -> Measure:
     where = f"claim {claim}, measure {key}"
     if not isinstance(entry, dict):
         raise EvidenceError(f"{where}: give is, region, because and stated, got {short(entry)}")
-    known = {"is", "region", "because", *SETTINGS, "null", "log", "identity", "post_hoc", "redo"}
+    known = {"is", "region", "because", *SETTINGS, "pending", "no_effect", "log", "identity", "exact", "post_hoc"}
     if unknown := sorted(set(entry) - known):
         raise EvidenceError(f"{where} has {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     region = entry.get("region")
@@ -124,14 +132,18 @@ def _measure(claim: str, key: str, entry) -> Measure:
     for name in ("is", "because"):
         if not str(entry.get(name) or "").strip():
             raise EvidenceError(f"{where} has no {name!r}; say what is measured, and defend its region")
-    patterns = {s: _strings(entry.get(s), f"{where}: {s}") for s in SETTINGS}
+    patterns = {s: _strings(entry.get(s), f"{where}: {s}") for s in (*SETTINGS, "pending")}
     flags = {name: bool(entry.get(name, False)) for name in ("log", "identity", "post_hoc")}
-    return Measure(key, entry["is"], (low, high), entry["because"], **patterns, null=entry.get("null"), **flags)
+    return Measure(
+        key, entry["is"], (low, high), entry["because"], **patterns, no_effect=entry.get("no_effect"), **flags
+    )
 
 
 def _claim(chapter: str, name: str, entry) -> Claim:
     if not isinstance(entry, dict) or not str(entry.get("text") or "").strip():
         raise EvidenceError(f"claim {name} of {chapter} has no text; write what the source says")
+    if unknown := sorted(set(entry) - KEYS):
+        raise EvidenceError(f"claim {name} has {', '.join(unknown)}; known are {', '.join(sorted(KEYS))}")
     for key, known in (("quantifier", QUANTIFIERS), ("subject", SUBJECTS)):
         if entry.get(key) not in known:
             raise EvidenceError(f"claim {name}: {key} {entry.get(key)!r} is none of {', '.join(known)}")
@@ -147,16 +159,20 @@ def _claim(chapter: str, name: str, entry) -> Claim:
     if entry.get("verdict") == "in part" and not str(entry.get("condition") or "").strip():
         raise EvidenceError(f"claim {name} holds in part; name the variable that separates, in one sentence: condition")
     measures = {key: _measure(name, key, m) for key, m in (entry.get("measures") or {}).items()}
-    if not any(m.stated for m in measures.values()):
+    if not any(m.stated or m.pending for m in measures.values()):
         raise EvidenceError(f"claim {name} has no stated condition; register where the text's own setting is measured")
     separates = {
         side: _strings((entry.get("separates") or {}).get(side), f"claim {name}: separates, {side}")
         for side in ("supports", "contradicts")
     }
-    texts = {k: str(entry.get(k) or "") for k in ("paragraph", "reading_of", "condition", "test", "note", "setting")}
+    texts = {
+        k: str(entry.get(k) or "").strip()
+        for k in ("paragraph", "reading_of", "part_of", "condition", "note", "redo", "setting")
+    }
+    tests = _strings(entry.get("test"), f"claim {name}: test")
     return Claim(
         name, chapter, entry["text"], entry["quantifier"], entry["subject"], measures=measures,
-        verdict=entry.get("verdict"), phrase=phrase, ours=ours, separates=separates, **texts,
+        verdict=entry.get("verdict"), phrase=phrase, ours=ours, separates=separates, test=tests, **texts,
     )  # fmt: skip
 
 

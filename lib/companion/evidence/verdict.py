@@ -125,16 +125,16 @@ class Verdict:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the stated effect that each control attains: control condition -> (control - null) / (effect - null)."""
+        """Share of the stated effect that each control attains: control condition -> (control - none) / (effect - none)."""
         return {e.condition: s for e in self.rows("control") if (s := self._share(e)) is not None}
 
     def _share(self, row: Evidence) -> float | None:
         effects = sorted(e.interval.estimate for e in self.rows("stated") if e.measure.key == row.measure.key)
-        if row.measure.null is None or not effects:
+        if row.measure.no_effect is None or not effects:
             return None
         scale = math.log if row.measure.log else float
-        null, effect = scale(row.measure.null), scale(effects[len(effects) // 2])
-        return (scale(row.interval.estimate) - null) / (effect - null) if effect != null else None
+        none, effect = scale(row.measure.no_effect), scale(effects[len(effects) // 2])
+        return (scale(row.interval.estimate) - none) / (effect - none) if effect != none else None
 
     def record(self) -> dict:
         """Plain data for the ledger, valid JSON: what is infinite stands as the string that `float` reads."""
@@ -153,6 +153,7 @@ class Verdict:
                 "verdict": self.says,
                 "condition": c.condition if self.says == "in part" else "",
                 "test": c.test,
+                "redo": c.redo,
                 "boundary": self.boundary,
                 "margin": self.margin,
                 "shares": self.shares,
