@@ -17,6 +17,7 @@ TOOL = f"{sys.executable} -m companion"
 LIBRARY = [str(p) for p in library_files()]
 PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
+REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
 
 os.environ["STEPSIZE_ERRORS"] = f"{OUT}/errors"
 
@@ -57,9 +58,10 @@ rule ledger:
     input:
         records=expand(f"{OUT}/executed/{{chapter}}.json", chapter=CHAPTERS),
         claims=CLAIMS,
+        replications=REPLICATIONS,
         library=LIBRARY,
     output:
-        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.json"]),
+        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
     params:
         chapters=CHAPTERS,
     shell:

@@ -1,4 +1,4 @@
-"""The ledger: claims and their published verdicts, the gate, the comparison of two runs, and the page."""
+"""The ledger: claims and their published verdicts, the gate, and the comparison of two runs."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import small_book
-from companion.build import ledger, pages
+from companion.build import ledger
 from companion.build.book import Book, write_whole
 from companion.evidence import Evidence, Verdict, student
 from companion.evidence.claims import load_claims
@@ -89,44 +89,3 @@ def test_equal_runs_compare_equal_and_one_changed_digit_is_found(tmp_path):
 def test_nothing_to_compare_is_an_error(tmp_path):
     with pytest.raises(EvidenceError, match="no executed chapter"):
         ledger.compare(tmp_path / "a", tmp_path / "b")
-
-
-def test_the_ledger_lists_every_claim_and_those_not_yet_tested_last(book, tmp_path):
-    rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", verdict(*MIXED))))
-    assert [(r["claim"], r["verdict"]) for r in rows] == [("T1", "holds only if"), ("U1", None)]
-    assert pages.counts(rows) == {"holds only if": 1, "not yet tested": 1}
-    assert pages.sentence(rows) == "Of 2 claims, 1 hold only under a stated condition, 1 are not yet tested."
-
-
-def test_the_page_links_each_claim_to_its_card_and_escapes_what_it_prints(book, tmp_path):
-    pages.write(book, executed(tmp_path / "x", verdict(*MIXED)), tmp_path / "out")
-    page = (tmp_path / "out/ledger.txt").read_text()
-    assert 'href="tiny.html#claim-T1"' in page
-    assert "mean &amp; more" in page
-    assert "case &lt;0&gt;" in page
-    assert "case <0>" not in page
-    assert "not yet tested" in page
-    assert "differs from the published verdict: holds" in page
-    summary = (tmp_path / "out/summary.txt").read_text()
-    assert ":alt: Horizontal bars" in summary
-    assert "A tiny chapter: 1 holds only if" in summary
-    assert "| [A tiny chapter](tiny.ipynb) | 3.2 | 30 | 2.0 |" in (tmp_path / "out/timings.txt").read_text()
-
-
-def test_the_verdicts_for_programs_are_strict_json(book, tmp_path):
-    pages.write(book, executed(tmp_path / "x", verdict(*HOLDS)), tmp_path / "out")
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    data = json.loads((tmp_path / "out/verdicts.json").read_text(), parse_constant=refuse)
-    assert [c["claim"] for c in data["claims"]] == ["T1", "U1"]
-    assert data["profile"] == "published"
-
-
-def test_two_writes_of_the_same_records_are_equal_byte_for_byte(book, tmp_path):
-    source = executed(tmp_path / "x", verdict(*HOLDS))
-    for name in ("a", "b"):
-        pages.write(book, source, tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name

@@ -1,20 +1,24 @@
-"""What the pages show of the ledger: every claim with its verdict, a picture of all of them, and the timings."""
+"""What the pages show of the ledger: every claim with its verdict and its evidence, a picture of all of them, and the timings."""
 
 import json
+import math
 import re
-from html import escape
 from pathlib import Path
 
-from companion.evidence.cards import VERDICT_SIGNS, badge
+from companion.evidence.cards import DOTS, VERDICT_SIGNS, environment
+from companion.evidence.claims import SUBJECTS, VERDICTS, Claim
 from companion.evidence.figures import VERDICT_COLOURS, house_style
-from companion.evidence.verdict import VERDICTS
-from companion.evidence.wording import describe_region, number
+from companion.evidence.wording import number
 
+from . import replication
 from .book import write_whole
 from .ledger import records
 
 UNTESTED = "not yet tested"
-COLUMNS = ("claim", "the text says", "verdict")
+VERBS = {"holds": ("holds", "hold"), "in part": ("holds in part", "hold in part"), "fails": ("fails", "fail"), "open": ("stays open", "stay open"), UNTESTED: (f"is {UNTESTED}", f"are {UNTESTED}")}  # fmt: skip
+
+_TEMPLATES = environment(Path(__file__).parent / "templates")
+_TEMPLATES.globals |= {"signs": VERDICT_SIGNS, "dot_signs": DOTS, "verdicts": VERDICTS, "subjects": SUBJECTS, "untested": UNTESTED}  # fmt: skip
 
 
 def title(book, chapter: str) -> str:
@@ -26,84 +30,29 @@ def title(book, chapter: str) -> str:
 
 
 def entries(book, records: dict[str, dict]) -> list[dict]:
-    """Every claim of the book in the order of its chapters, then those of unwritten chapters."""
-    claims = book.claims()
+    """Every claim of the book in the order of its chapters, then those of unwritten chapters.
+
+    An entry is the record of the verdict (`Verdict.record`, with verdict None where the chapter computes none), the title of the
+    chapter, the published verdict, and `replication`: {runs, same, others, fragile} or None.
+    """
+    claims, replications = book.claims(), replication.read(book.root)
     order = [c for c in records if c in claims] + [c for c in claims if c not in records]
     rows = []
     for chapter in order:
         done = {v["claim"]: v for v in records.get(chapter, {}).get("verdicts", [])}
-        for claim, entry in claims[chapter].items():
-            found = done.get(claim)
-            rows.append(
-                {
-                    "claim": claim,
-                    "chapter": chapter,
-                    "title": title(book, chapter),
-                    "text": entry["text"],
-                    "verdict": found["verdict"] if found else None,
-                    "published": entry.get("verdict"),
-                    "conditions": found["conditions"] if found else [],
-                    "evidence": found["evidence"] if found else [],
-                }
-            )
+        for name, claim in claims[chapter].items():
+            record = done.get(name) or _untested(claim)
+            same = replication.replicated(replications, name, record["verdict"]) if record["verdict"] else None
+            rows.append(record | {"title": title(book, chapter), "published": claim.verdict, "replication": same})
     return rows
 
 
-def _evidence(e: dict) -> str:
-    i = {k: float(e["interval"][k]) for k in ("estimate", "low", "high")}
-    span = number(i["estimate"])
-    if i["low"] != i["high"]:
-        span += f" [{number(i['low'])}, {number(i['high'])}]"
-    region = describe_region(tuple(map(float, e["region"])))
-    how = f"{e['interval']['method']}, n = {e['interval']['n']}"
-    return (
-        f'<li class="says-{e["says"]}"><span title="{escape(how)}">{escape(e["measure"])}: <strong>{span}</strong></span>, '
-        f"claimed {region}: {e['says']} <em>({escape(e['condition'])})</em></li>"
-    )
-
-
-def _tally(evidence: list[dict]) -> str:
-    """'3 measurements: 1 supports, 2 contradict'."""
-    says = [e["says"] for e in evidence]
-    words = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict")}
-    found = ((n, *words.get(s, (s, s))) for s in ("supports", "contradicts", "undecided") if (n := says.count(s)))
-    parts = [f"{n} {one if n == 1 else many}" for n, one, many in found]
-    return f"{len(says)} measurement{'s' * (len(says) > 1)}: {', '.join(parts)}"
-
-
-def row(entry: dict, gate_open: bool) -> str:
-    """One claim as a table row, linked to its card; the evidence unfolds."""
-    if entry["verdict"] is None:
-        link, verdict, rest = entry["claim"], f'<span class="verdict verdict-untested">{UNTESTED}</span>', ""
-    else:
-        link = f'<a href="{entry["chapter"]}.html#claim-{entry["claim"]}">{entry["claim"]}</a>'
-        verdict, rest = badge(entry["verdict"]), ""
-        if entry["conditions"]:
-            rest += f'<br><span class="only-if">… {escape("; ".join(entry["conditions"]))}</span>'
-        items = "".join(map(_evidence, entry["evidence"]))
-        rest += f"<details><summary>{_tally(entry['evidence'])}</summary><ul>{items}</ul></details>"
-        if gate_open and entry["published"] != entry["verdict"]:
-            verdict += (
-                f'<br><span class="differs">differs from the published verdict: {entry["published"] or "none"}</span>'
-            )
-    return f"<tr><td>{link}</td><td>{escape(entry['text'])}{rest}</td><td>{verdict}</td></tr>"
-
-
-def table(book, rows: list[dict]) -> str:
-    """The ledger: one heading and one table per chapter, as MyST text with inline HTML."""
-    parts = []
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-    for chapter in dict.fromkeys(r["chapter"] for r in rows):
-        mine = [r for r in rows if r["chapter"] == chapter]
-        tested = any(r["verdict"] for r in mine)
-        name = f"[{mine[0]['title']}]({chapter}.ipynb)" if tested else mine[0]["title"]
-        body = "".join(row(r, book.profile == "published") for r in mine)
-        parts.append(
-            f"## {mine[0]['title']}\n\nChapter: {name}{'' if tested else f' ({UNTESTED})'}\n\n"
-            f'<div class="table-scroll ledger-table" tabindex="0" role="region" aria-label="Claims: {escape(mine[0]["title"])}">'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n"
-        )
-    return "\n".join(parts)
+def _untested(claim: Claim) -> dict:
+    names = ("chapter", "text", "phrase", "paragraph", "ours", "quantifier", "subject", "setting", "test")
+    registered = {"claim": claim.id} | {name: getattr(claim, name) for name in names}
+    return registered | {
+        "verdict": None, "condition": "", "boundary": None, "margin": None, "shares": {}, "evidence": [],
+    }  # fmt: skip
 
 
 def counts(rows: list[dict]) -> dict[str, int]:
@@ -111,58 +60,158 @@ def counts(rows: list[dict]) -> dict[str, int]:
     return {v: n for v in (*VERDICTS, UNTESTED) if (n := sum((r["verdict"] or UNTESTED) == v for r in rows))}
 
 
+def count(n: int, verdict: str) -> str:
+    """'3 hold in part'"""
+    return f"{n} {VERBS[verdict][n != 1]}"
+
+
+def support(rows: list[dict], *settings: str) -> tuple[int, int]:
+    """(how many support, of how many) measurements in these settings; an identity is no measurement."""
+    says = [e["says"] for r in rows for e in r["evidence"] if e["setting"] in settings and e["kind"] != "identity"]
+    return says.count("supports"), len(says)
+
+
 def sentence(rows: list[dict]) -> str:
     """The counts in words."""
-    verbs = {
-        "holds": "hold",
-        "holds only if": "hold only under a stated condition",
-        "fails": "fail",
-        "open": "stay open",
+    if not rows:
+        return "There are no claims yet."
+    found = [count(n, v) for v, n in counts(rows).items()]
+    measured = support(rows, "stated", "beyond", "control")[1]
+    kept, of = support([r for r in rows if r["verdict"] == "holds"], "beyond")
+    beyond = f" Beyond it, {kept} of {of} measurements still support the claims that hold." if of else ""
+    return f"{len(rows)} claims, {measured} measurements. In the setting of which the text speaks, {', '.join(found)}.{beyond}"
+
+
+def by_subject(rows: list[dict]) -> list[dict]:
+    """For what a claim speaks of: the claims, their verdicts, and how often measurements support them."""
+    table = []
+    for subject in SUBJECTS:
+        mine = [r for r in rows if r["subject"] == subject]
+        if mine:
+            table.append(
+                {
+                    "subject": subject,
+                    "claims": len(mine),
+                    "counts": counts(mine),
+                    "stated": support(mine, "stated"),
+                    "beyond": support(mine, "beyond"),
+                }
+            )
+    return table
+
+
+def identities_alone(rows: list[dict]) -> list[dict]:
+    """The claims whose verdict rests on no measurement."""
+    stated = {r["claim"]: {e["kind"] for e in r["evidence"] if e["setting"] == "stated"} for r in rows}
+    return [r for r in rows if stated[r["claim"]] == {"identity"}]
+
+
+def tightness(record: dict) -> float:
+    """The margin as a number to sort by: the logarithm of its factor, or the move relative to the larger value; inf without one."""
+    m = record["margin"]
+    if m is None:
+        return math.inf
+    edge, moved = float(m["edge"]), float(m["moved_to"])
+    return math.log(m["factor"]) if m["factor"] else abs(moved - edge) / max(abs(moved), abs(edge), 1e-300)
+
+
+def in_short(record: dict) -> str:
+    """The margin in a few signs: a factor, or the edge and where it must move."""
+    m = record["margin"]
+    if m is None:
+        return "–"
+    return f"× {number(m['factor'])}" if m["factor"] else f"{number(float(m['edge']))} → {number(float(m['moved_to']))}"
+
+
+def chapters(rows: list[dict]) -> list[tuple[str, list[dict]]]:
+    """(chapter, its claims), in the order of the rows."""
+    return [(c, [r for r in rows if r["chapter"] == c]) for c in dict.fromkeys(r["chapter"] for r in rows)]
+
+
+def choices(rows: list[dict]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """What the ledger is filtered by: the name, its label, and (value, words) to choose from."""
+    return [
+        ("verdict", "verdict", [(v, f"{v} ({n})") for v, n in counts(rows).items()]),
+        ("chapter", "chapter", [(c, mine[0]["title"]) for c, mine in chapters(rows)]),
+        ("subject", "about the", [(s["subject"], f"{s['subject']} ({s['claims']})") for s in by_subject(rows)]),
+    ]
+
+
+def ranks(rows: list[dict]) -> dict[str, dict[str, int]]:
+    """order -> claim -> its place; a claim without the property in question comes last."""
+    verdicts = [*VERDICTS, None]
+    keys = {
+        "verdict": lambda r: verdicts.index(r["verdict"]),
+        "reach": lambda r: b["reaches"] / b["of"] if (b := r["boundary"]) and b["of"] else math.inf,
+        "margin": tightness,
+        "same": lambda r: s["same"] / s["runs"] if (s := r["replication"]) else math.inf,
     }
-    parts = [f"{n} {verbs.get(v, f'are {v}')}" for v, n in counts(rows).items()]
-    return f"Of {len(rows)} claims, {', '.join(parts)}." if rows else "There are no claims yet."
+    return {name: {r["claim"]: i for i, r in enumerate(sorted(rows, key=key))} for name, key in keys.items()}
+
+
+_TEMPLATES.globals |= {f.__name__: f for f in (by_subject, chapters, choices, count, counts, identities_alone, in_short, ranks)}  # fmt: skip
+
+
+def html(name: str, rows: list[dict], **more) -> str:
+    """A template of the ledger as MyST text."""
+    body = _TEMPLATES.get_template(name).render(rows=rows, **more)
+    return f"```{{raw}} html\n{body}\n```\n"
 
 
 def picture(rows: list[dict], path: Path) -> str:
-    """Stacked bars, one per chapter; returns the alternative text."""
+    """The tiles of the front page as a drawing, a row for every chapter; returns the alternative text."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Polygon
 
     house_style()
-    chapters = list(dict.fromkeys(r["chapter"] for r in rows))
-    figure, axes = plt.subplots(figsize=(6.8, 1.1 + 0.36 * len(chapters)))
-    seen = set()
-    for y, chapter in enumerate(chapters):
-        left = 0
-        for verdict, n in counts([r for r in rows if r["chapter"] == chapter]).items():
-            colour = VERDICT_COLOURS.get(verdict, "#D9D9D9")
-            label = None if verdict in seen else f"{VERDICT_SIGNS.get(verdict, '·')} {verdict}"
-            axes.barh(y, n, left=left, color=colour, edgecolor="white", height=0.72, label=label)
-            ink = "black" if verdict == UNTESTED else "white"
-            axes.text(
-                left + n / 2, y, f"{VERDICT_SIGNS.get(verdict, '')} {n}".strip(), ha="center", va="center", color=ink
-            )
-            left, seen = left + n, seen | {verdict}
-    titles = {r["chapter"]: r["title"] for r in rows}
-    axes.set_yticks(
-        range(len(chapters)), [titles[c] if len(titles[c]) < 34 else titles[c].partition(":")[0] for c in chapters]
-    )
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("claims")
-    figure.legend(loc="outside upper center", ncols=5, columnspacing=1, handlelength=1, fontsize="small")
+    groups = chapters(rows)
+    most = max((len(mine) for _, mine in groups), default=1)
+    left, pitch, height = 2.9, 0.82, 0.5  # inches: of the titles, from tile to tile, from row to row
+    figure = plt.figure(figsize=(left + pitch * most, height * (len(groups) + 1)), layout="none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, left + pitch * most), ylim=(height * (len(groups) + 1), 0))
+    axes.axis("off")
+
+    def tile(x, y, verdict):
+        colour, side = VERDICT_COLOURS.get(verdict, "#6B6B6B"), 0.3
+        filled = {"holds": side, "in part": side / 2}.get(verdict, 0)
+        for width, fill in ((side, "white"), (filled, colour)):
+            axes.add_patch(Polygon([(x, y), (x + width, y), (x + width, y + side), (x, y + side)], fc=fill, ec=colour))
+        sign = "" if verdict == "in part" else VERDICT_SIGNS.get(verdict, "·")
+        ink = "white" if verdict == "holds" else colour
+        axes.text(x + side / 2, y + side / 2, sign, ha="center", va="center", color=ink, size=11, weight="bold")
+
+    x = 0.1
+    for verdict, n in counts(rows).items():
+        tile(x, 0.1, verdict)
+        axes.text(x + 0.38, 0.25, count(n, verdict), va="center", size=9)
+        x += 1.55
+    for y, (_, mine) in enumerate(groups, 1):
+        name = mine[0]["title"] if len(mine[0]["title"]) < 34 else mine[0]["title"].partition(":")[0]
+        axes.text(0.1, height * y + 0.25, name, va="center", size=9)
+        axes.axhline(height * y, color="#DFDCD4", lw=0.8)
+        for k, r in enumerate(mine):
+            x = left + pitch * k
+            tile(x, height * y + 0.1, r["verdict"])
+            axes.text(x + 0.36, height * y + 0.1, r["claim"], va="top", size=7.5, color="#57606A")
+            says = sorted((e["says"] for e in r["evidence"] if e["setting"] == "beyond"), key=list(DOTS).index)
+            for d, said in enumerate(says):
+                colour = VERDICT_COLOURS[{"supports": "holds", "contradicts": "fails", "undecided": "open"}[said]]
+                axes.plot(
+                    x + 0.39 + 0.075 * (d % 5), height * y + 0.29 + 0.075 * (d // 5), "D" if said == "undecided" else "o",
+                    ms=3.4, mec=colour, mfc=colour if said == "supports" else "white", mew=0.8,
+                )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None})
     plt.close(figure)
     each = "; ".join(
-        f"{titles[c]}: {', '.join(f'{n} {v}' for v, n in counts([r for r in rows if r['chapter'] == c]).items())}"
-        for c in chapters
+        f"{mine[0]['title']}: {', '.join(f'{n} {v}' for v, n in counts(mine).items())}" for _, mine in groups
     )
-    return f"Horizontal bars, one per chapter, divided by verdict. {sentence(rows)} {each}."
+    return (
+        f"A row of tiles for every chapter, a tile for every claim, marked with its verdict. {sentence(rows)} {each}."
+    )
 
 
 def timings(book, records: dict[str, dict]) -> str:
@@ -176,17 +225,15 @@ def timings(book, records: dict[str, dict]) -> str:
 
 
 def write(book, executed: Path, target: Path) -> None:
-    """What the pages take from the ledger of the runs in `executed`: ledger.txt, summary.txt, counts.txt, timings.txt, verdicts.svg and verdicts.json in `target`."""
+    """What the pages take from the ledger of the runs in `executed`: in `target`, summary.txt (the tiles), subjects.txt, ledger.txt,
+    counts.txt, timings.txt, verdicts.svg with its alternative text in verdicts.txt, and verdicts.json."""
     runs = records(book, executed)
     rows = entries(book, runs)
-    alt = picture(rows, target / "verdicts.svg").replace("\n", " ")
-    write_whole(target / "ledger.txt", table(book, rows))
+    write_whole(target / "verdicts.txt", picture(rows, target / "verdicts.svg") + "\n")
+    write_whole(target / "summary.txt", html("tiles.html", rows, sentence=sentence(rows)))
+    write_whole(target / "subjects.txt", html("subjects.html", rows))
+    write_whole(target / "ledger.txt", html("ledger.html", rows, gate=book.profile == "published"))
     write_whole(target / "counts.txt", sentence(rows) + "\n")
-    write_whole(
-        target / "summary.txt",
-        f"```{{figure}} _generated/verdicts.svg\n:alt: {alt}\n:class: verdict-summary\n\n"
-        f"The verdicts of the book, chapter by chapter. {sentence(rows)}\n```\n",
-    )
     write_whole(target / "timings.txt", timings(book, runs))
     public = {"profile": book.profile, "counts": counts(rows), "claims": rows}
     write_whole(target / "verdicts.json", json.dumps(public, ensure_ascii=False, indent=1) + "\n")

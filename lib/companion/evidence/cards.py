@@ -75,7 +75,7 @@ class Axis:
         placed = []
         for value, edge in [*((e, True) for e in edges), *((v, False) for v in round_numbers)]:
             at = self.place(value)
-            if GUTTER <= at + 1e-9 and at <= 100 - GUTTER + 1e-9 and all(abs(at - other) >= APART for other, *_ in placed):
+            if self.low <= value <= self.high and all(abs(at - other) >= APART for other, *_ in placed):
                 placed.append((at, value, edge))
         return placed
 
@@ -149,11 +149,11 @@ def boundary(record: dict) -> str:
     b = record["boundary"]
     if not b["of"]:
         return "Not measured beyond the text’s setting."
-    if "true_when" in b:
-        when = f"True when: {'; '.join(b['true_when'])}." if b["true_when"] else "True in none of them."
-        return f"Supported in {b['reaches']} of {b['of']} further settings. {when}"
-    when = f" Breaks when: {'; '.join(b['breaks_when'])}." if b["breaks_when"] else ""
-    return f"Reaches {b['reaches']} of {b['of']} further settings.{when}"
+    name = "true_when" if "true_when" in b else "breaks_when"
+    when = "; ".join(dict.fromkeys(b[name]))  # one condition may be measured in several ways
+    if name == "true_when":
+        return f"Supported in {b['reaches']} of {b['of']} further settings." + (when and f" True when: {when}.")
+    return f"Reaches {b['reaches']} of {b['of']} further settings." + (when and f" Breaks when: {when}.")
 
 
 def margin(record: dict) -> str:
@@ -203,7 +203,10 @@ def environment(folder: Path) -> Environment:
     )  # fmt: skip
     templates.globals |= {f.__name__: f for f in (badge, boundary, dots, identities, margin, measures, methods)}
     templates.globals["quantifiers"] = QUANTIFIERS
-    templates.filters |= {"number": lambda v: number(float(v)), "region": lambda r: describe_region(tuple(map(float, r)))}
+    templates.filters |= {
+        "number": lambda v: number(float(v)),
+        "region": lambda r: describe_region(tuple(map(float, r))),
+    }
     return templates
 
 

@@ -61,7 +61,7 @@ _METHODS = {
     "lazy Adam × D(gap)": (_SKY, (4, 2, 0), (0, (4, 1, 1, 1, 1, 1, 1, 1))),
 }
 
-VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
+VERDICT_COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
 
 
 def method(name: str) -> dict:
