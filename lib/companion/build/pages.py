@@ -48,7 +48,9 @@ def entries(book, records: dict[str, dict]) -> list[dict]:
 
 
 def _untested(claim: Claim) -> dict:
-    names = ("chapter", "text", "phrase", "paragraph", "ours", "quantifier", "subject", "setting", "test")
+    names = (
+        "chapter", "text", "phrase", "paragraph", "ours", "reading_of", "part_of", "quantifier", "subject", "setting", "test", "redo",
+    )  # fmt: skip
     registered = {"claim": claim.id} | {name: getattr(claim, name) for name in names}
     return registered | {
         "verdict": None, "condition": "", "boundary": None, "margin": None, "shares": {}, "evidence": [],

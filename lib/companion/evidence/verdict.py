@@ -147,6 +147,8 @@ class Verdict:
                 "phrase": c.phrase,
                 "paragraph": c.paragraph,
                 "ours": c.ours,
+                "reading_of": c.reading_of,
+                "part_of": c.part_of,
                 "quantifier": c.quantifier,
                 "subject": c.subject,
                 "setting": c.setting,
