@@ -1,4 +1,4 @@
-# Doors only: the work is in the Snakefile. `make help` lists them.
+# Targets only: the work is in the Snakefile. `make help` lists them.
 # PROFILE=smoke builds the small test version; JOBS=n limits parallel chapters; GATE=warn goes on when a verdict
 # differs from the published one; TIMEOUT=s is the longest a chapter may run; PYTHON=... names another Python.
 
@@ -8,17 +8,19 @@ JOBS    ?= all
 GATE    ?= stop
 TIMEOUT ?= 900
 PLAN    ?= sweep.yml
+N       ?= 20
 VENV    := .venv/bin
 MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
+TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
-.PHONY: help venv book smoke test lab bench federation sweep zip reproduce lint clean distclean
+.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip reproduce clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z/%]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z/%-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@sed -n '2,3s/^# //p' Makefile
 
-venv: ## .venv with the pinned packages; every other door opens this one first
+venv: ## .venv with the pinned packages; every other target makes it first
 	@$(PYTHON) .ci/venv
 
 book: venv ## execute the chapters, check their verdicts, build _build/html
@@ -30,12 +32,21 @@ smoke: venv ## the same in small, for tests: _build/smoke/html
 chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 	$(MAKE_IT) '{out}/executed/$(patsubst %.md,%,$*).json'
 
-test: venv ## the tests that need no browser
-	@$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) -m 'not site' $(ARGS)
+test: venv ## the everyday tests: nothing slow, no browser
+	$(TEST) -m 'not site and not slow' $(ARGS)
+
+test-all: smoke ## the slow tests too, after a smoke build: every chapter, broken books, processes; no browser
+	$(TEST) -m 'not site' $(ARGS)
+
+lint: venv ## style of the code and of the chapters' cells, imports between the packages; ARGS=--fix formats
+	@$(VENV)/python .ci/lint $(ARGS)
 
 bench: venv ## the library against its peers; packages that only they need go into .venv-bench
 	@$(PYTHON) .ci/venv bench
 	@.venv-bench/bin/python benchmarks $(ARGS)
+
+grids: venv ## recorded grids and what each costs; GRID=name or GRID=all computes the cells that a file lacks
+	@$(VENV)/python -m companion.experiments.archive $(GRID)
 
 federation: ## a server and four hospitals, as real processes on this machine, against the simulation
 	@$(PYTHON) .ci/venv federated
@@ -44,14 +55,17 @@ federation: ## a server and four hospitals, as real processes on this machine, a
 sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
 	$(MAKE_IT) sweep
 
+replicate: venv ## the book under N further seeds: how often each verdict comes out, in chapters/replication.json
+	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --timeout $(TIMEOUT) --replications $(N) replicate
+
 reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal verdicts and numbers
 	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed
 	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 2 --out _build/reproduce/two executed
 	@$(VENV)/python -m companion compare _build/reproduce/one/executed _build/reproduce/two/executed
 
-lab: venv ## JupyterLab; a double click opens a chapter as a notebook
+lab: venv ## JupyterLab; a double click opens a chapter as a notebook; ARGS are its own
 	@$(VENV)/jupytext-config --settings-file _build/lab/labconfig/default_setting_overrides.json set-default-viewer markdown myst
-	@JUPYTER_CONFIG_DIR=_build/lab $(VENV)/python -m jupyterlab chapters
+	@JUPYTER_CONFIG_DIR=_build/lab $(VENV)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) chapters $(ARGS)
 
 zip: venv ## the site as one archive
 	$(MAKE_IT) zip

@@ -1,11 +1,14 @@
-# What is built from what. The commands themselves are in lib/stepsize/__main__.py; the Makefile calls this file.
-# Runs as it is on one machine; the same rules go to a cluster through Snakemake's executor plugins.
+# What is built from what. The commands themselves are in lib/companion/__main__.py; the Makefile calls this file
+# through them. Runs as it is on one machine; the same rules go to a cluster through Snakemake's executor plugins.
 
 import json
 import os
+import shlex
 import sys
 
-from companion.build.book import Book, library_files
+from companion.build.book import Book
+from companion.build.dependencies import dependencies, digest, library_files
+from companion.build.replication import seeds
 from companion.build.site import pages
 from companion.build.sweeps import points
 
@@ -13,18 +16,16 @@ PROFILE = config.get("profile", "published")
 OUT = config.get("out") or ("_build" if PROFILE == "published" else f"_build/{PROFILE}")
 BOOK = Book(".", PROFILE)
 CHAPTERS = BOOK.chapters
-TOOL = f"{sys.executable} -m companion"
-LIBRARY = [str(p) for p in library_files()]
+TOOL = f"{shlex.quote(sys.executable)} -m companion"
 PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
 REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
-
-os.environ["STEPSIZE_ERRORS"] = f"{OUT}/errors"
 
 
 wildcard_constraints:
     chapter=r"\w+",
     point=r"\w+-\w+",
+    seed=r"\d+",
 
 
 rule html:
@@ -38,12 +39,10 @@ rule executed:
 
 
 # The fingerprint holds the contents of everything a chapter depends on: its text and claims, its parameters, the
-# library, the pins, Python. A chapter runs again when one of them changes, and only then.
+# modules that it imports, the pins, Python. A chapter runs again when one of them changes, and only then.
 rule execute:
     input:
-        source="chapters/{chapter}.md",
-        library=LIBRARY,
-        pins=PINS,
+        "chapters/{chapter}.md",
     output:
         notebook=f"{OUT}/executed/{{chapter}}.ipynb",
         record=f"{OUT}/executed/{{chapter}}.json",
@@ -51,7 +50,7 @@ rule execute:
         fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter),
     threads: 1
     shell:
-        "{TOOL} execute --profile {PROFILE} {wildcards.chapter} {output.record}"
+        "{TOOL} execute --profile {PROFILE} {wildcards.chapter} {output.record:q}"
 
 
 rule ledger:
@@ -59,13 +58,13 @@ rule ledger:
         records=expand(f"{OUT}/executed/{{chapter}}.json", chapter=CHAPTERS),
         claims=CLAIMS,
         replications=REPLICATIONS,
-        library=LIBRARY,
     output:
         expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
     params:
         chapters=CHAPTERS,
+        code=digest(dependencies(["import companion.build.pages"])),
     shell:
-        "{TOOL} ledger --profile {PROFILE} {OUT}/executed {OUT}/ledger"
+        "{TOOL} ledger --profile {PROFILE} {OUT:q}/executed {OUT:q}/ledger"
 
 
 rule gate:
@@ -78,9 +77,10 @@ rule gate:
         gate=config.get("gate", "stop"),
         chapters=CHAPTERS,
     shell:
-        "{TOOL} gate --profile {PROFILE} {OUT}/executed {output}"
+        "{TOOL} gate --profile {PROFILE} {OUT:q}/executed {output:q}"
 
 
+# The pages print docstrings of the whole library.
 rule site:
     input:
         notebooks=rules.executed.input,
@@ -88,15 +88,43 @@ rule site:
         gate=ancient(rules.gate.output),
         pages=[os.path.relpath(p) for p in pages(BOOK)],
         settings=["_config.yml", "_toc.yml"],
-        library=LIBRARY,
         pins=PINS,
     output:
         directory(f"{OUT}/html"),
     params:
         chapters=CHAPTERS,
+        library=digest(library_files()),
     threads: workflow.cores
     shell:
-        "{TOOL} html --profile {PROFILE} {OUT}"
+        "{TOOL} html --profile {PROFILE} {OUT:q}"
+
+
+# Every chapter that has claims, under further seeds -> how often each verdict comes out. The record is committed.
+COUNT = int(config.get("replications") or 0)
+RECORD = "chapters/replication.json" if PROFILE == "published" else f"{OUT}/replication.json"
+JUDGED = [chapter for chapter in CHAPTERS if BOOK.claims().get(chapter)]
+
+
+rule replica:
+    input:
+        "chapters/{chapter}.md",
+    output:
+        notebook=temp(f"{OUT}/replications/{{seed}}/{{chapter}}.ipynb"),
+        record=f"{OUT}/replications/{{seed}}/{{chapter}}.json",
+    params:
+        fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter, {"seed": int(wildcards.seed)}),
+        parameters=lambda wildcards: json.dumps({"seed": int(wildcards.seed)}),
+    shell:
+        "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {wildcards.chapter} {output.record:q}"
+
+
+rule replicate:
+    input:
+        expand(f"{OUT}/replications/{{seed}}/{{chapter}}.json", seed=seeds(COUNT) if COUNT else [], chapter=JUDGED),
+    output:
+        update(RECORD),
+    shell:
+        "{TOOL} replicate --profile {PROFILE} {OUT:q}/replications {COUNT} {output:q}"
 
 
 rule zip:
@@ -105,7 +133,7 @@ rule zip:
     output:
         f"{OUT}/adaptive-learning-rates.zip",
     shell:
-        "{TOOL} pack {input} {output}"
+        "{TOOL} pack {input:q} {output:q}"
 
 
 # Chapter x parameter grid x seeds, as sweep.yml says -> one table (CSV) and one picture.
@@ -115,9 +143,7 @@ POINTS = points(BOOK, PLAN) if PLAN else {}
 
 rule point:
     input:
-        source=lambda wildcards: f"chapters/{POINTS[wildcards.point]['chapter']}.md",
-        library=LIBRARY,
-        pins=PINS,
+        lambda wildcards: f"chapters/{POINTS[wildcards.point]['chapter']}.md",
     output:
         notebook=f"{OUT}/sweep/points/{{point}}.ipynb",
         record=f"{OUT}/sweep/points/{{point}}.json",
@@ -126,7 +152,7 @@ rule point:
         chapter=lambda wildcards: POINTS[wildcards.point]["chapter"],
         parameters=lambda wildcards: json.dumps(POINTS[wildcards.point]["parameters"]),
     shell:
-        "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {params.chapter} {output.record}"
+        "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {params.chapter} {output.record:q}"
 
 
 rule sweep:
@@ -139,11 +165,4 @@ rule sweep:
     params:
         points=POINTS,
     shell:
-        "{TOOL} sweep --profile {PROFILE} {PLAN} {OUT}/sweep/points {OUT}/sweep/sweep"
-
-
-onerror:
-    from pathlib import Path
-
-    found = [p.read_text().strip() for p in sorted(Path(f"{OUT}/errors").glob("*.txt"))]
-    print(f"\nThe build is red, {len(found)} problem{'s' * (len(found) != 1)}:", *(found or [f"see {log}"]), sep="\n", file=sys.stderr)
+        "{TOOL} sweep --profile {PROFILE} {PLAN:q} {OUT:q}/sweep/points {OUT:q}/sweep/sweep"

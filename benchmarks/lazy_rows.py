@@ -7,16 +7,16 @@ A batch has 4096 look-ups, 1000 different rows, 64 columns, float32; every step 
 row is part of a step. The dense step is charged for clearing and filling its gradient too.
 """
 
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from companion.experiments.archive import GRIDS
 from stepsize import Adam
 from stepsize.lazy import IdleAdam
 from stepsize.optim import Optimizer
@@ -26,7 +26,7 @@ from stepsize.tables import Table
 torch.set_num_threads(1)
 SIZES, ACTIVE, LOOKUPS, D = (10_000, 100_000, 1_000_000), 1000, 4096, 64
 ROUNDS, BATCHES = 31, 8
-FILE = Path(__file__).parents[1] / "lib" / "companion" / "experiments" / "sparse_embeddings" / "lazy_rows.json"
+FACTS = {"unit": "milliseconds", "active rows": ACTIVE, "look-ups": LOOKUPS, "columns": D, "threads": 1}
 
 
 def batches(V):
@@ -110,9 +110,7 @@ def main():
         print(f"growth from {SIZES[0]:,} to {large:,} rows, {name}: {middle[large, name] / middle[SIZES[0], name]:.2f}")
     if "--record" in sys.argv:
         times = {name: {str(V): [round(t, 4) for t in found[V][name]] for V in SIZES} for name in METHODS}
-        saved = {"made by": "python benchmarks/lazy_rows.py --record", "milliseconds": times,
-                 "active rows": ACTIVE, "look-ups": LOOKUPS, "columns": D, "threads": 1}  # fmt: skip
-        FILE.write_text(json.dumps(saved).replace("}, ", "},\n") + "\n", encoding="utf-8")
+        replace(GRIDS["lazy_rows"], facts=FACTS).write(times)
 
 
 if __name__ == "__main__":

@@ -19,18 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from companion.experiments.tau_leaping import textbook as kinetics
+from companion.experiments.tau_leaping import textbook
 from companion.experiments.tau_leaping.leaping import Cao, leap
 from companion.experiments.tau_leaping.ssa import simulate
 
 ROUNDS = 5
 # name: network, time, runs to time the exact solvers with, runs to measure the errors of leaps with
 NETWORKS = {
-    "decaying-dimerising": (kinetics.decaying_dimerising(), 10.0, 12, 400),
-    "Schloegl": (kinetics.schloegl(), 4.0, 400, 2000),
-    "isomerisation": (kinetics.isomerisation(), 1.0, 600, 4000),
-    "Lotka-Volterra": (kinetics.lotka_volterra(), 1.0, 200, 2000),
-    "Vilar oscillator": (kinetics.vilar_oscillator(), 50.0, 20, 8),
+    "decaying-dimerising": (textbook.decaying_dimerising(), 10.0, 12, 400),
+    "Schloegl": (textbook.schloegl(), 4.0, 400, 2000),
+    "isomerisation": (textbook.isomerisation(), 1.0, 600, 4000),
+    "Lotka-Volterra": (textbook.lotka_volterra(), 1.0, 200, 2000),
+    "Vilar oscillator": (textbook.vilar_oscillator(), 50.0, 20, 8),
 }
 CHOICES = [None] + [
     (scheme, eps) for scheme in ("trapezoid", "midpoint", "euler") for eps in (0.1, 0.05, 0.03, 0.02, 0.01)

@@ -1,8 +1,10 @@
-"""One thread, and the same examples on every machine."""
+"""One thread, compiled loops kept outside the tree, and the same examples on every machine."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_CACHE_DIR", os.path.expanduser("~/.cache/stepsize/numba"))
+os.environ.setdefault("NUMBA_CACHE_LOCATOR_CLASSES", "companion.build.numba_cache.BySources")
 
 import pytest
 from hypothesis import settings

@@ -1,29 +1,26 @@
 """The reaction kernels as plain Python with NumPy's random numbers, for mutants: nothing is compiled, so a broken
 formula costs milliseconds. `broken(("old", "new"), ...)` is a module like companion.experiments.tau_leaping.kernels."""
 
+import ast
 import inspect
 from types import ModuleType
 
-import numba
 import numpy as np
 
 from companion.experiments.tau_leaping import kernels, leaping, ssa
+from mutants import replaced
 
 
 def broken(*replacements, seed=0, own_streams=False):
-    """The kernels with texts of their source replaced, each of which must occur exactly once."""
-    source = inspect.getsource(kernels)
+    """The kernels with expressions or statements replaced, each of which must occur exactly once."""
+    tree = ast.parse(inspect.getsource(kernels))
     for old, new in replacements:
-        if (found := source.count(old)) != 1:
-            raise LookupError(f"{old!r} occurs {found} times in the kernels, expected once; copy more of it")
-        source = source.replace(old, new)
+        tree = replaced(tree, old, new)
+    for definition in tree.body:
+        if isinstance(definition, ast.FunctionDef):
+            definition.decorator_list = []  # not compiled
     module = ModuleType("broken_kernels")
-    sound = numba.njit
-    numba.njit = lambda *args, **options: args[0] if args else (lambda function: function)
-    try:
-        exec(compile(source, "<broken kernels>", "exec"), vars(module))
-    finally:
-        numba.njit = sound
+    exec(compile(tree, "<broken kernels>", "exec"), vars(module))
     if not own_streams:
         rng = np.random.default_rng(seed)
         module.uniform = lambda s: rng.random()

@@ -1,7 +1,13 @@
-"""Independent references: what torch does, and direct loops that keep a step counter as the papers write them."""
+"""What every rule must produce: as torch does it, or as a direct loop with a step counter, as the papers write it.
+
+Each entry has settings under which every part of the formula matters (eps is large enough to see on which side of the
+root it stands), and mutants: a piece of the formula, and what it is broken to, which the comparison must notice.
+"""
 
 import math
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +25,11 @@ from stepsize import (
     HeavyBall,
     InverseRoot,
     LinearDecay,
+    Pooled,
     RMSProp,
     SignDescent,
     chain,
 )
-from stepsize.wrappers import Pooled
 
 STEPS, D = 200, 7
 # powers of ten between the coordinates, and noise, so that eps, the correction and the averages all matter
@@ -59,49 +65,139 @@ def torch_iterates(factory):
     return np.stack(path)
 
 
-BETAS = {"betas": (0.8, 0.99)}
-#: rule, and the torch optimizer that it must equal. eps is large enough to see on which side of the root it stands.
-TORCH = {
-    "SGD": (SGD(0.05), partial(torch.optim.SGD, lr=0.05)),
-    "HeavyBall": (HeavyBall(0.02, 0.8), partial(torch.optim.SGD, lr=0.02, momentum=0.8)),
-    "AdaGrad": (AdaGrad(0.3, 1e-3, 0.2), partial(torch.optim.Adagrad, lr=0.3, eps=1e-3, initial_accumulator_value=0.2)),
-    "RMSProp": (RMSProp(0.03, 0.95, 1e-3), partial(torch.optim.RMSprop, lr=0.03, alpha=0.95, eps=1e-3)),
-    "Adam": (Adam(0.05, 0.8, 0.99, 1e-3), partial(torch.optim.Adam, lr=0.05, eps=1e-3, **BETAS)),
-    "AMSGrad": (
-        AMSGrad(0.05, 0.8, 0.99, 1e-3),
-        partial(torch.optim.Adam, lr=0.05, eps=1e-3, amsgrad=True, **BETAS),
-    ),
-    "AdamW": (
-        Decoupled(Adam(0.05, 0.8, 0.99, 1e-3), 0.1),
-        partial(torch.optim.AdamW, lr=0.05, eps=1e-3, weight_decay=0.1, **BETAS),
-    ),
-    "Adam, coupled": (
-        Coupled(Adam(0.05, 0.8, 0.99, 1e-3), 0.1),
-        partial(torch.optim.Adam, lr=0.05, eps=1e-3, weight_decay=0.1, **BETAS),
-    ),
-    "SGD, coupled": (Coupled(SGD(0.05), 0.1), partial(torch.optim.SGD, lr=0.05, weight_decay=0.1)),
-    "HeavyBall, coupled": (
-        Coupled(HeavyBall(0.02, 0.8), 0.1),
-        partial(torch.optim.SGD, lr=0.02, momentum=0.8, weight_decay=0.1),
-    ),
-    "AdaGrad, coupled": (
-        Coupled(AdaGrad(0.3, 1e-3), 0.1),
-        partial(torch.optim.Adagrad, lr=0.3, eps=1e-3, weight_decay=0.1),
-    ),
-    "RMSProp, coupled": (
-        Coupled(RMSProp(0.03, 0.95, 1e-3), 0.1),
-        partial(torch.optim.RMSprop, lr=0.03, alpha=0.95, eps=1e-3, weight_decay=0.1),
-    ),
-}
+class Reference(NamedTuple):
+    """A rule, its mutants (old, new), a function that returns the iterates (STEPS, D) it must produce, torch's optimizer."""
+
+    rule: Any
+    mutants: list[tuple[str, str]]
+    iterates: Callable
+    factory: Callable | None = None
 
 
-def sign_loop(x):
+REFERENCES: dict[str, Reference] = {}
+
+
+def as_torch(rule, optimizer, settings, mutants, name=None):
+    """The rule must equal a torch optimizer with these settings; `name` is that of its class where none is given."""
+    factory = partial(optimizer, **settings)
+    REFERENCES[name or type(rule).__name__] = Reference(rule, mutants, partial(torch_iterates, factory), factory)
+
+
+def as_loop(rule, mutants, name=None):
+    """The rule must equal the decorated loop, which yields the iterates from a start given as a list of D numbers."""
+
+    def register(loop):
+        REFERENCES[name or type(rule).__name__] = Reference(
+            rule, mutants, lambda: np.array([list(x) for x in loop(list(START))])
+        )
+        return loop
+
+    return register
+
+
+# ---------------------------------------------------------------- rules
+
+as_torch(
+    SGD(0.05),
+    torch.optim.SGD,
+    {"lr": 0.05},
+    [
+        ("(state, constant(self.lr, g), g)", "(state, constant(self.lr, g), -g)"),
+        ("constant(self.lr, g)", "constant(self.lr, g) ** 2"),
+    ],
+)
+
+as_torch(
+    HeavyBall(0.02, 0.8),
+    torch.optim.SGD,
+    {"lr": 0.02, "momentum": 0.8},
+    [
+        ("self.momentum * b + g", "self.momentum * b - g"),
+        ("self.momentum * b + g", "self.momentum * b + (1 - self.momentum) * g"),
+        ("return b, constant(self.lr, g), b", "return b, constant(self.lr, g), g"),
+        ("b, constant(self.lr, g), b", "g, constant(self.lr, g), b"),
+    ],
+)
+
+
+@as_loop(SignDescent(0.02), [("sign(g)", "g"), ("sign(g)", "-sign(g)")])
+def sign_descent(x):
     for t in range(STEPS):
         x = [a - math.copysign(0.02, g) for a, g in zip(x, gradient(x, t), strict=True)]
         yield x
 
 
-def adabelief_loop(x):
+as_torch(
+    AdaGrad(0.3, 1e-3, 0.2),
+    torch.optim.Adagrad,
+    {"lr": 0.3, "eps": 1e-3, "initial_accumulator_value": 0.2},
+    [
+        ("sqrt(s) + self.eps", "sqrt(s + self.eps)"),
+        ("s + g * g", "s + abs(g)"),
+        ("s = s + g * g", "s = g * g"),
+        ("constant(self.initial, x)", "zeros_like(x)"),
+        ("self.lr / (sqrt(s) + self.eps)", "-self.lr / (sqrt(s) + self.eps)"),
+    ],
+)
+
+as_torch(
+    RMSProp(0.03, 0.95, 1e-3),
+    torch.optim.RMSprop,
+    {"lr": 0.03, "alpha": 0.95, "eps": 1e-3},
+    [
+        ("sqrt(v) + self.eps", "sqrt(v + self.eps)"),
+        ("sqrt(v)", "v"),
+        ("self.beta * v + (1 - self.beta) * g * g", "(1 - self.beta) * v + self.beta * g * g"),
+        ("(1 - self.beta) * g * g", "g * g"),
+        ("self.lr / (sqrt(v) + self.eps)", "-self.lr / (sqrt(v) + self.eps)"),
+    ],
+)
+
+as_torch(
+    Adam(0.05, 0.8, 0.99, 1e-3),
+    torch.optim.Adam,
+    {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3},
+    [
+        ("sqrt(v.mean) + self.eps", "sqrt(v.mean + self.eps)"),
+        ("sqrt(v.mean) + self.eps", "sqrt(v.mean) - self.eps"),
+        ("sqrt(v.mean) + self.eps", "sqrt(v.total) + self.eps"),
+        ("m.mean", "m.total"),
+        ("m.mean", "g"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
+        ("state.v.push(g * g, self.beta2)", "state.v.push(g * g, self.beta1)"),
+        ("g * g", "abs(g)"),
+        ("self.lr / (sqrt(v.mean) + self.eps)", "-self.lr / (sqrt(v.mean) + self.eps)"),
+    ],
+)
+
+as_torch(
+    AMSGrad(0.05, 0.8, 0.99, 1e-3),
+    torch.optim.Adam,
+    {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3, "amsgrad": True},
+    [
+        ("maximum(state.peak, v.total)", "v.total"),
+        ("maximum(state.peak, v.total)", "maximum(state.peak, v.mean)"),
+        ("sqrt(peak / v.weight) + self.eps", "sqrt(peak) + self.eps"),
+        ("PeakMoments(m, v, peak)", "PeakMoments(m, v, state.peak)"),
+        ("sqrt(peak / v.weight) + self.eps", "sqrt(peak / v.weight + self.eps)"),
+        ("m.mean", "m.total"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
+    ],
+)
+
+
+@as_loop(
+    AdaBelief(0.05, 0.8, 0.99, 1e-3),
+    [
+        ("(g - m.total) ** 2", "g * g"),
+        ("(g - m.total) ** 2", "(g - m.mean) ** 2"),
+        ("(g - m.total) ** 2", "(g - state.m.total) ** 2"),
+        ("v.total + self.eps", "v.total"),
+        ("sqrt(v.mean) + self.eps", "sqrt(v.mean)"),
+        ("state.m.push(g, self.beta1)", "state.m.push(g, self.beta2)"),
+    ],
+)
+def adabelief(x):
     """Zhuang et al. (2020), algorithm 2, coordinate by coordinate with a step counter."""
     m, s = [0.0] * D, [0.0] * D
     for t in range(1, STEPS + 1):
@@ -112,20 +208,109 @@ def adabelief_loop(x):
         yield x
 
 
-def inverse_root_loop(x):
+# ---------------------------------------------------------------- wrappers
+
+as_torch(
+    Decoupled(Adam(0.05, 0.8, 0.99, 1e-3), 0.1),
+    torch.optim.AdamW,
+    {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1},
+    [
+        (
+            "direction + self.decay * (self.lr / positive(rate)) * x",
+            "direction - self.decay * (self.lr / positive(rate)) * x",
+        ),
+        ("self.decay * (self.lr / positive(rate)) * x", "self.decay * x"),
+        ("self.decay * (self.lr / positive(rate)) * x", "self.decay * (self.lr / positive(rate))"),
+        ("direction + self.decay * (self.lr / positive(rate)) * x", "direction"),
+    ],
+    name="AdamW",
+)
+
+as_torch(
+    Coupled(Adam(0.05, 0.8, 0.99, 1e-3), 0.1),
+    torch.optim.Adam,
+    {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1},
+    [
+        ("g + self.decay * x", "g - self.decay * x"),
+        ("g + self.decay * x", "g + self.decay * self.lr * x"),
+    ],
+    name="Adam, coupled",
+)
+
+as_torch(
+    Coupled(SGD(0.05), 0.1),
+    torch.optim.SGD,
+    {"lr": 0.05, "weight_decay": 0.1},
+    [("g + self.decay * x", "g")],
+    name="SGD, coupled",
+)
+
+as_torch(
+    Coupled(HeavyBall(0.02, 0.8), 0.1),
+    torch.optim.SGD,
+    {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.1},
+    [("g + self.decay * x", "g")],
+    name="HeavyBall, coupled",
+)
+
+as_torch(
+    Coupled(AdaGrad(0.3, 1e-3), 0.1),
+    torch.optim.Adagrad,
+    {"lr": 0.3, "eps": 1e-3, "weight_decay": 0.1},
+    [("g + self.decay * x", "g")],
+    name="AdaGrad, coupled",
+)
+
+as_torch(
+    Coupled(RMSProp(0.03, 0.95, 1e-3), 0.1),
+    torch.optim.RMSprop,
+    {"lr": 0.03, "alpha": 0.95, "eps": 1e-3, "weight_decay": 0.1},
+    [("g + self.decay * x", "g")],
+    name="RMSProp, coupled",
+)
+
+
+@as_loop(
+    InverseRoot(SGD(0.1)),
+    [
+        ("rate / sqrt(t)", "rate / t"),
+        ("rate / sqrt(t)", "rate / sqrt(state.t + 2)"),
+        ("rate / sqrt(t)", "rate"),
+    ],
+)
+def inverse_root(x):
     for t in range(1, STEPS + 1):
         x = [a - 0.1 / math.sqrt(t) * g for a, g in zip(x, gradient(x, t - 1), strict=True)]
         yield x
 
 
-def linear_decay_loop(x):
+@as_loop(
+    LinearDecay(SGD(0.1), 150),
+    [
+        ("maximum(share, zeros_like(share))", "share"),
+        ("1 - state.t / self.horizon", "1 - (state.t + 1) / self.horizon"),
+        ("rate * maximum(share, zeros_like(share))", "rate + maximum(share, zeros_like(share))"),
+    ],
+)
+def linear_decay(x):
     for t in range(1, STEPS + 1):
         lr = 0.1 * max(0.0, 1 - (t - 1) / 150)
         x = [a - lr * g for a, g in zip(x, gradient(x, t - 1), strict=True)]
         yield x
 
 
-def pooled_loop(x):
+@as_loop(
+    Pooled(AdaGrad(0.3, 1e-3)),
+    [
+        ("rms(g)", "g"),
+        (
+            "each, _, direction = self.rule.step(state.each, g, x)",
+            "each, rate, direction = self.rule.step(state.each, g, x)",
+        ),
+        ("state.size", "self.rule.init(first(x))"),
+    ],
+)
+def pooled(x):
     total = 0.0
     for t in range(STEPS):
         g = gradient(x, t)
@@ -134,7 +319,21 @@ def pooled_loop(x):
         yield x
 
 
-def clip_by_norm_loop(x):
+# ---------------------------------------------------------------- transforms, before gradient descent
+
+
+@as_loop(
+    chain(ClipByNorm(2.0), SGD(0.05)),
+    [
+        ("maximum(length, constant(self.limit, length))", "length"),
+        (
+            "self.limit / maximum(length, constant(self.limit, length))",
+            "1 / maximum(length, constant(self.limit, length))",
+        ),
+    ],
+    name="ClipByNorm",
+)
+def clip_by_norm(x):
     for t in range(STEPS):
         g = gradient(x, t)
         length = math.hypot(*g)
@@ -142,28 +341,23 @@ def clip_by_norm_loop(x):
         yield x
 
 
-def clip_by_value_loop(x):
+@as_loop(
+    chain(ClipByValue(0.5), SGD(0.05)),
+    [("maximum(g, -bound)", "g"), ("minimum(maximum(g, -bound), bound)", "maximum(g, -bound)")],
+    name="ClipByValue",
+)
+def clip_by_value(x):
     for t in range(STEPS):
         x = [a - 0.05 * min(max(b, -0.5), 0.5) for a, b in zip(x, gradient(x, t), strict=True)]
         yield x
 
 
-#: rule, and a direct loop for what torch has not.
-LOOPS = {
-    "SignDescent": (SignDescent(0.02), sign_loop),
-    "AdaBelief": (AdaBelief(0.05, 0.8, 0.99, 1e-3), adabelief_loop),
-    "InverseRoot": (InverseRoot(SGD(0.1)), inverse_root_loop),
-    "LinearDecay": (LinearDecay(SGD(0.1), 150), linear_decay_loop),
-    "Pooled": (Pooled(AdaGrad(0.3, 1e-3)), pooled_loop),
-    "ClipByNorm": (chain(ClipByNorm(2.0), SGD(0.05)), clip_by_norm_loop),
-    "ClipByValue": (chain(ClipByValue(0.5), SGD(0.05)), clip_by_value_loop),
-}
-
-RULES = {name: rule for name, (rule, _) in (TORCH | LOOPS).items()}
+RULES = {name: reference.rule for name, reference in REFERENCES.items()}
+#: The rule and the factory of the torch optimizer that it must equal.
+TORCH = {name: (each.rule, each.factory) for name, each in REFERENCES.items() if each.factory}
 
 
+@cache
 def reference(name):
     """The iterates that the rule of this name must produce, shape (STEPS, D)."""
-    if name in TORCH:
-        return torch_iterates(TORCH[name][1])
-    return np.array([list(x) for x in LOOPS[name][1](list(START))])
+    return REFERENCES[name].iterates()

@@ -16,9 +16,25 @@ chapters:
 """
 
 CLAIMS = """tiny:
-  T1: {text: The mean is positive., verdict: holds}
+  T1:
+    text: The mean is positive.
+    phrase: positive
+    quantifier: always
+    subject: result
+    setting: These values.
+    measures:
+      mean: {is: mean, region: [0, .inf], because: Zero is not positive., stated: ["the values are *"]}
+    verdict: holds
 unwritten:
-  U1: {text: Nobody has looked yet., verdict: null}
+  U1:
+    text: Nobody has looked yet.
+    phrase: nobody
+    quantifier: can
+    subject: reason
+    setting: Nowhere.
+    measures:
+      size: {is: size, region: [0, .inf], because: It is., pending: [anywhere]}
+    verdict: null
 """
 
 LEDGER = """# Ledger
@@ -55,9 +71,9 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.evidence.verdict import Chapter, Evidence, student
+from companion.evidence import Chapter, student
 
-book = Chapter("tiny")
+book = Chapter("tiny", seed=0)
 ```
 
 ```{code-cell} ipython3
@@ -86,7 +102,7 @@ plt.plot(values, "o");
 ```
 
 ```{code-cell} ipython3
-book.judge("T1", Evidence("the values are what they are", "mean", student(values), (0, float("inf"))))
+book.judge("T1", mean={"the values are what they are": student(values)})
 ```
 
 ```{code-cell} ipython3
@@ -110,15 +126,20 @@ def write(root: Path, chapter: str = CHAPTER, claims: str = CLAIMS, index: str =
     return root
 
 
-def command(root: Path, *options: str) -> list[str]:
-    snakefile = str(ROOT / "Snakefile")
-    return [sys.executable, "-m", "companion", "make", "--snakefile", snakefile, "--jobs", "1", *options]
+def command(root: Path, *options: str, python: Path | str = sys.executable) -> list[str]:
+    make = [str(python), "-m", "companion", "make", "--snakefile", str(ROOT / "Snakefile"), "--jobs", "1"]
+    return [*make, *options]
 
 
-def build(root: Path, *options: str, target: str = "html") -> subprocess.CompletedProcess:
+def environment() -> dict[str, str]:
+    """The environment without what a build or a test has set in it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
+
+
+def build(root: Path, *options: str, target: str = "html", python=sys.executable) -> subprocess.CompletedProcess:
     """Run the build; stdout and stderr together in `.stdout`."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("STEPSIZE_", "PYTEST_"))}
     return subprocess.run(
-        [*command(root, *options), target],
-        cwd=root, env=env, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        [*command(root, *options, python=python), target],
+        cwd=root, env=environment(), text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip

@@ -1,10 +1,10 @@
 """The build's commands, called by the Makefile and the Snakefile:  python -m companion --help.
 
-An error of the book is printed as one line and ends with exit status 1; nothing else is caught.
+An error of the book, a full disk and a folder that cannot be written to are printed as one line, with exit status 1.
 """
 
 import argparse
-import fcntl
+import errno
 import json
 import os
 import sys
@@ -14,108 +14,36 @@ from pathlib import Path
 
 from stepsize.errors import StepsizeError
 
-from .build import checks, execution, pages, site, sweeps
+from .build import execution, pages, replication, site, sweeps
 from .build import ledger as records
 from .build.book import Book, write_whole
+from .build.make import make
+from .errors import BookError
 
-
-def out_folder(profile: str) -> str:
-    """Profiles never mix: the published book lives in _build, the smoke build in _build/smoke."""
-    return "_build" if profile == "published" else f"_build/{profile}"
-
-
-def make(args) -> None:
-    """Hand over to Snakemake, one build of this folder at a time, after the book's own checks."""
-    book = Book(".", args.profile)
-    book.smoke()
-    for chapter in book.chapters:
-        book.fingerprint(chapter)
-    if args.gate not in ("stop", "warn"):
-        raise StepsizeError(f"unknown gate {args.gate!r}; use GATE=stop or GATE=warn")
-    out = Path(args.out or out_folder(args.profile))
-    targets = [t.format(out=out) for t in args.targets]
-    if "sweep" in targets:
-        sweeps.points(book, args.plan)
-    for target in targets:
-        if target.startswith(f"{out}/executed/"):
-            book.source(Path(target).stem)
-    Path("_build").mkdir(exist_ok=True)
-    lock = open("_build/.lock", "w")  # noqa: SIM115  stays open for Snakemake
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("another build is at work here; waiting for it", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    os.set_inheritable(lock.fileno(), True)  # held until Snakemake itself has ended
-    os.environ |= {
-        "STEPSIZE_BUILD_PID": str(os.getpid()),
-        "XDG_CACHE_HOME": str(Path("_build/cache").resolve()),
-        "STEPSIZE_GATE": args.gate,
-        "STEPSIZE_TIMEOUT": str(args.timeout),
-    }
-    errors = out / "errors"
-    for old in errors.glob("*.txt"):
-        old.unlink()
-    options = ["--cores", str(args.jobs), "--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy"]
-    options += [
-        "--quiet",
-        "progress",
-        "rules",
-        "host",
-        "reason",
-        "--config",
-        f"profile={args.profile}",
-        f"out={out}",
-        f"gate={args.gate}",
-    ]
-    options += [f"plan={args.plan if 'sweep' in targets else ''}"]
-    from snakemake.cli import main as snakemake
-
-    if not args.verbose:
-        _hush()
-    snakemake(["--snakefile", args.snakefile or "Snakefile", *options, *args.more, "--", *targets])
-
-
-def _hush() -> None:
-    """Of Snakemake's own words only errors, and not those that the build gathers itself at its end."""
-    from snakemake import logging as its
-
-    said = (
-        "RuleException:\nCalledProcessError",
-        "Exiting because a job",
-        "WorkflowError:\nAt least one job",
-        "Complete log",
-    )
-    keep = its.DefaultFilter.filter
-
-    def errors_only(self, record):
-        return record.levelno >= 40 and not str(record.msg).startswith(said) and keep(self, record)
-
-    its.DefaultFilter.filter = errors_only
+#: What the machine may refuse, and what helps.
+REFUSED = {
+    errno.ENOSPC: "make room on the disk, then repeat the command",
+    errno.EDQUOT: "make room on the disk, then repeat the command",
+    errno.EROFS: "a build writes to _build and .snakemake; use a checkout that can be written to",
+    errno.EACCES: "a build writes to _build and .snakemake; use a checkout that can be written to",
+}
 
 
 def execute(args) -> None:
     """Execute one chapter and write notebook and record."""
     execution.die_with_the_build()
-    book = Book(args.root, args.profile)
+    book, target = Book(args.root, args.profile), Path(args.output)
     given = json.loads(args.parameters) if args.parameters else None
     timeout = float(args.timeout or os.environ.get("STEPSIZE_TIMEOUT") or 900)
-    notebook, record = execution.execute(book, args.chapter, given, timeout)
-    target = Path(args.output)
+    try:
+        notebook, record = execution.execute(book, args.chapter, given, timeout)
+    except BookError as error:
+        if given is None:
+            raise
+        point = ", ".join(f"{name} = {value}" for name, value in given.items())
+        raise BookError(f"{error} (with {point})") from None
     write_whole(target.with_suffix(".ipynb"), json.dumps(notebook, ensure_ascii=False, indent=1))
     write_whole(target.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=1))
-    print(f"{args.chapter} · {args.profile} · {record['seconds']:.0f} s{_done(book, target.parent, given)}", flush=True)
-
-
-def _done(book, folder: Path, given) -> str:
-    """How many chapters of the book are up to date now."""
-    if given is not None:
-        return " · " + ", ".join(f"{name} = {value}" for name, value in given.items())
-    names, done = book.chapters, 0
-    for name in names:
-        path = folder / f"{name}.json"
-        done += path.is_file() and json.loads(path.read_text(encoding="utf-8"))["fingerprint"] == book.fingerprint(name)
-    return f" · {done} of {len(names)} chapters done"
 
 
 def ledger(args) -> None:
@@ -129,7 +57,7 @@ def gate(args) -> None:
     how = "off" if args.profile != "published" else os.environ.get("STEPSIZE_GATE", "stop")
     if found and how == "stop":
         raise StepsizeError(
-            "the gate is closed:\n  " + "\n  ".join(found) + "\n  mend the chapter, or set the verdict in"
+            "the gate is closed:\n  " + "\n  ".join(found) + "\n  correct the chapter, or set the verdict in"
             " chapters/claims.yml if the run is right; GATE=warn goes on with a warning"
         )
     for line in found if how == "warn" else ():
@@ -142,15 +70,12 @@ def html(args) -> None:
     execution.die_with_the_build()
     start, book, out = time.monotonic(), Book(args.root, args.profile), Path(args.out)
     site.assemble(book, out / "executed", out / "ledger", out / "src")
-    built = site.build(book, out / "src", out / "work")
-    (built / "verdicts.json").write_bytes((out / "ledger" / "verdicts.json").read_bytes())
-    if found := checks.problems(built):
-        raise StepsizeError("the pages have problems:\n  " + "\n  ".join(found))
+    built, faults = site.build(book, out / "src", out / "work")
+    if faults:
+        raise BookError("the pages have faults:\n  " + "\n  ".join(faults))
     site.put_in_place(built, out / "html")
-    pages = len(list((out / "html").rglob("*.html")))
-    print(
-        f"site · {args.profile} · {pages} pages · {time.monotonic() - start:.0f} s · {out}/html/index.html", flush=True
-    )
+    number, seconds = len(list((out / "html").rglob("*.html"))), time.monotonic() - start
+    print(f"site · {args.profile} · {number} pages · {seconds:.0f} s · {out}/html/index.html", flush=True)
 
 
 def pack(args) -> None:
@@ -164,6 +89,14 @@ def sweep(args) -> None:
     found = sweeps.points(Book(args.root, args.profile), args.plan)
     sweeps.write(found, Path(args.folder), Path(args.output))
     print(f"sweep · {len(found)} runs · {args.output}.csv · {args.output}.svg", flush=True)
+
+
+def replicate(args) -> None:
+    """Gather replications, chapters executed under further seeds, in one record."""
+    book = Book(args.root, args.profile)
+    names = [chapter for chapter in book.chapters if book.claims().get(chapter)]
+    replication.write(Path(args.folder), names, int(args.count), args.profile, Path(args.output))
+    print(f"replications · {args.count} seeds · {len(names)} chapters · {args.output}", flush=True)
 
 
 def compare(args) -> None:
@@ -187,7 +120,9 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument(f"--{name}", default=default)
         return sub
 
-    sub = command(make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml")
+    sub = command(
+        make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml", replications="0"
+    )
     sub.add_argument("--verbose", action="store_true")
     sub.add_argument("--more", action="append", default=[], help="an option for Snakemake itself")
     sub.add_argument("targets", nargs="+", help="files or rules of the Snakefile; {out} is the profile's folder")
@@ -197,34 +132,44 @@ def parser() -> argparse.ArgumentParser:
     command(html, "out", root=".")
     command(pack, "html", "output")
     command(sweep, "plan", "folder", "output", root=".")
+    command(replicate, "folder", "count", "output", root=".")
     command(compare, "one", "two")
     return top
 
 
 def _report(args, text: str) -> None:
     """Within a build: one file per failed job, shown together at the end. Alone: print it."""
-    if not (folder := os.environ.get("STEPSIZE_ERRORS")):
-        print(text, file=sys.stderr, flush=True)
-        return
-    name = getattr(args, "chapter", args.command)
-    print(f"{name} · {args.profile} · failed", flush=True)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
+    if folder := os.environ.get("STEPSIZE_ERRORS"):
+        name = Path(args.output).stem if args.command == "execute" else args.command
+        try:
+            write_whole(Path(folder) / f"{name}.txt", text + "\n")
+            return
+        except OSError:  # of a full disk one can speak, but not write
+            pass
+    print(text, file=sys.stderr, flush=True)
 
 
 def main(arguments=None) -> int:
     args = parser().parse_args(arguments)
     try:
-        args.function(args)
+        return args.function(args) or 0
     except StepsizeError as error:
-        _report(args, f"error: {error}")
-        return 1
+        text = f"error: {error}"
+    except OSError as error:
+        if error.errno in REFUSED:
+            text = f"error: {error.filename or args.command}: {error.strerror}; {REFUSED[error.errno]}"
+        elif os.environ.get("STEPSIZE_ERRORS"):
+            text = traceback.format_exc()
+        else:
+            raise
+    except KeyboardInterrupt:
+        return 130
     except Exception:
         if not os.environ.get("STEPSIZE_ERRORS"):
             raise
-        _report(args, traceback.format_exc())
-        return 1
-    return 0
+        text = traceback.format_exc()
+    _report(args, text)
+    return 1
 
 
 if __name__ == "__main__":

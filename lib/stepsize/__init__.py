@@ -1,38 +1,31 @@
 """stepsize: adaptive learning rates in one contract, x <- x - rate * direction.
 
-Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules that need them.
+Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules that need them. Every rule of
+`rules` and every wrapper of `wrappers` is a name of the package.
 """
 
+from . import rules, wrappers
 from .average import Average
 from .descent import Path, Step, descend, walk
-from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+from .rules import *  # noqa: F403
 from .transforms import ClipByNorm, ClipByValue, chain
-from .tuning import Tuned, tune
-from .wrappers import Coupled, Decoupled, InverseRoot, LinearDecay
+from .tuning import Choice, choose, tune
+from .wrappers import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD",
-    "AMSGrad",
-    "AdaBelief",
-    "AdaGrad",
-    "Adam",
     "Average",
+    "Choice",
     "ClipByNorm",
     "ClipByValue",
-    "Coupled",
-    "Decoupled",
-    "HeavyBall",
-    "InverseRoot",
-    "LinearDecay",
     "Path",
-    "RMSProp",
-    "SignDescent",
     "Step",
-    "Tuned",
     "chain",
+    "choose",
     "descend",
     "tune",
     "walk",
 ]
+__all__ += rules.__all__
+__all__ += wrappers.__all__

@@ -1,5 +1,6 @@
 """What every rule shares: checked hyper-parameters, their names through all wrappers, and the leaves of a state."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from numbers import Real
@@ -97,6 +98,15 @@ def require_rule(rule, who: str):
     return rule
 
 
+def rules_of(module: dict) -> list[str]:
+    """Names of the public rules and wrappers that a module defines, in the order of its file; `module` is its globals()."""
+    return [
+        name
+        for name, value in module.items()
+        if getattr(value, "__module__", None) == module["__name__"] and hasattr(value, "step") and name[0] != "_"
+    ]
+
+
 def _is_setting(name, value):
     return name in DOMAINS or (isinstance(value, Real) and not isinstance(value, bool))
 
@@ -113,11 +123,11 @@ def _pairs(rule) -> Iterator[tuple[str, Any]]:
 
 def named(pairs) -> dict[str, Any]:
     """A dictionary of (name, value) pairs in their order; a repeated name becomes name_2, name_3."""
-    found, seen = {}, {}
+    apart, count = {}, Counter()
     for name, value in pairs:
-        seen[name] = seen.get(name, 0) + 1
-        found[name if seen[name] == 1 else f"{name}_{seen[name]}"] = value
-    return found
+        count[name] += 1
+        apart[name if count[name] == 1 else f"{name}_{count[name]}"] = value
+    return apart
 
 
 def hyperparameters(rule) -> dict[str, Any]:

@@ -5,9 +5,7 @@ import re
 import sympy
 from sympy.printing.latex import LatexPrinter
 
-from .trace import DIRECTION, RATE, G, Trace, X, symbol, trace
-
-__all__ = ["NOTATION", "Formula", "Trace", "latex", "symbol", "trace"]
+from .trace import DIRECTION, RATE, G, X, trace
 
 #: How the book writes a name; anything else is printed as SymPy prints it.
 NOTATION = {

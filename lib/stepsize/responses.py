@@ -82,39 +82,14 @@ def ema_threshold(beta1=0.9):
     return 2 * (1 + beta1) / (1 - beta1)
 
 
-def outlier_kick(beta1=0.9, beta2=0.999):
-    """(1 - beta1) / sqrt(1 - beta2) / (1 - beta1 / sqrt(beta2)): all steps after one huge gradient, added up, in lr; no others follow."""
-    return (1 - beta1) / np.sqrt(1 - beta2) / (1 - beta1 / np.sqrt(beta2))
+def spike_brake(size, beta2=0.999):
+    """1 / sqrt(beta2 + (1 - beta2) size^2): the rate in the very step of a spike over the rate before it, gradients of size 1 before."""
+    return 1 / np.sqrt(beta2 + (1 - beta2) * np.square(np.asarray(size, float)))
 
 
-def outlier_rate(k, size, beta2=0.999):
-    """1 / sqrt(1 + (size^2 - 1) (1 - beta2) beta2^(k - 1)): the rate over its old value, k steps into the outlier, background |g| = 1."""
-    return 1 / np.sqrt(1 + (np.asarray(size, float) ** 2 - 1) * (1 - beta2) * beta2 ** (np.asarray(k) - 1))
-
-
-def outlier_recovery(size, share=1 / 1.1, beta2=0.999):
-    """ln((size^2 - 1)(1 - beta2) / (share^-2 - 1)) / ln(1 / beta2): steps after the outlier until the rate is `share` of the old one again."""
-    return np.log((np.asarray(size, float) ** 2 - 1) * (1 - beta2) / (share**-2 - 1)) / -np.log(beta2)
-
-
-def reach(gap, beta1=0.9, beta2=0.999):
-    """D(T) = (1 - beta1) / (1 - beta1^T) sqrt((1 - beta2^T) / (1 - beta2)) (1 - rho^T) / (1 - rho),  rho = beta1 / sqrt(beta2).
-
-    How far dense Adam moves, in units of lr, between two visits T steps apart with equal gradients; about sqrt(T) for
-    T << 1 / (1 - beta2). The limit T -> infinity, 31.77, is the whole journey of a row after one single gradient.
-    """
-    rho = beta1 / beta2**0.5
-    return (1 - beta1) / (1 - beta1**gap) * ((1 - beta2**gap) / (1 - beta2)) ** 0.5 * (1 - rho**gap) / (1 - rho)
-
-
-def spike_brake(k, beta2=0.999):
-    """1 / sqrt(beta2 + (1 - beta2) k^2): the factor by which v shrinks the rate in the very step of a spike, gradients of size 1 before."""
-    return 1 / np.sqrt(beta2 + (1 - beta2) * np.square(np.asarray(k, float)))
-
-
-def spike_step(k, beta1=0.9, beta2=0.999):
-    """(1 - beta1) k / sqrt(beta2 + (1 - beta2) k^2): Adam's step at a spike in learning rates, where m was 0 before."""
-    return (1 - beta1) * np.asarray(k, float) * spike_brake(k, beta2)
+def spike_step(size, beta1=0.9, beta2=0.999):
+    """(1 - beta1) size / sqrt(beta2 + (1 - beta2) size^2): Adam's step at a spike, where m was 0 before."""
+    return (1 - beta1) * np.asarray(size, float) * spike_brake(size, beta2)
 
 
 def spike_knee(beta2=0.999):
@@ -127,6 +102,30 @@ def spike_halved(beta2=0.999):
     return np.sqrt((4 - beta2) / (1 - beta2))
 
 
+def adam_ratio(ratio, beta2, steps):
+    """1 / sqrt(1 + (1/ratio^2 - 1) beta2^k): the rate relative to the quiet rate, k steps after it was `ratio`.
+
+    From v_k = v_q + (v_b - v_q) beta2^k, whatever raised v: a burst, or a spike, after which ratio = `spike_brake`. While
+    v_b >> v_q the excess of v halves every ln 2 / ln(1/beta2) steps, the rate doubles every two of them.
+    """
+    return 1 / np.sqrt(1 + (1 / np.square(ratio) - 1) * np.power(beta2, steps))
+
+
+def steps_until(restored, ratio, beta2):
+    """ln((1/ratio^2 - 1) / (1/restored^2 - 1)) / ln(1/beta2): when `adam_ratio` reaches `restored`."""
+    return np.log((1 / np.square(ratio) - 1) / (1 / np.square(restored) - 1)) / -np.log(beta2)
+
+
+def reach(gap=np.inf, beta1=0.9, beta2=0.999):
+    """D(T) = (1 - beta1) / (1 - beta1^T) sqrt((1 - beta2^T) / (1 - beta2)) (1 - rho^T) / (1 - rho),  rho = beta1 / sqrt(beta2).
+
+    How far dense Adam moves, in units of lr, between two visits T steps apart with equal gradients; about sqrt(T) for
+    T << 1 / (1 - beta2). T = inf, 31.77, is all that follows one huge or one single gradient: its own step and the rest.
+    """
+    rho = beta1 / beta2**0.5
+    return (1 - beta1) / (1 - beta1**gap) * ((1 - beta2**gap) / (1 - beta2)) ** 0.5 * (1 - rho**gap) / (1 - rho)
+
+
 def adagrad_ratio(quiet, burst):
     """sqrt(S / (S + B)): AdaGrad's rate after a burst over its rate without one; S, B sums of squared gradients."""
     return np.sqrt(quiet / (quiet + burst))
@@ -135,17 +134,3 @@ def adagrad_ratio(quiet, burst):
 def time_debt(burst, quiet_per_step):
     """B / E[g^2]: AdaGrad after the burst is where the quiet stream brings it this many steps later."""
     return burst / quiet_per_step
-
-
-def adam_ratio(ratio, beta2, steps):
-    """1 / sqrt(1 + (1/ratio^2 - 1) beta2^k): the rate relative to the quiet rate, k steps after it was `ratio`.
-
-    From v_k = v_q + (v_b - v_q) beta2^k. While v_b >> v_q the excess of v halves every ln 2 / ln(1/beta2) steps,
-    the rate doubles every two of them.
-    """
-    return 1 / np.sqrt(1 + (1 / np.square(ratio) - 1) * np.power(beta2, steps))
-
-
-def steps_until(restored, ratio, beta2):
-    """ln((1/ratio^2 - 1) / (1/restored^2 - 1)) / ln(1/beta2): when `adam_ratio` reaches `restored`."""
-    return np.log((1 / np.square(ratio) - 1) / (1 / np.square(restored) - 1)) / -np.log(beta2)

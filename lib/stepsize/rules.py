@@ -6,6 +6,8 @@
 `rate` is the effective learning rate of every coordinate, `rate * direction` the step. Arrays have shape
 (..., d): leading axes are independent runs, and every hyper-parameter broadcasts against them, so that
 `lr` of shape (runs, 1) runs a whole grid at once. NumPy arrays, torch tensors and SymPy symbols alike.
+
+Figures and tables call a rule by its `label`, where it has one, and else by its class.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .average import Average
 from .backend import constant, maximum, sign, sqrt, zeros_like
-from .contract import Elementwise, Stateless
+from .contract import Elementwise, Stateless, rules_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,25 +29,13 @@ class SGD(Stateless):
 
 
 @dataclass(frozen=True, eq=False)
-class SignDescent(Stateless):
-    """rate = lr, direction = sign(g).  Riedmiller & Braun (1993); Bernstein et al. (2018), signSGD.
-
-    Steepest descent in the maximum norm. It has no accumulator: the control for what an accumulator adds.
-    """
-
-    lr: Any = 1e-2
-
-    def step(self, state, g, x):
-        return state, constant(self.lr, g), sign(g)
-
-
-@dataclass(frozen=True, eq=False)
 class HeavyBall(Elementwise):
     """b <- momentum b + g,  rate = lr, direction = b.  Polyak (1964).
 
     The form of torch's SGD (dampening 0): b grows to g / (1 - momentum) under a constant gradient.
     """
 
+    label = "heavy ball"
     lr: Any = 1e-2
     momentum: Any = 0.9
 
@@ -55,6 +45,20 @@ class HeavyBall(Elementwise):
     def step(self, b, g, x):
         b = self.momentum * b + g
         return b, constant(self.lr, g), b
+
+
+@dataclass(frozen=True, eq=False)
+class SignDescent(Stateless):
+    """rate = lr, direction = sign(g).  Riedmiller & Braun (1993); Bernstein et al. (2018), signSGD.
+
+    Steepest descent in the maximum norm. It has no accumulator: the control for what an accumulator adds.
+    """
+
+    label = "sign"
+    lr: Any = 1e-2
+
+    def step(self, state, g, x):
+        return state, constant(self.lr, g), sign(g)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,3 +163,6 @@ class AdaBelief(Adam):
         v = state.v.push((g - m.total) ** 2, self.beta2)
         v = v._replace(total=v.total + self.eps)
         return Moments(m, v), self.lr / (sqrt(v.mean) + self.eps), m.mean
+
+
+__all__ = rules_of(globals())

@@ -2,15 +2,13 @@
 
 import numpy as np
 
+from . import rules
 from .descent import Path, descend
 from .errors import ShapeError
-from .rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+from .measures import late_loss
 
-#: The rules without wrappers, by the names under which figures know them.
-ZOO = {
-    "SGD": SGD, "heavy ball": HeavyBall, "sign": SignDescent, "AdaGrad": AdaGrad,
-    "RMSProp": RMSProp, "Adam": Adam, "AMSGrad": AMSGrad, "AdaBelief": AdaBelief,
-}  # fmt: skip
+#: The rules without wrappers, in the order of their file, by the names under which figures know them.
+ZOO = {vars(rule).get("label", rule.__name__): rule for rule in map(vars(rules).get, rules.__all__)}
 
 
 def signals(steps: int, runs: int = 1, seed: int = 0, height: float = 100.0) -> dict[str, np.ndarray]:
@@ -51,8 +49,9 @@ def noisy_bowl(rule, lrs, seeds, steps: int = 400, condition: float = 100.0, noi
     """
     h = np.geomspace(1.0, condition, d)
     eta = noise * np.stack([np.random.default_rng(seed).normal(size=(steps, d)) for seed in seeds], axis=1)
-    lr = np.asarray(lrs, float)[:, None, None]
-    path = descend(rule(lr), lambda x, t: h * x + eta[t], np.ones((len(seeds), d)), steps, nonfinite="record")
-    with np.errstate(all="ignore"):
-        loss = (h * path.x[-(steps // 10) :] ** 2 / 2).sum(-1).mean(0)
-    return np.where(np.isfinite(loss), loss, np.inf)
+    every, x0 = rule(np.asarray(lrs, float)[:, None, None]), np.ones((len(seeds), d))
+
+    def loss(x):
+        return (h * x**2 / 2).sum(-1)
+
+    return late_loss(every, lambda x, t: h * x + eta[t], x0, loss, steps, last=steps // 10)

@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 from sympy.printing.numpy import NumPyPrinter
 
-from . import backend as operators
+from . import backend
 from .contract import Wrapper, hyperparameters, leaves, named, rebuild, substitute
 from .errors import TraceError
 
@@ -50,7 +50,7 @@ class Trace(NamedTuple):
         arguments = [*self.state.values(), G, X, *self.hyperparameters.values()]
         values = self.substituted()
         outputs = [values[name] for name in (*self.new.values(), RATE, DIRECTION)]
-        return sympy.lambdify(arguments, outputs, [vars(operators), "numpy"], printer=_NumPy)
+        return sympy.lambdify(arguments, outputs, [vars(backend), "numpy"], printer=_NumPy)
 
 
 class _NumPy(NumPyPrinter):

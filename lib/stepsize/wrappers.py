@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .backend import first, maximum, positive, rms, sqrt, zeros_like
-from .contract import Wrapper
+from .contract import Wrapper, rules_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +100,6 @@ class Pooled(Wrapper):
         size, rate, _ = self.rule.step(state.size, rms(g), first(x))
         each, _, direction = self.rule.step(state.each, g, x)
         return Shared(size, each), rate, direction
+
+
+__all__ = rules_of(globals())

@@ -1,6 +1,8 @@
 """The sources of the book: names, parameters, dependencies, and messages that name the offender and the remedy."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -9,10 +11,11 @@ import pytest
 
 import small_book
 from companion import __main__ as commands
-from companion.build import book as library
-from companion.build import checks, execution
+from companion.build import book as sources
+from companion.build import execution
 from companion.build.book import Book, toc_files, write_whole
 from companion.build.notebooks import convert, is_notebook, parameter_defaults
+from companion.build.site import problems
 from companion.build.sweeps import points, table
 from companion.errors import BookError
 
@@ -102,6 +105,8 @@ def test_a_converted_chapter_is_a_valid_notebook_with_its_kernel_and_stable_ids(
     [
         ("chapters/tiny.md", "The mean is", "The average is", True),
         ("chapters/claims.yml", "The mean is positive.", "The mean is above zero.", True),
+        ("chapters/claims.yml", "region: [0, .inf]", "region: [0.1, .inf]", True),
+        ("chapters/claims.yml", "stated:", "beyond: [far], stated:", True),
         ("chapters/claims.yml", "verdict: holds", "verdict: fails", False),
         ("chapters/claims.yml", "Nobody has looked yet.", "Nobody looked.", False),
         ("chapters/smoke.yml", "runs: 5", "runs: 6", True),
@@ -116,18 +121,15 @@ def test_the_fingerprint_changes_with_what_a_chapter_depends_on_and_nothing_else
     assert (book.fingerprint("tiny") != before) is changes
 
 
-def test_the_fingerprint_changes_with_the_pins_the_profile_and_the_library(root, monkeypatch):
+def test_the_fingerprint_changes_with_the_pins_the_profile_the_executor_and_the_library(root, monkeypatch):
     seen = {Book(root).fingerprint("tiny"), Book(root, "smoke").fingerprint("tiny")}
     (root / "requirements.txt").write_text("numpy==1\n")
     seen.add(Book(root).fingerprint("tiny"))
-    monkeypatch.setattr(library, "library_digest", lambda: "another")
+    monkeypatch.setattr(sources, "EXECUTION", {small_book.ROOT / "lib/stepsize/errors.py"})
     seen.add(Book(root).fingerprint("tiny"))
-    assert len(seen) == 4
-
-
-def test_the_library_s_digest_covers_every_module():
-    names = {p.name for p in library.library_files()}
-    assert {"rules.py", "evidence.py", "book.py", "__init__.py"} <= names
+    monkeypatch.setattr(sources, "dependencies", lambda code: set())
+    seen.add(Book(root).fingerprint("tiny"))
+    assert len(seen) == 5
 
 
 def output(kind, **content):
@@ -160,8 +162,6 @@ def test_a_scan_lets_printed_text_and_described_pictures_pass(root):
 
 
 def test_the_settings_of_a_kernel_are_clean_and_the_caller_s_come_back(root, monkeypatch):
-    import os
-
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("MPLBACKEND", "nonsense")
     with execution.clean_kernel_settings(root):
@@ -173,16 +173,16 @@ def test_the_settings_of_a_kernel_are_clean_and_the_caller_s_come_back(root, mon
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     write_whole(path, "old")
-    monkeypatch.setattr(library.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(sources.os, "replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, "new")
     assert path.read_text() == "old"
 
 
-def site(folder, **pages):
+def faults(folder, **pages):
     for name, body in pages.items():
         (folder / f"{name}.html").write_text(f"<html><body>\n{body}\n</body></html>")
-    return checks.problems(folder)
+    return problems(folder)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def site(folder, **pages):
      '<img src="data:x" alt="A curve that falls">', '<a href="./b.html?x=1#%68ere">x</a>'],
 )  # fmt: skip
 def test_sound_links_and_pictures_pass(tmp_path, body):
-    assert site(tmp_path, a=body, b='<p id="here">') == []
+    assert faults(tmp_path, a=body, b='<p id="here">') == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_sound_links_and_pictures_pass(tmp_path, body):
     ],
 )
 def test_dead_links_and_silent_pictures_are_found_with_their_place(tmp_path, body, says):
-    assert any(says in line for line in site(tmp_path, a=body, b='<p id="here">'))
+    assert any(says in line for line in faults(tmp_path, a=body, b='<p id="here">'))
 
 
 def test_a_sweep_is_the_product_of_grid_and_seeds(root):
@@ -255,7 +255,38 @@ def test_an_unexpected_failure_in_a_build_is_kept_for_its_end(root, monkeypatch,
     monkeypatch.setenv("STEPSIZE_ERRORS", str(root / "errors"))
     assert commands.main(["compare", str(root), str(root / "chapters")]) == 1
     assert "error:" in (root / "errors/compare.txt").read_text()
-    assert capsys.readouterr().out == "compare · published · failed\n"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_fails_in_a_sweep_is_kept_by_point_with_its_parameters(root, monkeypatch):
+    def fail(*_):
+        raise BookError("chapters/tiny.md, line 24: LinAlgError: Singular matrix; correct the cell")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("STEPSIZE_ERRORS", str(root / "errors"))
+    monkeypatch.setattr(execution, "execute", fail)
+    for point, runs in {"tiny-a": 5, "tiny-b": 9}.items():
+        given = json.dumps({"runs": runs, "nap": 0.0})
+        assert commands.main(["execute", "--parameters", given, "tiny", f"out/{point}.json"]) == 1
+    texts = {path.stem: path.read_text() for path in (root / "errors").iterdir()}
+    assert texts["tiny-a"].endswith("correct the cell (with runs = 5, nap = 0.0)\n")
+    assert "runs = 9" in texts["tiny-b"]
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "make room"), (errno.EROFS, "can be written to")])
+def test_a_full_disk_and_a_read_only_folder_give_one_line(root, monkeypatch, capsys, number, says):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "_build/x")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(commands, "write_whole", refuse)
+    monkeypatch.setattr(execution, "execute", lambda *_: ({}, {}))
+    monkeypatch.setenv("STEPSIZE_ERRORS", str(root / "errors"))  # where nothing can be written either
+    assert commands.main(["execute", "tiny", "x.json"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: _build/x: {os.strerror(number)}; ")
+    assert said.count("\n") == 1
+    assert says in said
 
 
 def test_the_pins_are_what_the_project_asks_for():
@@ -266,7 +297,3 @@ def test_the_pins_are_what_the_project_asks_for():
     assert "jupyter-book==1.0.4.post1" in pinned
     named = {line.partition("==")[0] for line in run.stdout.splitlines() if "==" in line}
     assert named <= {line.partition("==")[0] for line in pinned}, "run .venv/bin/python .ci/lock > requirements.txt"
-
-
-def test_records_survive_json(root):
-    assert json.loads(json.dumps(Book(root).claims()))["tiny"]["T1"]["verdict"] == "holds"

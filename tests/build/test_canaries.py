@@ -3,14 +3,19 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 import small_book
-from small_book import CHAPTER, CLAIMS
+from companion.build import execution, pages, site
+from companion.build.book import Book, write_whole
+from companion.errors import BookError
+from small_book import CHAPTER
 
 pytestmark = pytest.mark.slow
 
@@ -18,22 +23,30 @@ NAP = "runs, shift, nap = 20, 1.0, 0.0"
 
 
 def line(text: str, chapter: str) -> int:
-    """The line of the code cell (or of the text) that contains `text`."""
-    lines = chapter.splitlines()
-    at = next(n for n, content in enumerate(lines, 1) if text in content)
-    return next((n for n in range(at, 0, -1) if lines[n - 1].startswith("```{code-cell}")), at)
+    """The line at which the code cell begins that contains `text`."""
+    return chapter[: chapter.rindex("```{code-cell}", 0, chapter.index(text))].count("\n") + 1
 
 
-def broken(old, new):
-    assert CHAPTER.count(old) == 1
-    return CHAPTER.replace(old, new)
+def broken(old, new, chapter=CHAPTER):
+    assert chapter.count(old) == 1
+    return chapter.replace(old, new)
 
 
-def test_a_sound_book_is_green_and_a_second_build_does_nothing(tmp_path):
-    root = small_book.write(tmp_path)
-    first = small_book.build(root)
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A sound book, built in a folder and by a Python whose names have a space: (its root, what the build said)."""
+    root = small_book.write(tmp_path_factory.mktemp("canaries") / "my book")
+    python = root.parent / "my tools" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return root, small_book.build(root, python=python)
+
+
+def test_a_sound_book_is_green_and_a_second_build_does_nothing(sound):
+    root, first = sound
     assert first.returncode == 0, first.stdout
-    assert re.search(r"tiny · published · \d+ s · 1 of 1 chapters done", first.stdout)
+    assert re.search(r"^tiny · \d+ s · 1 of 1$", first.stdout, re.MULTILINE), first.stdout
     page = (root / "_build/html/chapters/tiny.html").read_text(encoding="utf-8")
     assert 'id="claim-T1"' in page
     assert "Twenty points scattered closely around one." in page
@@ -47,62 +60,22 @@ def test_a_sound_book_is_green_and_a_second_build_does_nothing(tmp_path):
             assert str(root) not in path.read_text(encoding="utf-8"), f"{path.name} names a folder of this machine"
     before = (root / "_build/html/index.html").stat().st_mtime_ns
     second = small_book.build(root)
-    assert second.returncode == 0
-    assert second.stdout.strip() == ""
+    assert (second.returncode, second.stdout) == (0, "")
     assert (root / "_build/html/index.html").stat().st_mtime_ns == before
 
 
-ERRORS = {
-    "an error": (broken("time.sleep(nap)", "1 / 0"), (), "ZeroDivisionError: division by zero"),
-    "a time-out": (broken(NAP, NAP.replace("0.0", "600")), ("--timeout", "8"), "time-out"),
-    "a warning on stderr": (
-        broken("time.sleep(nap)", "import warnings; warnings.warn('odd')"), (), "the cell writes to stderr: .*odd",
-    ),
-    "a picture without alternative text": (
-        broken("  image:\n    alt: Twenty points scattered closely around one.\n", ""), (), ".*no alternative text",
-    ),
-}  # fmt: skip
+def test_one_chapter_by_name_prints_its_verdicts(sound):
+    run = small_book.build(sound[0], target="_build/executed/tiny.json")
+    assert run.returncode == 0, run.stdout
+    assert re.fullmatch(r"T1: holds, 0\.9\d+ \[0\.9\d+, 1\.0\d+\]", run.stdout.strip()), run.stdout
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_a_chapter_that_fails_stops_the_build(name, tmp_path):
-    chapter, options, message = ERRORS[name]
-    run = small_book.build(small_book.write(tmp_path, chapter), *options)
-    assert run.returncode != 0
-    at = line("plt.plot" if "picture" in name else "values = shift", chapter)
-    assert re.search(rf"chapters/tiny\.md, line {at}: {message}", run.stdout), run.stdout
-    assert "Traceback" not in run.stdout
-    assert not (tmp_path / "_build/executed/tiny.ipynb").exists()
-    assert not (tmp_path / "_build/html").exists()
-
-
-PAGES = {
-    "a missing glue key": (broken("`tiny:mean`", "`tiny:maen`"), "# A tiny book\n", r"tiny\.md, line {at}: .*tiny:maen", "tiny:maen"),
-    "a duplicate label": (CHAPTER, "(tiny-top)=\n# A tiny book\n", r"[Dd]uplicate label.*tiny-top", None),
-    "a dead link": (broken("(#tiny-top)", "(nowhere.md)"), "# A tiny book\n", r"tiny\.md, line {at}: .*nowhere", "nowhere"),
-    "a dead anchor": (
-        CHAPTER, '# A tiny book\n\n<a href="tiny.html#nowhere">x</a>\n',
-        r"chapters/index\.html, line \d+: dead link 'tiny\.html#nowhere' .*no such anchor", None,
-    ),
-    "a picture of a page without alternative text": (
-        CHAPTER, "# A tiny book\n\n![](_generated/verdicts.svg)\n",
-        r"chapters/index\.html, line \d+: the picture .*verdicts\.svg has no alternative text", None,
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_that_is_wrong_stops_the_build(name, tmp_path):
-    chapter, index, message, mark = PAGES[name]
-    run = small_book.build(small_book.write(tmp_path, chapter, index=index))
-    assert run.returncode != 0
-    at = next((n for n, text in enumerate(chapter.splitlines(), 1) if mark and mark in text), "")
-    assert re.search(message.format(at=at), run.stdout), run.stdout
-    assert not (tmp_path / "_build/html").exists()
-
-
-def test_a_verdict_that_flips_closes_the_gate_and_the_switch_opens_it(tmp_path):
-    root = small_book.write(tmp_path, claims=CLAIMS.replace("holds", "fails"))
+def test_a_verdict_that_flips_closes_the_gate_and_the_switch_opens_it(sound, tmp_path):
+    root = tmp_path / "book"
+    shutil.copytree(sound[0], root)
+    shutil.rmtree(root / "_build/html")
+    claims = root / "chapters/claims.yml"
+    claims.write_text(claims.read_text().replace("verdict: holds", "verdict: fails"))
     run = small_book.build(root)
     assert run.returncode != 0
     assert re.search(
@@ -112,21 +85,90 @@ def test_a_verdict_that_flips_closes_the_gate_and_the_switch_opens_it(tmp_path):
     run = small_book.build(root, "--gate", "warn")
     assert run.returncode == 0, run.stdout
     assert "warning: claim T1 of tiny: published fails, computed holds" in run.stdout
-    assert "chapters done" not in run.stdout, "the gate is no reason to execute again"
+    assert "tiny ·" not in run.stdout, "the gate is no reason to execute again"
     assert "differs from the published verdict: fails" in (root / "_build/html/chapters/ledger.html").read_text()
+
+
+ERRORS = {
+    "an error": (broken("time.sleep(nap)", "1 / 0"), "ZeroDivisionError: division by zero"),
+    "a time-out": (broken(NAP, NAP.replace("0.0", "600")), "time-out"),
+    "a warning on stderr": (
+        broken("time.sleep(nap)", "import warnings; warnings.warn('odd')"), "the cell writes to stderr: .*odd",
+    ),
+    "a picture without alternative text": (
+        broken("  image:\n    alt: Twenty points scattered closely around one.\n", ""), ".*no alternative text",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_chapter_that_fails_is_refused_with_the_place_in_its_text(name, tmp_path):
+    chapter, message = ERRORS[name]
+    book = Book(small_book.write(tmp_path, chapter))
+    at = line("plt.plot" if "picture" in name else "values = shift", chapter)
+    with pytest.raises(BookError, match=rf"^chapters/tiny\.md, line {at}: {message}"):
+        execution.execute(book, "tiny", timeout=8)
+
+
+PAGE = broken("`tiny:mean`", "`tiny:maen`", broken("(#tiny-top)", "(nowhere.md)"))
+INDEX = '# A tiny book\n\n(tiny-top)=\n## Again\n\n<a href="tiny.html#nowhere">x</a>\n\n![](_generated/verdicts.svg)\n'
+PAGES = {
+    "a missing glue key": r"chapters/tiny\.md, line {at}: .*tiny:maen",
+    "a dead link": r"chapters/tiny\.md, line {at}: .*nowhere",
+    "a duplicate label": r"[Dd]uplicate label.*tiny-top",
+    "a dead anchor": r"chapters/index\.html, line \d+: dead link 'tiny\.html#nowhere' .*no such anchor",
+    "a picture of a page without alternative text": r"chapters/index\.html, line \d+: the picture .*verdicts\.svg has no alternative text",
+}
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """What the pages of a book with all of these faults are refused for."""
+    book = Book(small_book.write(tmp_path_factory.mktemp("pages") / "book", PAGE, index=INDEX))
+    notebook, record = execution.execute(book, "tiny")
+    executed, source = book.root / "executed", book.root / "src"
+    write_whole(executed / "tiny.ipynb", json.dumps(notebook))
+    write_whole(executed / "tiny.json", json.dumps(record))
+    pages.write(book, executed, book.root / "ledger")
+    site.assemble(book, executed, book.root / "ledger", source)
+    return "\n".join(site.build(book, source, book.root / "work")[1])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_wrong_is_refused_with_its_place(name, faults):
+    at = next(n for n, text in enumerate(PAGE.splitlines(), 1) if "tiny:maen" in text)
+    assert re.search(PAGES[name].format(at=at), faults), faults
+
+
+def start(root):
+    """A build of a book whose chapter takes a while, once the chapter runs."""
+    process = subprocess.Popen(
+        [*small_book.command(root), "html"], cwd=root, env=small_book.environment(),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list((root / "_build").glob("cache/matplotlib/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return process
 
 
 def test_a_killed_build_goes_on_where_it_was_and_leaves_nothing_stale(tmp_path):
     root = small_book.write(tmp_path, broken(NAP, NAP.replace("0.0", "4.0")))
-    with subprocess.Popen([*small_book.command(root), "html"], cwd=root, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not list((root / "_build").glob("cache/matplotlib/*")) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.kill(process.pid, signal.SIGKILL)
+    process = start(root)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
     source = root / "chapters/tiny.md"
     source.write_text(source.read_text().replace("shift, nap = 20, 1.0, 4.0", "shift, nap = 20, 2.0, 0.0"))
-    run = small_book.build(root)
+    run = small_book.build(root, target="executed")
     assert run.returncode == 0, run.stdout
     time.sleep(1)  # what the killed build had started ends by itself and writes nothing
     record = json.loads((root / "_build/executed/tiny.json").read_text())
     assert record["verdicts"][0]["evidence"][0]["interval"]["estimate"] > 1.5
+
+
+def test_ctrl_c_ends_a_build_with_one_line(tmp_path):
+    process = start(small_book.write(tmp_path, broken(NAP, NAP.replace("0.0", "60.0"))))
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.strip() == "interrupted; what has run is kept, repeat the command to go on"

@@ -1,8 +1,11 @@
-"""The workflows are valid, safe, and pinned; the doors of the Makefile exist."""
+"""The workflows are valid, safe, and pinned; the Makefile says what its targets are."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,7 +46,63 @@ def test_the_shell_scripts_stop_at_the_first_error():
     assert run("bash", "-n", ".ci/run").returncode == 0
 
 
-def test_help_names_every_door():
+def test_help_names_every_target():
+    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"book", "smoke", "test", "test-all", "lint", "lab", "bench", "sweep", "reproduce", "zip", "clean"} <= set(
+        rules
+    )
     done = run("make", "help")
-    for door in ("book", "test", "smoke", "lab", "bench", "federation", "sweep", "reproduce", "zip", "clean"):
-        assert re.search(rf"make {door}\b", done.stdout), door
+    for target in rules:
+        assert re.search(rf"make {target} +\S", done.stdout), target
+
+
+def test_the_laboratory_takes_arguments_and_runs_in_a_container():
+    said = run("make", "-n", "lab", "ARGS=--no-browser").stdout
+    assert "chapters --no-browser" in said
+    assert ("--allow-root" in said) == (os.getuid() == 0)
+
+
+def test_the_environment_is_made_by_a_python_that_runs_and_is_new_enough(tmp_path):
+    """python3.13 is the dead shim of a version manager, python3.12 is older than its name."""
+    for name, text in {
+        "python3.13": "exit 127",
+        "python3.12": "echo Python 3.9.1",
+        "python3.11": "echo Python 3.11.7",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    code = f"import os, runpy, sys; os.environ['PATH'] = {str(tmp_path)!r}; sys.version_info = (3, 10, 1); print(runpy.run_path('.ci/venv')['base_python']())"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.strip() == str(tmp_path / "python3.11"), done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_book_brings_its_claims_its_pages_and_its_data(tmp_path):
+    for name in ("lib", "pyproject.toml", "README.md", "LICENSE", "LICENSE-text", "chapters/claims.yml"):
+        copy = tmp_path / "clone" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        hide = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        (
+            shutil.copytree(ROOT / name, copy, symlinks=True, ignore=hide)
+            if (ROOT / name).is_dir()
+            else shutil.copyfile(ROOT / name, copy)
+        )
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(tmp_path / "clone"),
+    ]
+    done = run(*wheel)
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        assert archive.read("companion/claims.yml") == (ROOT / "chapters/claims.yml").read_bytes()
+        names = set(archive.namelist())
+    files = (p.relative_to(ROOT / "lib").as_posix() for p in (ROOT / "lib").rglob("*") if p.is_file())
+    assert {n for n in files if "__pycache__" not in n and "egg-info" not in n} <= names

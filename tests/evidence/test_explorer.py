@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from companion.evidence.explorer import RULES, SLIDERS, WALK, Explorer, valley
+from companion.evidence.explorer import RULES, SLIDERS, Explorer, valley
+from companion.evidence.sliders import part
 from node import needs_node, node
 from stepsize import descend
 from stepsize.javascript import javascript
@@ -29,7 +30,7 @@ def test_the_page_walks_as_the_library_does(name):
     slow = getattr(rule, "beta2", getattr(rule, "beta", 0.0))
     v = {"lr": lr, "slow": slow, "fast": fast, "ratio": 30.0, "angle": np.radians(23.0), "noise": 0.3}
     call = f"walk({javascript(rule)}, {json.dumps(v)}, {json.dumps(Explorer().noise.tolist())}, 100)"
-    found = node(f"{WALK}; const w = {call}; console.log(JSON.stringify(w));")
+    found = node(f"{part('explorer.js')}; const w = {call}; console.log(JSON.stringify(w));")
     x, rate = numpy_walk(rule, lr)
     np.testing.assert_allclose(found["path"], x, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found["rates"], np.broadcast_to(rate, (100, 2)), rtol=1e-10)
@@ -37,7 +38,8 @@ def test_the_page_walks_as_the_library_does(name):
 
 @needs_node
 def test_the_page_s_script_is_valid():
-    assert node(f"new Function({json.dumps(Explorer().script)}); console.log(1)") == 1
+    script = re.search(r"<script>(.*)</script>", PAGE, re.DOTALL)[1]
+    assert node(f"new Function({json.dumps(script)}); console.log(1)") == 1
 
 
 def test_the_page_asks_no_other_host_and_labels_every_control():

@@ -1,47 +1,52 @@
-"""What is left out while a notebook library is imported, and that it can be had afterwards."""
+"""Numbers for the prose: what MyST-NB's own glue would write."""
 
 import subprocess
 import sys
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
-CHECKS = """
-import sys
-from companion.evidence.glue import without_iris
-with without_iris():
-    import nbformat
-assert "rfc3987_syntax" not in sys.modules
-cell = nbformat.v4.new_code_cell("1")
-notebook = nbformat.v4.new_notebook(cells=[cell])
-nbformat.validate(notebook)
-cell["outputs"] = "none"
-try:
-    nbformat.validate(notebook)
-except nbformat.ValidationError:
-    print("refused")
-import rfc3987_syntax
-print(rfc3987_syntax.is_valid_syntax("iri", "https://example.org/"))
-"""
+from companion.evidence import Chapter
+from companion.evidence.cards import Table
+from companion.evidence.glue import Text, glue
 
 
-def test_notebooks_are_validated_without_the_check_of_iris_and_that_can_be_imported_later():
-    pytest.importorskip("rfc3987_syntax")
-    run = subprocess.run([sys.executable, "-c", CHECKS], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["refused", "True"]
+@pytest.fixture(scope="module")
+def theirs():
+    """MyST-NB's glue, in a shell that captures what is displayed."""
+    InteractiveShell.instance()
+    yield pytest.importorskip("myst_nb").glue
+    InteractiveShell.clear_instance()
 
 
-def test_an_import_that_fails_leaves_nothing_behind(monkeypatch):
-    from companion.evidence.glue import without_iris
+@pytest.mark.parametrize("value", [Text("0.98"), 1.5, Table([])], ids=["text", "number", "table"])
+def test_a_glued_value_is_written_as_myst_nb_writes_it(theirs, value):
+    with capture_output() as one:
+        glue("tiny:mean", value)
+    with capture_output() as two:
+        theirs("tiny:mean", value, display=False)
+    (ours,), (expected,) = one.outputs, two.outputs
+    assert (ours.data, ours.metadata) == (expected.data, expected.metadata)
+    assert ours.metadata["scrapbook"]["name"] == "tiny:mean"
 
-    monkeypatch.delitem(sys.modules, "rfc3987_syntax", raising=False)
-    with pytest.raises(ImportError), without_iris():
-        import no_such_module  # noqa: F401
-    assert "rfc3987_syntax" not in sys.modules
+
+def test_text_is_glued_without_quotes_and_formatted(theirs):
+    with capture_output() as shown:
+        Chapter("tiny", {}).glue("share", 0.5, ".0%")
+    assert shown.outputs[0].data == {"application/papermill.record/text/plain": "50%"}
 
 
 @pytest.mark.parametrize("code", ["from pathlib import Path; from companion.build.notebooks import convert; convert(Path('chapters/explorer.md'))",
                                   "from companion.evidence import Chapter; Chapter('c', {}).glue('k', 1.0)"])  # fmt: skip
-def test_neither_a_build_nor_a_chapter_makes_grammars(code):
+def test_neither_a_build_nor_a_chapter_makes_grammars_of_iris(code):
     said = f"{code}; import sys; print('rfc3987_syntax' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
+
+
+def test_the_check_of_iris_can_be_imported_after_a_notebook_was_read():
+    pytest.importorskip("rfc3987_syntax")
+    code = "from companion.build.notebooks import jupytext; jupytext(); import rfc3987_syntax as r; print(r.is_valid_syntax('iri', 'https://example.org/'))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "True"

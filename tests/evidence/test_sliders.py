@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from companion.evidence.sliders import Movable
+from companion.evidence.sliders import SliderPlot
 from companion.experiments.plateau_and_valley.figures import movable_cliff
 from mutants import mutant
-from stepsize import responses as bounds
+from stepsize import responses
 from stepsize.errors import ShapeError
 
 PICTURE = movable_cliff()
 
 
 def data(picture):
-    return json.loads(re.search(r"data = (\{.*?\});\n", picture._repr_html_())[1].replace("<\\/", "</"))
+    return json.loads(re.search(r"\"\), (\{.*\})\);\n", picture._repr_html_())[1])
 
 
 def test_every_curve_on_the_page_is_the_closed_form():
@@ -26,9 +26,9 @@ def test_every_curve_on_the_page_is_the_closed_form():
     cells = [(i, j) for i in range(seen["sizes"][0]) for j in range(seen["sizes"][1])]
     forget = 10.0 ** -np.linspace(1, 4, len(labels[0]))
     for (i, j), curve, tight in zip(cells, seen["curves"], seen["levels"][1], strict=True):
-        exact = bounds.adam_cliff(k, 0.9, 1 - forget[i], labels[1][j], 1e6)
+        exact = responses.adam_cliff(k, 0.9, 1 - forget[i], labels[1][j], 1e6)
         assert np.abs(np.array(curve) / exact - 1).max() < 1e-3
-        assert tight == pytest.approx(bounds.adam_worst(np.inf, 0.9, 1 - forget[i]), rel=1e-3)
+        assert tight == pytest.approx(responses.adam_worst(np.inf, 0.9, 1 - forget[i]), rel=1e-3)
 
 
 def test_the_picture_that_is_seen_first_is_the_default_adam_after_a_long_plateau():
@@ -61,5 +61,5 @@ def test_settings_that_do_not_fit_are_refused(change, word):
 
 
 def test_a_picture_that_shows_another_cell_is_noticed():
-    wrong = mutant(Movable, "np.ravel_multi_index(self.start, sizes)", "0")(**vars(PICTURE))
+    wrong = mutant(SliderPlot, "np.ravel_multi_index(self.start, sizes)", "0")(**vars(PICTURE))
     assert "6.57" not in re.search(r"<output[^>]*>(.*?)</output>", wrong._repr_html_())[1]

@@ -38,7 +38,7 @@ def test_a_changed_or_absent_file_is_refused(content, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.Dataset, "folder", lambda self: tmp_path)
     with pytest.raises(DatasetError, match=r"Some counts.*a\.csv has checksum"):
         entry.verify()
-    mutant(datasets.Dataset, "found != expected", "False")("t", "", "", entry.files, dict, "stepsize").verify()
+    mutant(datasets.Dataset, "checksum != expected", "False")("t", "", "", entry.files, dict, "stepsize").verify()
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
@@ -86,7 +86,7 @@ def test_the_longest_silence_is_the_longest_run_of_zeros():
     assert datasets._longest_run(flags) == 3
     assert datasets._longest_run(~flags) == 1
     assert datasets._longest_run(np.zeros(4, bool)) == 0
-    assert mutant(datasets._longest_run, "[::2]", "[1::2]")(flags) != 3
+    assert mutant(datasets._longest_run, "np.diff(edges)[::2]", "np.diff(edges)[1::2]")(flags) != 3
 
 
 def test_files_under_a_pattern_are_checked_together_in_the_order_of_their_names(tmp_path, monkeypatch):

@@ -48,9 +48,12 @@ def test_the_gradient_is_the_derivative_of_the_loss_and_the_mean_of_the_scores(m
     assert relative(model.grad(x), model.scores(x).mean(-2)) < 1e-13
 
 
-@pytest.mark.parametrize("old", ["/ (4 * np.cosh", "/ 2, -300"])
-def test_a_wrong_variance_is_noticed(old, model):
-    broken = mutant(Logistic, old, old.replace("4", "3").replace("/ 2,", "/ 3,"))(model.X, model.y)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("4", "3"), ("np.clip(apply(self.X, x) / 2, -300, 300)", "np.clip(apply(self.X, x) / 3, -300, 300)")],
+)
+def test_a_wrong_variance_is_noticed(old, new, model):
+    broken = mutant(Logistic, old, new)(model.X, model.y)
     x = point(model)
     assert relative(broken.fisher(x), broken.enumerated(x)) > 0.05
     assert relative(broken.fisher(x), complex_step(broken.grad, x)) > 0.05
@@ -105,7 +108,9 @@ def test_at_one_example_it_is_the_empirical_diagonal_and_at_all_of_them_the_squa
     assert relative(batch_second_moment(scores, 300), model.grad(x) ** 2) < 1e-13
 
 
-@pytest.mark.parametrize(("old", "new"), [("(n - batch)", "(n - 1)"), ("- mean**2) / batch", ") / batch")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("(n - batch)", "(n - 1)"), ("(scores**2).mean(-2) - mean**2", "(scores**2).mean(-2)")]
+)
 def test_a_wrong_sampling_law_is_noticed(old, new):
     scores = np.random.default_rng(0).standard_normal((7, 3)) + 1
     every = np.mean([scores[list(pick)].mean(0) ** 2 for pick in combinations(range(7), 3)], 0)
@@ -116,4 +121,4 @@ def test_outer_mean_is_a_mean_of_outer_products(monkeypatch):
     s = np.random.default_rng(0).standard_normal((2, 6, 3))
     expected = np.einsum("...ni,...nj->...ij", s, s) / 6
     assert np.abs(outer_mean(s) - expected).max() < 1e-15
-    assert relative(mutant(fisher.outer_mean, "/ scores.shape[-2]", "/ scores.shape[-1]")(s), expected) > 0.5
+    assert relative(mutant(fisher.outer_mean, "scores.shape[-2]", "scores.shape[-1]")(s), expected) > 0.5

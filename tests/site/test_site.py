@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from browsing import CONTRAST, HTML, address, look, page_names, settle, theme, violations
-from companion.build.checks import problems
+from companion.build.site import problems
 
 
 def test_a_page_asks_no_other_host_for_anything(name, visit):

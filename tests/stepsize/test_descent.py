@@ -1,6 +1,5 @@
-"""The loop and the choice of a learning rate."""
+"""The loop."""
 
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from mutants import mutant
 from references import RULES, START, STEPS, gradient, reference
-from stepsize import SGD, Adam, SignDescent, descend, tune, walk
+from stepsize import SGD, Adam, SignDescent, descend, walk
 from stepsize.errors import NonFiniteError
 
 
@@ -99,63 +98,3 @@ def test_a_diverged_run_is_recorded_and_the_others_do_not_notice():
 
 def test_a_single_run_is_recorded_too():
     assert descend(SGD(3.0), lambda x, t: x**3, [2.0], 50, nonfinite="record").diverged > 0
-
-
-# ---------------------------------------------------------------- tune
-
-GRID = np.logspace(-2, 1, 7)
-
-
-def noisy_parabola(lrs, seeds, best=0.0):
-    """Loss (log10 lr - best)^2 + noise of the seed."""
-    noise = np.array([np.random.default_rng(seed).normal(0, 0.01) for seed in seeds])
-    return (np.log10(lrs)[:, None] - best) ** 2 + noise
-
-
-def test_tune_finds_the_best_rate_and_reports_other_seeds():
-    tuned = tune(noisy_parabola, GRID, range(8), range(100, 120))
-    assert tuned.lr == pytest.approx(1.0)
-    assert not tuned.at_edge
-    assert tuned.scores.shape == (20,)
-    np.testing.assert_array_equal(tuned.scores, noisy_parabola(np.array([tuned.lr]), range(100, 120))[0])
-    assert tuned.curve.shape == (7,)
-
-
-@pytest.mark.parametrize(("best", "lr"), [(-9, 0.01), (9, 10)])
-def test_tune_says_when_the_best_rate_is_at_the_edge(best, lr):
-    tuned = tune(partial(noisy_parabola, best=best), GRID, range(8), range(100, 105))
-    assert tuned.at_edge
-    assert tuned.lr == pytest.approx(lr)
-
-
-def test_a_loss_that_is_not_finite_counts_as_infinite():
-    def run(lrs, seeds):
-        loss = noisy_parabola(lrs, seeds)
-        loss[lrs > 0.5] = np.nan
-        return loss
-
-    assert tune(run, GRID, range(5), range(10, 15)).lr == pytest.approx(10**-0.5)
-
-
-def test_a_statistic_that_is_nan_for_one_rate_does_not_win():
-    def spread(row):
-        with np.errstate(invalid="ignore"):
-            return np.std(row)
-
-    def run(lrs, seeds):
-        loss = noisy_parabola(lrs, seeds) * lrs[:, None]
-        loss[3:] = np.inf
-        return loss
-
-    assert tune(run, GRID, range(5), range(10, 15), spread).lr == GRID[0]
-
-
-def test_tuning_never_sees_a_reporting_seed():
-    seen = []
-
-    def run(lrs, seeds):
-        seen.append((len(lrs), set(seeds)))
-        return noisy_parabola(lrs, seeds)
-
-    tune(run, GRID, range(5), range(10, 15))
-    assert seen == [(7, set(range(5))), (1, set(range(10, 15)))]

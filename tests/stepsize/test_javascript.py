@@ -55,7 +55,7 @@ def test_a_rule_in_javascript_takes_the_steps_of_the_rule(rule):
 
 @needs_node
 def test_a_printer_that_drops_the_square_is_noticed(monkeypatch):
-    broken = mutant(module._JavaScript, "({self._print(e.base)}*{self._print(e.base)})", "{self._print(e.base)}")
+    broken = mutant(module._JavaScript, 'f"({self._print(e.base)}*{self._print(e.base)})"', 'f"{self._print(e.base)}"')
     monkeypatch.setattr(module, "_JavaScript", broken)
     assert not np.allclose(under_node(AdaGrad(0.1)), in_numpy(AdaGrad(0.1)), rtol=1e-3)
 

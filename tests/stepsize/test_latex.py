@@ -1,6 +1,7 @@
 """A rule's trace is the rule: the same numbers, and the formula that a paper would print."""
 
 import inspect
+import re
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 import sympy
 
+import stepsize.latex
 import stepsize.rules
 import stepsize.trace
 import stepsize.transforms
 import stepsize.wrappers
 from mutants import mutant
+from small_book import ROOT
 from stepsize import (
     SGD,
     AdaBelief,
@@ -25,6 +28,7 @@ from stepsize import (
     Decoupled,
     HeavyBall,
     InverseRoot,
+    LinearDecay,
     RMSProp,
     chain,
 )
@@ -201,6 +205,19 @@ def test_a_replaced_value_is_told_apart_where_a_later_line_uses_it():
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class Nameless(Elementwise):
+    """A rule whose memory has a letter of its own."""
+
+    lr: Any = 0.1
+
+    def init(self, x):
+        return 0 * x
+
+    def step(self, q, g, x):
+        return q + g, self.lr, q + g
+
+
 @pytest.mark.parametrize("rule", [*RULES, *NESTED], ids=name)
 def test_braces_and_brackets_of_every_formula_are_balanced(rule):
     tex = latex(rule)
@@ -208,6 +225,31 @@ def test_braces_and_brackets_of_every_formula_are_balanced(rule):
     assert tex.count(r"\left") - tex.count(r"\leftarrow") == tex.count(r"\right")
     assert "_new" not in tex
     assert "operatorname{norm}" not in tex
+
+
+def letters(rules):
+    """The state and the hyper-parameters that stand in the formulas of rules, as they are printed, without braces."""
+    names = set()
+    for t in map(trace, rules):
+        used = set().union(*(e.free_symbols for e in t.assignments.values()))
+        names |= {key for key, letter in {**t.state, **t.hyperparameters}.items() if letter in used}
+    return {re.sub("[{}]", "", stepsize.latex._tex(key)) for key in names}
+
+
+def unexplained(rules):
+    """Letters that are in no first column of the notation page's tables."""
+    cells = re.findall(r"^\| (.+?) \|", (ROOT / "chapters/notation.md").read_text(encoding="utf-8"), re.MULTILINE)
+    page = re.sub("[{}]", "", " ".join(cells))
+    return {letter for letter in letters(rules) if not re.search(rf"(?<![\w\\]){re.escape(letter)}(?!\w)", page)}
+
+
+def test_the_notation_page_explains_every_letter_of_the_rules():
+    assert unexplained(RULES) == set(), "add a row to chapters/notation.md"
+    assert unexplained([LinearDecay(Decoupled(chain(ClipByNorm(1.0), SGD())), 9)]) == set()
+
+
+def test_a_letter_that_it_lacks_is_named():
+    assert unexplained([InverseRoot(Nameless())]) == {"q"}
 
 
 def test_a_formula_displays_as_mathematics_and_prints_as_its_source():

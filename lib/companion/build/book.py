@@ -5,16 +5,20 @@ import json
 import os
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
 from companion.errors import BookError
-from companion.evidence.claims import load_claims
+from companion.evidence.claims import Claim, load_claims
 
-from .notebooks import is_notebook, parameter_defaults
+from .dependencies import dependencies, digest
+from .notebooks import convert, is_notebook, parameter_defaults
 
 PROFILES = ("published", "smoke")
+#: What turns a chapter's text into a notebook and a record.
+EXECUTION = {Path(__file__).with_name(name) for name in ("execution.py", "notebooks.py")}
 
 
 class Book:
@@ -42,11 +46,10 @@ class Book:
         return path
 
     def parameters(self, chapter: str, given: dict | None = None) -> dict:
-        """What papermill passes: nothing in the published profile, smoke.yml's entry in the smoke profile."""
-        values = dict(given or {})
-        where = "the given parameters"
-        if self.profile == "smoke" and given is None:
-            where, values = "chapters/smoke.yml", self.smoke().get(chapter) or {}
+        """What papermill passes: in the smoke profile smoke.yml's entry, and what is given."""
+        small = (self.smoke().get(chapter) or {}) if self.profile == "smoke" else {}
+        where = "the given parameters" if given else "chapters/smoke.yml"
+        values = small | (given or {})
         known = parameter_defaults(self.source(chapter))
         for name, value in values.items():
             if name not in known:
@@ -55,7 +58,7 @@ class Book:
                 )
             if not _same_kind(known[name], value):
                 raise BookError(
-                    f"{where}: {chapter}.{name} = {value!r} is no {type(known[name]).__name__}; mend the value"
+                    f"{where}: {chapter}.{name} = {value!r} is no {type(known[name]).__name__}; change the value"
                 )
         return values
 
@@ -74,38 +77,27 @@ class Book:
         return values
 
     def fingerprint(self, chapter: str, given: dict | None = None) -> str:
-        """A digest of all that an executed chapter depends on: text, claims, parameters, library, pins, Python."""
+        """A digest of all that an executed chapter depends on.
+
+        Its text, its entries in claims.yml but for the published verdicts, its parameters, the modules that it imports
+        with their data, the modules that execute it, the pins, Python.
+        """
+        source, pins = self.source(chapter), self.root / "requirements.txt"
+        code = [c.source for c in convert(source).cells if c.cell_type == "code"]
+        claims = [asdict(claim) | {"verdict": None} for claim in self.claims().get(chapter, {}).values()]
         parts = [
-            self.source(chapter).read_bytes(),
-            library_digest().encode(),
+            source.read_bytes(),
+            json.dumps([self.profile, self.parameters(chapter, given), claims], sort_keys=True, default=str).encode(),
+            digest(dependencies(code) | EXECUTION).encode(),
+            pins.read_bytes() if pins.is_file() else b"",
             sys.version.encode(),
-            self.profile.encode(),
         ]
-        pins = self.root / "requirements.txt"
-        parts.append(pins.read_bytes() if pins.is_file() else b"")
-        parts.append(json.dumps(self.parameters(chapter, given), sort_keys=True, default=str).encode())
-        texts = {claim: entry["text"] for claim, entry in self.claims().get(chapter, {}).items()}
-        parts.append(json.dumps(texts, sort_keys=True).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
-    def claims(self) -> dict[str, dict[str, dict]]:
+    def claims(self) -> dict[str, dict[str, Claim]]:
         """chapters/claims.yml; a book without one has no claims."""
         path = self.root / "chapters" / "claims.yml"
         return load_claims(path) if path.is_file() else {}
-
-
-def library_files() -> list[Path]:
-    """Every file of the library, in a fixed order."""
-    home = Path(__file__).parent
-    return sorted(p for p in home.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.name[0] != ".")
-
-
-def library_digest() -> str:
-    """One digest of the library's files."""
-    digest = hashlib.sha256()
-    for path in library_files():
-        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:20]
 
 
 def read_yaml(path: Path):
@@ -115,7 +107,7 @@ def read_yaml(path: Path):
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        raise BookError(f"{path.name}{place}: no valid YAML ({getattr(error, 'problem', error)}); mend it") from None
+        raise BookError(f"{path.name}{place}: no valid YAML ({getattr(error, 'problem', error)}); correct it") from None
 
 
 def toc_files(root: Path) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from companion.errors import BookError
 from companion.evidence.verdict import MIME
 
-from .book import Book, library_digest
+from .book import Book
 from .notebooks import cell_lines, convert
 
 ONE_THREAD = dict.fromkeys(
@@ -55,8 +55,8 @@ def clean_kernel_settings(root: Path):
             "JUPYTER_PREFER_ENV_PATH": "1",
             "IPYTHONDIR": f"{short}/i",
             "MPLCONFIGDIR": str(cache / "matplotlib"),
-            # numba's own cache does not see that a function it inlined has changed; a new library gets a new one
-            "NUMBA_CACHE_DIR": str(cache / f"numba-{library_digest()}"),
+            "NUMBA_CACHE_DIR": str(cache / "numba"),
+            "NUMBA_CACHE_LOCATOR_CLASSES": "companion.build.numba_cache.BySources",
         }
         before = dict(os.environ)
         os.environ.pop("MPLBACKEND", None)
@@ -156,7 +156,7 @@ def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: f
         )
     except papermill.PapermillExecutionError as error:
         cell = next((c for c in notebook.cells if c.cell_type == "code" and c.source == error.source), {})
-        raise BookError(f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; mend the cell") from None
+        raise BookError(f"{place(cell)}: {error.ename}: {_one_line(error.evalue)}; correct the cell") from None
     except CellTimeoutError:
         raise BookError(
             f"{place(running[0])}: time-out, the chapter ran longer than {timeout:g} s; "
@@ -180,10 +180,10 @@ def scan(notebook, place) -> None:
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
         for out in cell.outputs:
             if out.output_type == "error":
-                raise BookError(f"{place(cell)}: {out.ename}: {_one_line(out.evalue)}; mend the cell")
+                raise BookError(f"{place(cell)}: {out.ename}: {_one_line(out.evalue)}; correct the cell")
             if out.output_type == "stream" and out.name == "stderr" and out.text.strip():
                 raise BookError(
-                    f"{place(cell)}: the cell writes to stderr: {_one_line(out.text)}; mend the cause of the warning"
+                    f"{place(cell)}: the cell writes to stderr: {_one_line(out.text)}; remove the cause of the warning"
                 )
             picture = any(mime.startswith("image/") for mime in out.get("data", {}))
             if picture and GLUE not in str(out.get("metadata", {}).get("scrapbook", {}).get("mime_prefix", "")):

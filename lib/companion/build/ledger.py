@@ -18,24 +18,39 @@ def computed(book, executed: Path) -> dict[str, dict]:
     return {v["claim"]: v for record in records(book, executed).values() for v in record["verdicts"]}
 
 
-def line(verdict: dict) -> str:
-    """A verdict in one line, with what its stated rows measured: 'P7: open, 0.79 [0.7, 0.86]'."""
-    stated = [e for e in verdict["evidence"] if e["setting"] == "stated"]
-    return f"{verdict['claim']}: {verdict['verdict']}, {'; '.join(map(_value, stated))}"
-
-
-def _value(e: dict) -> str:
-    i = {key: float(e["interval"][key]) for key in ("estimate", "low", "high")}
-    return number(i["estimate"]) + ("" if i["low"] == i["high"] else f" [{number(i['low'])}, {number(i['high'])}]")
+def span(evidence: dict) -> str:
+    """'0.79 [0.7, 0.86]', or the estimate alone where it carries no interval."""
+    estimate, low, high = (float(evidence["interval"][key]) for key in ("estimate", "low", "high"))
+    return number(estimate) + (f" [{number(low)}, {number(high)}]" if low != high else "")
 
 
 def numbers(verdict: dict) -> str:
     """The evidence of a verdict, row by row, in one line."""
     return "; ".join(
-        f"{e['measure']} = {_value(e)}, claimed {describe_region(tuple(map(float, e['region'])))}, "
+        f"{e['measure']} = {span(e)}, claimed {describe_region(tuple(map(float, e['region'])))}, "
         f"{e['says']} ({e['setting']}: {e['condition']})"
         for e in verdict["evidence"]
     )
+
+
+def lines(book, chapter: str, executed: Path) -> list[str]:
+    """What one executed chapter says of its claims, a line each with its stated rows, marked where it differs from claims.yml."""
+    record = json.loads((executed / f"{chapter}.json").read_text(encoding="utf-8"))
+    claims = book.claims().get(chapter, {})
+    said = {v["claim"]: v for v in record["verdicts"]}
+    texts = []
+    for name in dict.fromkeys([*claims, *said]):
+        if name not in said:
+            texts.append(f"{name}: no verdict")
+            continue
+        spans = dict.fromkeys(span(e) for e in said[name]["evidence"] if e["setting"] == "stated")
+        texts.append(f"{name}: {said[name]['verdict']}, {'; '.join(spans)}")
+        published = claims[name].verdict if name in claims else None
+        if book.profile == "published" and said[name]["verdict"] != published:
+            texts[-1] += f"   <- claims.yml has {published or 'no verdict'}"
+        if book.profile == "published" and name in claims:
+            texts += [f"  {problem}" for problem in _unregistered(claims[name], said[name])]
+    return texts
 
 
 def differences(book, executed: Path) -> list[str]:

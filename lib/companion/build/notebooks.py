@@ -1,11 +1,13 @@
 """Chapters as text and as notebooks."""
 
 import ast
+import copy
 import re
+import sys
+from functools import lru_cache
 from pathlib import Path
 
 from companion.errors import BookError
-from companion.evidence.glue import without_iris
 
 
 def is_notebook(path: Path) -> bool:
@@ -44,14 +46,32 @@ def parameter_defaults(path: Path) -> dict:
 
 def convert(path: Path):
     """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
-    with without_iris():
-        import jupytext
+    return copy.deepcopy(_notebook(path.read_text(encoding="utf-8")))
 
-    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
+
+@lru_cache
+def _notebook(text: str):
+    notebook = jupytext().reads(text, fmt="md:myst")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"c{index:03d}"
     return notebook
+
+
+def jupytext():
+    """The module, imported without the check of IRIs that jsonschema, which nbformat needs, brings along.
+
+    That check builds 39 grammars when it is imported: more time than everything else in a small build, and no notebook
+    has an IRI. It can be imported later as ever.
+    """
+    hidden = "rfc3987_syntax"
+    absent = sys.modules.setdefault(hidden, None) is None  # for Python: there is no such module
+    try:
+        import jupytext
+    finally:
+        if absent:
+            del sys.modules[hidden]
+    return jupytext
 
 
 def cell_lines(path: Path) -> list[int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from companion.evidence.cards import DOTS, VERDICT_SIGNS, environment
 from companion.evidence.claims import SUBJECTS, VERDICTS, Claim
-from companion.evidence.figures import VERDICT_COLOURS, house_style
 from companion.evidence.wording import number
 
 from . import replication
@@ -15,10 +14,11 @@ from .book import write_whole
 from .ledger import records
 
 UNTESTED = "not yet tested"
+COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B", UNTESTED: "#D9D9D9"}
 VERBS = {"holds": ("holds", "hold"), "in part": ("holds in part", "hold in part"), "fails": ("fails", "fail"), "open": ("stays open", "stay open"), UNTESTED: (f"is {UNTESTED}", f"are {UNTESTED}")}  # fmt: skip
 
-_TEMPLATES = environment(Path(__file__).parent / "templates")
-_TEMPLATES.globals |= {"signs": VERDICT_SIGNS, "dot_signs": DOTS, "verdicts": VERDICTS, "subjects": SUBJECTS, "untested": UNTESTED}  # fmt: skip
+TEMPLATES = environment(Path(__file__).parent / "templates")
+TEMPLATES.globals |= {"signs": VERDICT_SIGNS, "dot_signs": DOTS, "verdicts": VERDICTS, "subjects": SUBJECTS, "untested": UNTESTED}  # fmt: skip
 
 
 def title(book, chapter: str) -> str:
@@ -151,12 +151,12 @@ def ranks(rows: list[dict]) -> dict[str, dict[str, int]]:
     return {name: {r["claim"]: i for i, r in enumerate(sorted(rows, key=key))} for name, key in keys.items()}
 
 
-_TEMPLATES.globals |= {f.__name__: f for f in (by_subject, chapters, choices, count, counts, identities_alone, in_short, ranks)}  # fmt: skip
+TEMPLATES.globals |= {f.__name__: f for f in (by_subject, chapters, choices, count, counts, identities_alone, in_short, ranks)}  # fmt: skip
 
 
 def html(name: str, rows: list[dict], **more) -> str:
     """A template of the ledger as MyST text."""
-    body = _TEMPLATES.get_template(name).render(rows=rows, **more)
+    body = TEMPLATES.get_template(name).render(rows=rows, **more)
     return f"```{{raw}} html\n{body}\n```\n"
 
 
@@ -168,7 +168,6 @@ def picture(rows: list[dict], path: Path) -> str:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Polygon
 
-    house_style()
     groups = chapters(rows)
     most = max((len(mine) for _, mine in groups), default=1)
     left, pitch, height = 2.9, 0.82, 0.5  # inches: of the titles, from tile to tile, from row to row
@@ -177,7 +176,7 @@ def picture(rows: list[dict], path: Path) -> str:
     axes.axis("off")
 
     def tile(x, y, verdict):
-        colour, side = VERDICT_COLOURS.get(verdict, "#6B6B6B"), 0.3
+        colour, side = COLOURS.get(verdict, "#6B6B6B"), 0.3
         filled = {"holds": side, "in part": side / 2}.get(verdict, 0)
         for width, fill in ((side, "white"), (filled, colour)):
             axes.add_patch(Polygon([(x, y), (x + width, y), (x + width, y + side), (x, y + side)], fc=fill, ec=colour))
@@ -200,7 +199,7 @@ def picture(rows: list[dict], path: Path) -> str:
             axes.text(x + 0.36, height * y + 0.1, r["claim"], va="top", size=7.5, color="#57606A")
             says = sorted((e["says"] for e in r["evidence"] if e["setting"] == "beyond"), key=list(DOTS).index)
             for d, said in enumerate(says):
-                colour = VERDICT_COLOURS[{"supports": "holds", "contradicts": "fails", "undecided": "open"}[said]]
+                colour = COLOURS[{"supports": "holds", "contradicts": "fails", "undecided": "open"}[said]]
                 axes.plot(
                     x + 0.39 + 0.075 * (d % 5), height * y + 0.29 + 0.075 * (d // 5), "D" if said == "undecided" else "o",
                     ms=3.4, mec=colour, mfc=colour if said == "supports" else "white", mew=0.8,

@@ -1,13 +1,16 @@
-"""From executed notebooks to the site: assemble the source tree, build it strictly, put it in place as a whole."""
+"""From executed notebooks to the site: assemble the source tree, build it strictly, check it, put it in place as a whole."""
 
 import json
 import os
+import posixpath
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -62,34 +65,27 @@ def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
         )
 
 
-def build(book: Book, source: Path, work: Path) -> Path:
-    """A strict build (-W -n) of `source`; raises with every warning and its place in the text."""
+def build(book: Book, source: Path, work: Path) -> tuple[Path, list[str]]:
+    """A strict build (-W -n) of `source`: the folder of its pages and every fault, each with its place in the text."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [
-        sys.executable,
-        "-c",
-        "from jupyter_book.cli.main import main; main()",
-        "build",
-        ".",
-        "--all",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     run = subprocess.run(
-        [*command, "--path-output", str(work.resolve())], cwd=source, capture_output=True, text=True, encoding="utf-8"
+        [*jupyter_book, "--all", "-W", "-n", "--keep-going", "--path-output", str(work.resolve())],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + "\n" + run.stderr)
-    problems = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
+    warnings = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
     html = work / "_build" / "html"
-    if run.returncode or problems:
-        (work / "sphinx.log").write_text(log, encoding="utf-8")
-        lines = [locate(book, source, line) for line in problems] or [log[-2000:]]
-        raise BookError("the strict build found:\n  " + "\n  ".join(dict.fromkeys(lines)))
+    if run.returncode and not warnings:
+        raise BookError(f"the pages cannot be built:\n{log[-2000:]}")
     for template in (html / "_static").glob("*macros.html"):
         template.unlink()  # the theme leaves its own templates among the pages
-    return html
+    shutil.copyfile(source / "chapters" / "_generated" / "verdicts.json", html / "verdicts.json")
+    return html, list(dict.fromkeys([locate(book, source, line) for line in warnings])) + problems(html)
 
 
 def locate(book: Book, source: Path, line: str) -> str:
@@ -108,6 +104,55 @@ def locate(book: Book, source: Path, line: str) -> str:
     lines = enumerate(block.splitlines())
     offset = next((n for n, content in lines if n >= offset and any(q in content for q in quoted)), offset)
     return f"chapters/{name}.md, line {text.count(chr(10), 0, start) + 1 + offset}: {message}"
+
+
+class Page(HTMLParser):
+    """Anchors, links and pictures of one HTML page, each with its line."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.anchors, self.links, self.pictures = {"top"}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs, line = dict(attrs), self.getpos()[0]
+        self.anchors |= {attrs.get("id"), attrs.get("name") if tag == "a" else None}
+        for key in ("href", "src", "data"):
+            if attrs.get(key) and not (key == "data" and tag != "object"):
+                self.links.append((line, tag, attrs[key]))
+        if tag == "img" and attrs.get("role") != "presentation":
+            self.pictures.append((line, attrs.get("src", ""), (attrs.get("alt") or "").strip()))
+
+
+def problems(html: Path) -> list[str]:
+    """What Sphinx does not notice: dead links and anchors, pictures without alternative text; one line each, with its place."""
+    files = {p.relative_to(html).as_posix() for p in html.rglob("*") if p.is_file()}
+    pages = {name: Page((html / name).read_text(encoding="utf-8")) for name in sorted(files) if name.endswith(".html")}
+    lines = []
+    for name, page in pages.items():
+        for line, tag, url in page.links:
+            if reason := _dead(name, url, files, pages):
+                lines.append(f"{name}, line {line}: dead link {url!r} in <{tag}>: {reason}")
+        for line, src, alt in page.pictures:
+            if alt in ("", src) or PurePosixPath(alt).name == PurePosixPath(unquote(src)).name:
+                lines.append(f"{name}, line {line}: the picture {src} has no alternative text; say what is to be seen")
+    return lines
+
+
+def _dead(name: str, url: str, files: set[str], pages: dict[str, Page]) -> str | None:
+    parts = urlsplit(url)
+    if parts.scheme or parts.netloc:
+        return None
+    if parts.path.startswith("/"):
+        return "it starts at the server's root; the site must work below any path"
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(parts.path))) if parts.path else name
+    if target.startswith(".."):
+        return "it leaves the site"
+    if target not in files:
+        return "no such file"
+    if parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
+        return "no such anchor"
+    return None
 
 
 def put_in_place(html: Path, target: Path) -> None:

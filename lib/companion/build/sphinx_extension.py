@@ -3,10 +3,10 @@
 import json
 import re
 import shutil
-from html import escape
 from pathlib import Path
 
 from docutils import nodes
+from markupsafe import Markup
 from myst_nb.core.variables import RetrievalError
 from myst_nb.ext.glue.roles import PasteRoleAny, PasteTextRole
 from myst_nb.ext.glue.utils import glue_warning, retrieve_glue_data
@@ -55,9 +55,10 @@ class VerdictOf(LedgerRole):
         if claim is None:
             return self.refuse("no such claim in claims.yml")
         if claim["verdict"] is None:
-            return [nodes.raw("", '<span class="verdict verdict-untested">not yet tested</span>', format="html")], []
-        link = f'<a class="verdict-link" href="{claim["chapter"]}.html#claim-{self.text}">{badge(claim["verdict"])}</a>'
-        return [nodes.raw("", link, format="html")], []
+            return [nodes.inline("", "not yet tested", classes=["verdict", "verdict-untested"])], []
+        link = Markup('<a class="verdict-link" href="{}.html#claim-{}">{}</a>')
+        html = link.format(claim["chapter"], self.text, Markup(badge(claim["verdict"])))
+        return [nodes.raw("", html, format="html")], []
 
 
 class TextSays(LedgerRole):
@@ -86,8 +87,8 @@ class Measured(LedgerRole):
             return self.refuse(f"{len(found)} measurements contain these words; there are: {known}")
         i = found[0]["interval"]
         how = f"{found[0]['measure']}: {number(float(i['low']))} to {number(float(i['high']))}, {i['method']}, n = {i['n']}"
-        text = f'<span class="measured" title="{escape(how)}">{number(float(i["estimate"]))}</span>'
-        return [nodes.raw("", text, format="html")], []
+        html = Markup('<span class="measured" title="{}">{}</span>').format(how, number(float(i["estimate"])))
+        return [nodes.raw("", html, format="html")], []
 
 
 class GluedElsewhere(SphinxRole):
@@ -152,9 +153,11 @@ def tidy(app, error):
         path.unlink()
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        mended = text.replace('<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">')
-        if mended != text:
-            path.write_text(mended, encoding="utf-8")
+        corrected = text.replace(
+            '<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">'
+        )
+        if corrected != text:
+            path.write_text(corrected, encoding="utf-8")
 
 
 def setup(app):

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 from companion.errors import BookError
-from companion.evidence.figures import house_style
 
-from .book import Book, read_yaml
+from .book import Book, read_yaml, write_whole
+from .pages import TEMPLATES
 
 EVIDENCE = ("claim", "verdict", "when", "measure", "estimate", "low", "high", "says")
 
@@ -79,32 +79,17 @@ def write(found: dict[str, dict], folder: Path, target: Path) -> None:
 
 def picture(found: dict[str, dict], rows: list[dict], path: Path) -> None:
     """For every claim and grid point the share of runs (seeds) whose evidence supports the claim."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import pandas as pd
-    import seaborn as sns
-
-    house_style()
     seeds = {entry["chapter"]: entry["seeds"] for entry in found.values()}
-    frame = pd.DataFrame(
-        {
-            "claim": f"{row['chapter']} {row['claim']}",
-            "point": ", ".join(
-                f"{k} = {v:g}" if isinstance(v, float) else f"{k} = {v}"
-                for k, v in row.items()
-                if k not in ("chapter", *EVIDENCE, *seeds[row["chapter"]])
-            )
-            or "as published",
-            "supports": float(row["says"] == "supports"),
-        }
-        for row in rows
-    )
-    shares = frame.pivot_table(index="claim", columns="point", values="supports", sort=False)
-    figure, axes = plt.subplots(figsize=(2.5 + 1.2 * shares.shape[1], 1.5 + 0.4 * shares.shape[0]))
-    sns.heatmap(shares, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".0%", ax=axes, linewidths=1)
-    axes.set(xlabel="", ylabel="", title="share of evidence over all seeds that supports the claim")
-    axes.tick_params(axis="x", rotation=20)
-    figure.savefig(path, format="svg", metadata={"Date": None})
-    plt.close(figure)
+    says = {}
+    for row in rows:
+        names = [name for name in row if name not in ("chapter", *EVIDENCE, *seeds[row["chapter"]])]
+        values = (f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in names)
+        point = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True)) or "as published"
+        shares = says.setdefault(f"{row['chapter']} {row['claim']}", {})
+        shares.setdefault(point, []).append(row["says"] == "supports")
+    points = list(dict.fromkeys(point for shares in says.values() for point in shares))
+    table = [
+        {"name": name, "shares": [sum(s) / len(s) if (s := shares.get(point)) else None for point in points]}
+        for name, shares in says.items()
+    ]
+    write_whole(path, TEMPLATES.get_template("sweep.svg").render(rows=table, points=points) + "\n")

@@ -9,7 +9,7 @@ from stepsize.errors import EvidenceError, short
 
 from .cards import Table
 from .claims import Claim, read_claims
-from .glue import _glue, _Text
+from .glue import Text, glue
 from .intervals import Interval
 from .verdict import Evidence, Verdict, joint
 
@@ -83,7 +83,7 @@ class Chapter:
         """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
         if isinstance(value, float) and math.isnan(value):
             raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
-        _glue(f"{self.name}:{key}", _Text(format(value, spec) if spec else str(value)))
+        glue(f"{self.name}:{key}", Text(format(value, spec) if spec else str(value)))
 
     def glue_all(self, values: dict) -> None:
         """Store many numbers for the prose: key -> value, or key -> (value, spec)."""
@@ -94,4 +94,4 @@ class Chapter:
         """Glue the table of all verdicts as `chapter:verdicts`; every claim must have been judged."""
         if missing := [c for c in self.claims if c not in self.verdicts]:
             raise EvidenceError(f"chapter {self.name} has no evidence for {', '.join(missing)}; judge each claim")
-        _glue(f"{self.name}:verdicts", Table([self.verdicts[c].record() for c in self.claims]))
+        glue(f"{self.name}:verdicts", Table([self.verdicts[c].record() for c in self.claims]))

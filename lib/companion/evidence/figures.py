@@ -4,11 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
+from stepsize.signals import ZOO
+
 #: Inches. At a phone's 360 pixels the smallest letters are still 8 pixels high.
 WIDTH = 6.5
 
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness. Related methods share a
-# hue family. Two methods whose colours some eye confuses differ in marker and in line (tests/test_figures.py).
+# hue family. Two methods whose colours some eye confuses differ in marker and in line (tests/evidence/test_figures.py).
 _BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED, _PURPLE, _GREY = (
     "#000000", "#B87700", "#2F8FC4", "#00805F", "#0072B2", "#D55E00", "#B5568C", "#6B6B6B",
 )  # fmt: skip
@@ -61,6 +63,16 @@ _METHODS = {
     "lazy Adam × D(gap)": (_SKY, (4, 2, 0), (0, (4, 1, 1, 1, 1, 1, 1, 1))),
 }
 
+
+def _spare(k: int) -> tuple:
+    """The k-th style that no method above has: a star or polygon of 7 corners or more, a long dash and k + 1 dots."""
+    colour = (_PURPLE, _SKY, _GREEN, _ORANGE, _RED, _BLUE, _BLACK)[k % 7]
+    return colour, (7 + k // 3, (k + 1) % 3, 0), (0, (12, 2) + (1, 2) * (k + 1))
+
+
+# a rule of the library that has no style above gets the next spare one
+_METHODS |= {name: _spare(k) for k, name in enumerate(name for name in ZOO if name not in _METHODS)}
+
 VERDICT_COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
 
 
@@ -70,10 +82,9 @@ def method(name: str) -> dict:
     A variant takes its family's style: the longest known name that `name` begins with. Markers of different
     methods start apart, so that curves that coincide still show both.
     """
-    known = [known for known in _METHODS if name.startswith(known)]
-    found = max(known, key=len) if known else None
-    colour, marker, line = _METHODS.get(found, (_BLACK, "", "-."))
-    start = 0.02 * (list(_METHODS).index(found) % 6) if known else 0.0
+    family = max((known for known in _METHODS if name.startswith(known)), key=len, default=None)
+    colour, marker, line = _METHODS.get(family, (_BLACK, "", "-."))
+    start = 0.02 * (list(_METHODS).index(family) % 6) if family else 0.0
     return {
         "color": colour, "marker": marker, "linestyle": line, "label": name, "markevery": (start, 0.12), "markersize": 5,
     }  # fmt: skip
@@ -92,23 +103,45 @@ def band(axes, x, runs, name: str, statistic=np.median, spread=(0.25, 0.75)) -> 
     axes.fill_between(x, *np.quantile(runs, spread, axis=1), color=style["color"], alpha=0.18, linewidth=0)
 
 
+def ends(intervals) -> np.ndarray:
+    """Rows low, estimate and high of several `Interval`s, (3, n), as `error_bars` draws them."""
+    return np.transpose([(i.low, i.estimate, i.high) for i in intervals])
+
+
+def error_bars(axes, places, low, middle, high, horizontal: bool = False, joined: bool = False, **style):
+    """Points `middle` with bars from `low` to `high`, all (n,), at `places`; `style` may be that of a `method`."""
+    style = {"capsize": 2} | style | {"markevery": None} | ({} if joined else {"linestyle": ""})
+    if horizontal:
+        return axes.errorbar(middle, places, xerr=[middle - low, high - middle], **style)
+    return axes.errorbar(places, middle, yerr=[middle - low, high - middle], **style)
+
+
 def forest(axes, rows: dict, spread: float = 0.6) -> None:
     """Ratios as points with their intervals: rows[row][method] is an `Interval` of a logarithm, each method in its own style.
 
     The x axis is logarithmic with a line at 1; the rows go down.
     """
-    for k, found in enumerate(rows.values()):
-        for shift, (name, i) in zip(np.linspace(-spread / 2, spread / 2, len(found)), found.items(), strict=True):
-            low, middle, high = np.exp([i.low, i.estimate, i.high])
-            style = {key: value for key, value in method(name).items() if key in ("color", "marker", "markersize")}
-            style |= {"linestyle": "", "capsize": 2, "label": None if k else name}
-            axes.errorbar(middle, k + shift, xerr=[[middle - low], [high - middle]], **style)
+    for k, row in enumerate(rows.values()):
+        for shift, (name, i) in zip(np.linspace(-spread / 2, spread / 2, len(row)), row.items(), strict=True):
+            style = method(name) | {"label": None if k else name}
+            error_bars(axes, [k + shift], *np.exp(ends([i])), horizontal=True, **style)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
     for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         which(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "125" else "")
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
+
+
+def plain_ticks(axis, values) -> None:
+    """Ticks at these values alone, written out: for a logarithmic axis over few decades."""
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def legend_below(axes, ncols: int) -> None:
+    """One legend for the figure, below its panels: that of `axes`, one of them."""
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=ncols)
 
 
 def house_style() -> None:

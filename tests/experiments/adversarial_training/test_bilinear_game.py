@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from companion.experiments.adversarial_training import bilinear_game as games
+from companion.experiments.adversarial_training import bilinear_game
 from companion.experiments.adversarial_training.bilinear_game import (
     Bilinear,
     alternate,
@@ -46,7 +46,7 @@ def test_play_in_turns_conserves_its_form():
     path = alternate(SGD(LR), Bilinear(B), STARTS, 2000)
     form = alternating_invariant(path, LR[:, 0], B)
     assert np.abs(form / form[0] - 1).max() < 1e-12
-    wrong = mutant(alternating_invariant, "- np.multiply", "+ np.multiply")(path, LR[:, 0], B)
+    wrong = mutant(alternating_invariant, "np.multiply(lr, strength)", "-np.multiply(lr, strength)")(path, LR[:, 0], B)
     assert np.abs(wrong / wrong[0] - 1).max() > 1e-3
 
 
@@ -136,4 +136,4 @@ def test_bad_games_are_refused():
     with pytest.raises(ShapeError, match="4 coordinates"):
         Bilinear(np.eye(2))(np.ones(3))
     with pytest.raises(HyperparameterError, match="beta1 < 1"):
-        games.cycle_radius(1.0, 1.0, 0.9)
+        bilinear_game.cycle_radius(1.0, 1.0, 0.9)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from companion.experiments.adversarial_training import defenses as defenders
+from companion.experiments.adversarial_training import defenses, robustness
 from companion.experiments.adversarial_training import figures as report
-from companion.experiments.adversarial_training import robustness as duels
 from companion.experiments.adversarial_training.bilinear_game import settled_radii
 from companion.experiments.adversarial_training.classifiers import Classifier, digits
-from companion.experiments.adversarial_training.defenses import CELLS, OPPONENTS, judged, read
+from companion.experiments.adversarial_training.defenses import CELLS, DEFENDERS, OPPONENTS, judged
 from companion.experiments.adversarial_training.robustness import (
     ATTACKERS,
     BALLS,
@@ -82,7 +81,7 @@ def test_a_fate_is_fickle_where_two_starts_disagree(raced):
 
 
 def test_the_mask_is_epsilon(models):
-    rules = {"sign": SignDescent, "Adam": duels.Adam, "bare": lambda lr: duels.Adam(lr, eps=1e-150)}
+    rules = {"sign": SignDescent, "Adam": robustness.Adam, "bare": lambda lr: robustness.Adam(lr, eps=1e-150)}
     found = masked((1.0, 30.0), models[:3], TEST[:50], BALLS["L∞"], 5, rules, np.array([0.05, 0.1]))
     plain, sure = (found[name].mean(1) for name in ("sign", "Adam"))
     assert sure[1] > plain[1] + 20
@@ -99,30 +98,30 @@ def test_only_an_attacker_with_a_sufficient_rate_reaches_the_maximum(models):
 def test_hardening_is_watched_and_helps(models):
     h = harden("L2", range(2), 4, 4, IMAGES[:400], VALIDATION)
     assert h.watched.shape == (4, 2)
-    falls = duels.Hardened(h.x, np.array([[50.0], [90.0], [80.0], [85.0], [60.0]])).worst_drop
+    falls = robustness.Hardened(h.x, np.array([[50.0], [90.0], [80.0], [85.0], [60.0]])).worst_drop
     assert falls[0] == 25.0
 
 
 def test_the_defenders_rate_falls_to_zero_at_the_end():
-    rule = duels.learner(0.1, epochs=3, images=250)
+    rule = robustness.learner(0.1, epochs=3, images=250)
     assert rule.horizon == 9
-    assert mutant(duels.learner, "-(-images // BATCH)", "(images // BATCH)")(0.1, 3, 250).horizon == 6
+    assert mutant(robustness.learner, "-(-images // BATCH)", "(images // BATCH)")(0.1, 3, 250).horizon == 6
 
 
 def test_every_cell_of_the_file_is_there_and_has_its_own_seeds():
-    cells = read()
+    cells = DEFENDERS.read()
     assert set(cells) == set(CELLS)
-    assert not set(defenders.TUNING) & set(defenders.REPORTING)
+    assert not set(defenses.TUNING) & set(defenses.REPORTING)
     for cell in cells.values():
-        assert len(cell["robust"]) == len(defenders.REPORTING)
+        assert len(cell["robust"]) == len(defenses.REPORTING)
         best = np.max(cell["curve"])
-        assert best in cell["curve"][defenders.LRS.index(cell["lr"])]
+        assert best in cell["curve"][defenses.LRS.index(cell["lr"])]
 
 
 def test_a_cell_of_the_file_can_be_computed_again():
     """One seed of one drawn cell; training amplifies the rounding of another processor, hence 5 points."""
     name = np.random.default_rng(2026).choice(CELLS)
-    cell = read()[name]
+    cell = DEFENDERS.read()[name]
     again = judged(name, cell["lr"], cell["attacker_lr"], seeds=[3])
     assert again["clean"][0] == pytest.approx(cell["clean"][3], abs=2)
     assert again["robust"][0] == pytest.approx(cell["robust"][3], abs=5)
@@ -130,19 +129,14 @@ def test_a_cell_of_the_file_can_be_computed_again():
 
 def test_the_largest_learning_rate_of_the_grid_collapses():
     """So no defender's rate ends its grid, and a larger one need not be tried."""
-    for name, cell in read().items():
+    for name, cell in DEFENDERS.read().items():
         assert not cell["lr_at_edge"], name
         assert np.max(cell["curve"][-1]) < np.max(cell["curve"]) - 10, name
 
 
-def test_an_unknown_cell_is_refused():
-    with pytest.raises(EvidenceError, match="no cell"):
-        defenders.split("L2 | nonsense")
-
-
 def test_defenders_trained_together_are_those_trained_apart():
-    x = defenders.opposed("L2 | Adam", [0.01, 0.003], [0.1, 0.3], [0, 1], epochs=1)
-    alone = defenders.opposed("L2 | Adam", 0.003, 0.3, [1], epochs=1)
+    x = defenses.opposed("L2 | Adam", [0.01, 0.003], [0.1, 0.3], [0, 1], epochs=1)
+    alone = defenses.opposed("L2 | Adam", 0.003, 0.3, [1], epochs=1)
     assert (x[1] - alone[0]).abs().max() < 1e-6
 
 
@@ -151,7 +145,7 @@ def test_the_tables_show_every_rate_its_edge_and_the_control(raced):
     assert list(table.index[:2]) == ["L∞: plain ascent", "L∞: normalised ascent"]
     assert table.loc["L2: normalised ascent", "minus matched"] == "–"
     assert ("(edge)" in table.loc["L2: Adam", "rate"]) == raced["L2"]["Adam"].at_edge
-    cells = report.defender_table(read())
+    cells = report.defender_table(DEFENDERS.read())
     assert len(cells) == len(CELLS)
 
 
@@ -162,7 +156,7 @@ def test_the_figures_show_the_numbers_they_are_given(raced, models):
     top, low = report.mask_figure([1.0, 10.0], {"sign": np.array([[40.0, 50.0], [60.0, 60.0]])}, np.array([0.1, 0.9]))
     assert np.array_equal(top.lines[0].get_ydata(), [45.0, 60.0])
     assert np.array_equal(low.lines[0].get_ydata(), [10.0, 90.0])
-    axes = report.defender_figure(read(), OPPONENTS)
+    axes = report.defender_figure(DEFENDERS.read(), OPPONENTS)
     assert [label.get_text() for label in axes[0].get_yticklabels()] == [report.title(name) for name in OPPONENTS]
     assert report.strip_figure(Classifier(), models, TEST, raced, steps=3).shape == (3, 4)
 
@@ -184,4 +178,4 @@ def test_rates_are_given_in_units_of_the_radius_but_for_plain_ascent():
     ball = BALLS["L2"]
     assert ATTACKERS["sign"].rates(ball)[0] == pytest.approx(ATTACKERS["sign"].lrs[0] * 0.6)
     assert np.array_equal(ATTACKERS["SGD"].rates(ball), ATTACKERS["SGD"].lrs)
-    assert torch.is_tensor(duels._across(ATTACKERS["SGD"].lrs))
+    assert torch.is_tensor(robustness._across(ATTACKERS["SGD"].lrs))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from companion.evidence.figures import method
-from companion.experiments.feature_scales import figures as report
+from companion.experiments.feature_scales import figures
 from companion.experiments.feature_scales.precision import FORMATS
 from companion.experiments.feature_scales.problem import Regression, response
 from companion.experiments.feature_scales.race import Race
@@ -21,7 +21,7 @@ BIG = Regression.sample(range(5)).sized(1000.0)
 
 def raced(power):
     times = np.round(20 * SIZES[:, None] ** power * np.linspace(0.9, 1.1, 9))
-    return Race(np.ones(4), [""] * 4, np.zeros(4, bool), times, np.ones((4, 9)))
+    return Race([None] * 4, times, np.ones((4, 9)))
 
 
 pytestmark = pytest.mark.usefixtures("in_house_style")
@@ -30,18 +30,18 @@ pytestmark = pytest.mark.usefixtures("in_house_style")
 def test_a_line_shows_medians_and_ends_where_half_are_not_home():
     race = raced(1)
     race.times[3, 4:] = np.inf
-    axes = report.time_figure(SIZES, {"Adam": race, "standardised": raced(0)}, {"Adam": race})
+    axes = figures.time_figure(SIZES, {"Adam": race, "standardised": raced(0)}, {"Adam": race})
     drawn = axes[0].lines[0].get_ydata()
     np.testing.assert_array_equal(drawn[:3], [20, 200, 2000])
     assert np.isnan(drawn[3])
     np.testing.assert_array_equal(axes[0].lines[1].get_ydata(), [20] * 4)
     assert axes[1].lines[0].get_color() == method("Adam")["color"]
-    broken = mutant(report.time_figure, "_median(race.times)", "race.times.min(1)")
+    broken = mutant(figures.time_figure, "_median(race.times)", "race.times.min(1)")
     assert broken(SIZES, {"Adam": race}, {})[0].lines[0].get_ydata()[0] != 20
 
 
 def test_the_guides_have_the_slopes_they_are_named_after():
-    below = report.time_figure(SIZES, {"Adam": raced(1)}, {})[1]
+    below = figures.time_figure(SIZES, {"Adam": raced(1)}, {})[1]
     for line, text, slope in zip(below.lines, below.texts, (2, 1), strict=True):
         x, y = np.log(line.get_xydata()).T
         assert np.diff(y) / np.diff(x) == pytest.approx(slope)
@@ -50,7 +50,7 @@ def test_the_guides_have_the_slopes_they_are_named_after():
 
 
 def test_the_table_has_medians_intervals_and_exponents():
-    table = report.time_table(SIZES, {"one": raced(1), "flat": raced(0)})
+    table = figures.time_table(SIZES, {"one": raced(1), "flat": raced(0)})
     assert list(table.columns) == ["S = 1", "S = 10", "S = 100", "S = 1000", "exponent"]
     assert table.loc["one", "S = 10"].startswith("200 [")
     assert table.loc["one", "exponent"] == "1.00 [1.00, 1.00]"
@@ -60,13 +60,13 @@ def test_the_table_has_medians_intervals_and_exponents():
 def test_what_did_not_come_home_has_neither_a_median_nor_an_exponent():
     race = raced(1)
     race.times[1:] = np.inf
-    table = report.time_table(SIZES, {"lost": race})
+    table = figures.time_table(SIZES, {"lost": race})
     assert table.loc["lost", "S = 100"] == table.loc["lost", "exponent"] == "–"
-    assert report.slope(SIZES, race) == "–"
+    assert figures.slope(SIZES, race) == "–"
 
 
 def test_paces_start_equal_in_weights_and_a_thousandfold_in_the_prediction():
-    axes = report.pace_figure(BIG, {"fast": Adam(1.0, eps=0.0), "calm": Adam(0.003, eps=0.0)}, 5)
+    axes = figures.pace_figure(BIG, {"fast": Adam(1.0, eps=0.0), "calm": Adam(0.003, eps=0.0)}, 5)
     first = [[line.get_ydata()[0] for line in panel.lines] for panel in axes]
     np.testing.assert_allclose(first[0], [1, 1, 0.003, 0.003], rtol=1e-12)
     np.testing.assert_allclose(first[1], [1000, 1, 3, 0.003], rtol=1e-12)
@@ -74,8 +74,8 @@ def test_paces_start_equal_in_weights_and_a_thousandfold_in_the_prediction():
 
 def test_the_evidence_on_pace_says_where_when_and_at_which_rate():
     rules = {"fast": Adam(1.0, eps=0.0), "calm": Adam(0.003, eps=0.0)}
-    found = report.pace_evidence(rules, BIG, 20, (1 / 3, 3))
-    assert [e.condition for e in found] == [
+    evidence = figures.pace_evidence(rules, BIG, 20, (1 / 3, 3))
+    assert [e.condition for e in evidence] == [
         "pace is measured in weights, at the first step",
         "pace is measured in the prediction, at the first step",
         "pace is measured in weights, in the mean of 20 steps at the fast rate",
@@ -83,13 +83,13 @@ def test_the_evidence_on_pace_says_where_when_and_at_which_rate():
         "pace is measured in weights, in the mean of 20 steps at the calm rate",
         "pace is measured in the prediction, in the mean of 20 steps at the calm rate",
     ]
-    assert [e.interval.estimate for e in found[:2]] == pytest.approx([1, 1000], rel=1e-12)
-    assert [e.says for e in found[::2]] == ["supports", "supports", "contradicts"]
-    assert all(e.says == "contradicts" for e in found[1::2])
+    assert [e.interval.estimate for e in evidence[:2]] == pytest.approx([1, 1000], rel=1e-12)
+    assert [e.says for e in evidence[::2]] == ["supports", "supports", "contradicts"]
+    assert all(e.says == "contradicts" for e in evidence[1::2])
 
 
 def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_below():
-    lines = report.response_figure(eps=1e-5).lines
+    lines = figures.response_figure(eps=1e-5).lines
     for line in lines[1:3]:
         x, y = line.get_xydata().T
         np.testing.assert_allclose(y, response(x), rtol=1e-12)
@@ -99,22 +99,22 @@ def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_
 
 def test_a_table_of_formats_names_what_is_no_number():
     row = dict(zip(FORMATS, (np.nan, np.inf, -np.inf, 2519.9), strict=True))
-    table = report.format_table({"case": {"Adam": row, "other": row}}, ("Adam",))
+    table = figures.format_table({"case": {"Adam": row, "other": row}}, ("Adam",))
     assert table.loc[("case", "Adam")].tolist() == ["NaN", "∞", "-∞", "2,520"]
     assert list(table.columns) == list(FORMATS)
 
 
 def test_decay_runs_lose_what_the_closed_form_says():
     decays = (1e-6, 1e-2)
-    lost = report.decay_runs(decays, steps=50, lr=1e-2)
+    lost = figures.decay_runs(decays, steps=50, lr=1e-2)
     assert lost["coupled"].shape == (51, 2)
     np.testing.assert_allclose(lost["decoupled"][-1], 1 - (1 - 1e-2 * np.array(decays)) ** 50, atol=1e-13)
     assert (lost["coupled"][-1] > 0.3).all()
-    axes = report.decay_figure((1e-6, 1e-4, 1e-2), report.decay_runs((1e-6, 1e-4, 1e-2), steps=20))
+    axes = figures.decay_figure((1e-6, 1e-4, 1e-2), figures.decay_runs((1e-6, 1e-4, 1e-2), steps=20))
     assert [line.get_label() for line in axes.lines][:2] == ["coupled, λ = 10⁻⁶", "coupled, λ = 10⁻⁴"]
     assert axes.lines[-1].get_ydata()[-1] == pytest.approx(1 - (1 - 1e-5) ** 20, rel=1e-9)
 
 
 def test_the_share_of_nan_is_exact():
-    share = report.nans([np.nan, 0.0, 1.0, np.nan])
+    share = figures.nans([np.nan, 0.0, 1.0, np.nan])
     assert (share.low, share.estimate, share.high) == (0.5, 0.5, 0.5)

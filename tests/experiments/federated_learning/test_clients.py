@@ -1,12 +1,14 @@
 """Clients, rounds and rules of aggregation: identities at round-off, laws against simulations, and what a server must refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import FederationError
-from companion.experiments.federated_learning import synthetic as federations
+from companion.experiments.federated_learning import synthetic
 from companion.experiments.federated_learning.aggregation import (
     Agnostic,
     ClientRate,
@@ -82,22 +84,21 @@ def test_the_noise_of_an_own_fit_is_the_unbiased_residual_variance():
     assert fit.spread[2, 0] == pytest.approx(spread, rel=1e-12)
 
 
+def alone(clients, k):
+    """The k-th client of a single federation."""
+    arrays = {name: value[k] for name, value in vars(clients).items() if np.ndim(value)}
+    return replace(clients, **arrays)
+
+
 def test_a_federation_is_its_clients_apart():
     for clients in (LeastSquares.of(*hospitals()), logistic()):
         theta = np.random.default_rng(3).standard_normal(3)
         rule = FedAvg(0.1, 7, prox=0.3)
         together = answer(clients, clients.fit(), np.tile(theta, (4, 1)), rule)
         for k in range(4):
-            one = clients.client(k)
+            one = alone(clients, k)
             for a, b in zip(answer(one, one.fit(), theta, rule), together, strict=True):
                 np.testing.assert_allclose(a, b[k], rtol=1e-11, atol=1e-13)
-
-
-def test_clients_that_are_stacked_are_a_federation():
-    clients = LeastSquares.of(*hospitals())
-    again = LeastSquares.stack([clients.client(k) for k in range(4)])
-    np.testing.assert_array_equal(again.gram, clients.gram)
-    np.testing.assert_array_equal(again.n, clients.n)
 
 
 def test_the_weighted_average_is_aitkens_estimate_in_fifty_federations():
@@ -105,8 +106,6 @@ def test_the_weighted_average_is_aitkens_estimate_in_fifty_federations():
 
 
 def test_a_wrong_weight_is_no_aitken_estimate(monkeypatch):
-    from companion.experiments.federated_learning import synthetic
-
     monkeypatch.setattr(synthetic, "matrix_average", mutant(matrix_average, "clients.n / variance", "clients.n"))
     assert blue_error(5) > 1e-3
 
@@ -124,7 +123,7 @@ def test_the_resting_point_of_local_steps_is_where_the_simulation_rests():
         ran = simulate(clients, ClientRate(0.02, steps), 3000 // steps)
         law = resting_point(clients, 0.02 / noise, steps, np.ones((4, 1)))
         np.testing.assert_allclose(ran.theta[-1], law, rtol=1e-9)
-    wrong = mutant(resting_point, "eye - np.linalg", "2 * eye - np.linalg")
+    wrong = mutant(resting_point, "clients.gram", "1.1 * clients.gram")
     assert np.abs(wrong(clients, 0.02 / noise, 40, np.ones((4, 1))) - law).max() > 1e-3
 
 
@@ -261,7 +260,7 @@ def test_yogi_is_the_loop_of_its_paper():
 
 
 def test_prox_pulls_the_local_steps_to_the_start():
-    clients = LeastSquares.of(*hospitals()).client(0)
+    clients = alone(LeastSquares.of(*hospitals()), 0)
     free, held = (np.linalg.norm(local_update(clients, np.ones(3), SGD(0.05), 100, p) - 1) for p in (0.0, 10.0))
     assert held < free
     drifted = mutant(local_update, "(x - theta)", "x")
@@ -273,7 +272,7 @@ def test_prox_pulls_the_local_steps_to_the_start():
 def test_a_grid_of_rates_runs_as_its_rates_alone():
     federation = sample(range(5))
     grid = np.array([0.05, 0.2])
-    for name, make in federations.RULES.items():
+    for name, make in synthetic.RULES.items():
         both = final(make(grid[:, None, None, None]), federation, 10)
         alone = final(make(np.full((1, 1, 1, 1), 0.2)), federation, 10)
         np.testing.assert_allclose(both[1], alone[0], rtol=1e-12, err_msg=name)

@@ -1,5 +1,10 @@
 """Real hospitals: every patient predicted by models that never saw him; fairness without the noise floor."""
 
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
 import numpy as np
 import pytest
 
@@ -81,3 +86,29 @@ def test_intervals_over_patients_cover_and_keep_methods_paired():
     i = by_patient(same, lambda means: (means[..., 1, :] - means[..., 0, :]).mean(-1))
     assert i.low == pytest.approx(0.25)
     assert i.high == pytest.approx(0.25)
+
+
+def test_the_template_imports_nothing_but_its_pins():
+    """A process that refuses every package that requirements-federated.txt does not name."""
+    code = """
+        import re, sys
+        from importlib.metadata import packages_distributions
+
+        plain = lambda name: re.sub("[-_.]+", "-", name).lower()
+        pinned = {plain(line.partition("==")[0]) for line in open("requirements-federated.txt")} | {"stepsize"}
+        installed = packages_distributions()
+
+        class Pins:
+            def find_spec(name, path=None, target=None):
+                if not pinned & set(map(plain, installed.get(name.partition(".")[0], pinned))):
+                    raise ModuleNotFoundError(name)
+
+        sys.meta_path.insert(0, Pins)
+        from companion.experiments.federated_learning import deployment
+        print(deployment.federation_alone([[True] * 4]).shape)
+        import torch
+    """
+    root = Path(__file__).parents[3]
+    run = subprocess.run([sys.executable, "-c", dedent(code)], cwd=root, capture_output=True, text=True)
+    assert run.stdout == "(2, 13)\n", run.stderr
+    assert run.stderr.endswith("ModuleNotFoundError: torch\n")

@@ -1,6 +1,5 @@
-"""Clips in every place: what feeds the moments, closed forms of what is kept, and the freeze after an outlier."""
+"""Clips in every place: what feeds the moments, closed forms of what is kept, and a race in which divergence counts."""
 
-from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -9,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from companion.experiments.gradient_clipping import race as module
 from companion.experiments.gradient_clipping.heavy_tails import TAILS, heavy_tailed, kept_share, rms_ceiling, rms_step
-from companion.experiments.gradient_clipping.race import PLACEMENTS, NoisyBowl, late_loss, place, steady_steps
+from companion.experiments.gradient_clipping.race import PLACEMENTS, NoisyBowl, place, steady_steps
 from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
 from mutants import mutant
 from stepsize import Adam, ClipByNorm, ClipByValue, chain
 from stepsize.errors import HyperparameterError
-from stepsize.responses import outlier_kick, outlier_rate, outlier_recovery
 from stepsize.signals import respond
 
 
@@ -56,7 +53,7 @@ def test_the_clipped_second_moment_never_exceeds_the_raw_one(tail, clip):
 
 
 def test_a_clip_that_lengthens_would_lower_the_rate():
-    g, longer = gradients(), mutant(ClipByNorm, "self.limit / maximum(", "self.limit / minimum(")
+    g, longer = gradients(), mutant(ClipByNorm, "maximum", "minimum")
     rate, raw = (respond(rule, g).rate for rule in (chain(longer(1.0), Adam(eps=0)), Adam(eps=0)))
     assert (rate < raw * 0.99).any()
 
@@ -66,7 +63,7 @@ def test_a_constant_factor_on_the_gradient_is_invisible():
     steps = [respond(Adam(eps=0), factor * g).x for factor in (1.0, 1e-3)]
     assert np.abs(steps[1] - steps[0]).max() < 5e-16
     np.testing.assert_array_equal(respond(Adam(eps=0), g / 1024).x, steps[0])
-    visible = mutant(Adam, "self.lr / (sqrt(v.mean)", "self.lr / (v.mean")
+    visible = mutant(Adam, "sqrt(v.mean)", "v.mean")
     np.testing.assert_allclose(respond(visible(eps=0), g / 1024).x, 1024 * respond(visible(eps=0), g).x, rtol=1e-12)
 
 
@@ -104,9 +101,12 @@ def share_defect(formula, tail, c):
 @pytest.mark.parametrize("c", [1.0, 1.7, 4.0])
 def test_the_kept_share_of_the_second_moment_is_its_integral(tail, c):
     assert share_defect(kept_share, tail, c) < 3e-16
-    broken = mutant(kept_share, {"normal": "2 * c**2", "laplace": "1 - (1 + c) * np", "pareto3": "return 1 - 2 * c ** (2 - a) / a"}[tail],
-                    {"normal": "c**2", "laplace": "1 - (1 + c / 2) * np", "pareto3": "return 1 - 2 * c ** (2 - a) * a"}[tail])  # fmt: skip
-    assert share_defect(broken, tail, c) > 1e-4
+    old, new = {
+        "normal": ("2 * c**2", "c**2"),
+        "laplace": ("(1 + c) * np.exp(-c)", "(1 + c / 2) * np.exp(-c)"),
+        "pareto3": ("1 - 2 * c ** (2 - a) / a", "1 - 2 * c ** (2 - a) * a"),
+    }[tail]
+    assert share_defect(mutant(kept_share, old, new), tail, c) > 1e-4
 
 
 def test_every_tail_has_unit_median():
@@ -117,45 +117,6 @@ def test_every_tail_has_unit_median():
             density = 2 * stats.norm.pdf(stats.norm.ppf(0.75)) * stats.norm.ppf(0.75)
             error = 5 * 0.5 / density / np.sqrt(g.size)
         assert abs(np.median(g) - 1) < 2 * error + (0.01 if tail == "spikes" else 0)
-
-
-OUTLIERS = (10.0, 100.0, 1000.0, 10000.0)
-
-
-@lru_cache
-def outlier_rates(at=40000, steps=14000):
-    # 0.999^40000 is 4e-18: the background is as old as a double can tell
-    g = np.ones((at + steps, len(OUTLIERS), 1))
-    g[at, :, 0] = OUTLIERS
-    return dict(zip(OUTLIERS, respond(Adam(1.0, eps=0), g).rate[at:, :, 0].T, strict=True))
-
-
-@pytest.mark.parametrize("size", OUTLIERS)
-def test_the_rate_after_an_outlier_follows_its_closed_form(size):
-    rate = outlier_rates()[size]
-    k = np.arange(1, rate.size + 1)
-    np.testing.assert_allclose(rate, outlier_rate(k, size), rtol=1e-12)
-    broken = mutant(outlier_rate, "np.asarray(k) - 1", "2 * np.asarray(k) - 1")
-    assert np.abs(broken(k, size) / rate - 1).max() > 0.01
-
-
-@pytest.mark.parametrize(("size", "steps"), [(100.0, 3862), (1000.0, 8465), (10000.0, 13068)])
-def test_recovery_takes_the_predicted_number_of_steps(size, steps):
-    reached = int(np.argmax(outlier_rates()[size] >= 1 / 1.1))
-    assert reached == steps == np.ceil(outlier_recovery(size))
-    assert reached != np.ceil(mutant(outlier_recovery, "share**-2 - 1", "share**-1 - 1")(size))
-
-
-def test_the_kick_of_an_outlier_is_the_sum_of_its_steps():
-    g = np.zeros((4000, 1, 1))
-    g[0] = 1e6
-    # at the first step weight and average start together, which a long past of nothing avoids
-    past = np.zeros((40000, 1, 1))
-    path = respond(Adam(1.0, eps=1e-300), np.concatenate([past, g]))
-    total = -(path.x[-1] - path.x[40000])[0, 0]
-    assert total == pytest.approx(outlier_kick(), rel=1e-13)
-    assert outlier_kick() == pytest.approx(31.7658, abs=5e-5)
-    assert mutant(outlier_kick, "beta1 / np.sqrt(beta2)", "beta1")() != pytest.approx(outlier_kick(), rel=1e-4)
 
 
 def test_symmetric_noise_has_the_same_rms_step_whatever_its_tail_once_clipped():
@@ -203,7 +164,7 @@ def test_the_rms_step_adds_up_the_shares_and_stays_below_its_ceiling():
         assert rms_step(index) < rms_ceiling()
     assert rms_step() == pytest.approx(np.sqrt(0.1 / 1.9), rel=1e-12)
     assert rms_step(1.5, beta2=1 - 1e-9) / rms_step(beta2=1 - 1e-9) == pytest.approx(np.sqrt(0.75), rel=1e-6)
-    assert mutant(rms_step, "beta1**2 * beta2", "beta1 * beta2")(1.0) != pytest.approx(rms_step(1.0), rel=1e-3)
+    assert mutant(rms_step, "beta1**2", "beta1")(1.0) != pytest.approx(rms_step(1.0), rel=1e-3)
 
 
 def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index():
@@ -218,20 +179,20 @@ def test_bowls_are_the_same_for_every_method_and_rate():
     bowl = NoisyBowl.sample("t1.5", 3, 7)
     np.testing.assert_array_equal(bowl.noise(5), NoisyBowl.sample("t1.5", 3, 7).noise(5))
     np.testing.assert_allclose(np.linalg.eigvalsh(bowl.A), np.tile(np.logspace(-1, 1, 10), (3, 1)), rtol=1e-10)
-    together = late_loss(Adam(np.array([0.01, 0.1])[:, None, None]), bowl, 50)
-    np.testing.assert_array_equal(together[1], late_loss(Adam(np.full((1, 1, 1), 0.1)), bowl, 50)[0])
+    together = bowl.late_loss(Adam(np.array([0.01, 0.1])[:, None, None]), 50)
+    np.testing.assert_array_equal(together[1], bowl.late_loss(Adam(np.full((1, 1, 1), 0.1)), 50)[0])
 
 
 def test_a_run_that_diverges_loses_without_hiding():
     bowl = NoisyBowl.sample("normal", 2, 0)
-    assert np.isinf(late_loss(PLACEMENTS["SGD"](np.full((1, 1, 1), 10.0), 1.0), bowl, 800)).all()
+    assert np.isinf(bowl.late_loss(PLACEMENTS["SGD"](np.full((1, 1, 1), 10.0), 1.0), 800)).all()
 
 
 def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
     seen = []
     sample = NoisyBowl.sample
     monkeypatch.setattr(
-        module.NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
+        NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
     )
     runs = place("normal", 5, 6, 20)
     assert set(runs) == {*PLACEMENTS, "clip before, not tuned again"}

@@ -1,4 +1,4 @@
-"""Settling: the last visit counts, the tuning landscapes are not reported, and the first passage is what it says."""
+"""Races to settle: arithmetic says who can, and the tuning landscapes are not reported."""
 
 from types import SimpleNamespace
 
@@ -6,50 +6,13 @@ import numpy as np
 import pytest
 
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
-from companion.experiments.plateau_and_valley.race import METHODS, choose, plateau_race, turned_race
+from companion.experiments.plateau_and_valley.race import METHODS, Raced, plateau_race, turned_race
 from mutants import mutant
 from stepsize import SGD
-from stepsize.errors import EvidenceError, ShapeError
-from stepsize.measures import penalised, settle
+from stepsize.errors import EvidenceError
+from stepsize.measures import settle
 
 LAND = PlateauValley.sample(60, seed=11)
-
-
-def visits(pattern, stay=0.25, function=settle):
-    """The settling time of one run that is inside exactly where `pattern` has a 1."""
-    x = np.array([float(c == "0") for c in pattern])
-    move = np.append(np.diff(x, prepend=0.0), 0)
-    return float(function(SGD(1.0), lambda x, t: -move[t : t + 1], [0.0], lambda x: x == 0, len(pattern), stay)[0])
-
-
-def test_a_run_settles_after_its_last_excursion_not_at_its_first_visit():
-    assert visits("000011111111") == 5
-    assert visits("001101111111") == 6
-    assert visits("111111111111") == 1
-    first = mutant(settle, "np.copyto(last, t, where=outside)", "np.copyto(last, t, where=outside & (last == t - 1))")
-    assert visits("001101111111", function=first) == 3
-
-
-def test_a_run_that_hops_in_and_out_does_not_settle_when_the_clock_stops():
-    assert visits("010101010101") == np.inf
-    assert visits("000000000011") == np.inf
-    assert visits("000000000011", stay=0.1) == 11
-    assert visits("000000000000", stay=0.0) == np.inf
-    lucky = mutant(settle, "(1 - stay) * steps", "steps")
-    assert visits("010101010101", function=lucky) == 12
-
-
-def test_a_diverged_run_is_outside():
-    x0 = np.array([[1.0], [1.0]])
-    time = settle(SGD(np.array([[3.0], [0.5]])), lambda x, t: x**3, x0, lambda x: np.abs(x) < 0.5, 400)
-    assert time[0, 0] == np.inf
-    assert time[1, 0] < 400
-
-
-def test_nonsense_horizons_are_refused():
-    for steps, stay in ((0, 0.25), (10, 1.0), (10, -0.1)):
-        with pytest.raises(ShapeError, match="stay"):
-            settle(SGD(), lambda x, t: x, [1.0], lambda x: x == 0, steps, stay)
 
 
 def test_gradient_descent_settles_where_arithmetic_says_it_must():
@@ -82,30 +45,26 @@ def some_times():
 
 def test_the_choice_sees_only_tuning_landscapes_and_the_report_only_the_others():
     lrs, times = np.logspace(-3, 0, 4), some_times()
-    raced = choose(times, lrs, 10, 100)
-    assert raced.choice == ("b", lrs[2])
-    assert not raced.at_edge
+    raced = Raced.of(times, lrs, 10, 100)
+    assert (raced.choice.setting, raced.choice.lr) == ("b", lrs[2])
+    assert not raced.choice.at_edge
     assert np.array_equal(raced.one, times["b"][2, 10:])
     assert np.array_equal(raced.times, times["b"][:, 10:])
     assert np.array_equal(raced.oracle, np.minimum(times["a"], times["b"]).min(0)[10:])
     spoiled = {name: np.where(np.arange(30) < 10, t, np.inf) for name, t in times.items()}
-    assert choose(spoiled, lrs, 10, 100).choice == raced.choice
-    peeking = mutant(choose, "stacked[..., :tuning]", "stacked[..., tuning:]")
+    assert Raced.of(spoiled, lrs, 10, 100).choice.index == raced.choice.index
+    peeking = mutant(Raced, "stacked[..., :tuning]", "stacked[..., tuning:]")
     times["a"][0, 10:] = 0.5
-    assert peeking(times, lrs, 10, 100).choice == ("a", lrs[0])
-    assert choose(times, lrs, 10, 100).choice == ("b", lrs[2])
-    assert np.isinf(choose(spoiled, lrs, 10, 100).one).all()
+    assert peeking.of(times, lrs, 10, 100).choice.index == (0, 0)
+    assert Raced.of(times, lrs, 10, 100).choice.index == (1, 2)
+    assert np.isinf(Raced.of(spoiled, lrs, 10, 100).one).all()
     for tuning in (0, 30):
         with pytest.raises(EvidenceError, match="landscapes"):
-            choose(times, lrs, tuning, 100)
-
-
-def test_a_run_that_does_not_settle_costs_ten_horizons():
-    assert penalised(np.array([1.0, np.inf]), 100) == 500.5
+            Raced.of(times, lrs, tuning, 100)
 
 
 def test_windows_are_counted_in_decades():
-    raced = choose({"": np.array([[1, 1, np.inf], [1, 1, 1.0], [1, np.inf, 1]])}, [0.1, 1.0, 10.0], 1, 10)
+    raced = Raced.of({"": np.array([[1, 1, np.inf], [1, 1, 1.0], [1, np.inf, 1]])}, [0.1, 1.0, 10.0], 1, 10)
     assert np.allclose(raced.window([0.1, 1.0, 10.0]), [2, 2])
 
 

@@ -5,8 +5,7 @@ import numpy as np
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left
 from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, RMSProp
-from stepsize import responses as bounds
+from stepsize import SGD, AdaGrad, Adam, RMSProp, responses
 from stepsize.quadratic import Quadratic
 
 LAND = PlateauValley.sample(60, seed=11)
@@ -25,23 +24,23 @@ def entry_defect(function):
     land = PlateauValley([[0.01], [0.1]], [[1000.0], [500.0]], [[3.0], [3.0]], [[0.25], [0.1]])
     lr = 0.05
     steps = np.array([np.argmax(lr * np.cumsum(1 / np.sqrt(np.arange(1.0, 9999))) >= 3.0) + 1] * 2)
-    inside = lr * np.array([bounds.adagrad_distance(n) for n in steps]) - 3.0
+    inside = lr * np.array([responses.adagrad_distance(n) for n in steps]) - 3.0
     contrast = land.curvature[:, 0] * (land.width[:, 0] - inside) / land.slope[:, 0]
     seen = function(AdaGrad(lr, eps=0.0), land, 2000)
-    return np.abs(seen.first / (bounds.adagrad_cliff(steps, contrast) * np.sqrt(steps)) - 1).max()
+    return np.abs(seen.first / (responses.adagrad_cliff(steps, contrast) * np.sqrt(steps)) - 1).max()
 
 
 def test_the_first_steep_step_of_adagrad_is_its_closed_form():
     assert entry_defect(enter) < 1e-9
-    assert entry_defect(mutant(enter, "where=k == 1", "where=k == 2")) > 0.01
+    assert entry_defect(mutant(enter, "k == 1", "k == 2")) > 0.01
 
 
 def test_at_the_lip_the_rate_falls_and_the_step_grows():
     land = PlateauValley([[0.001]], [[1e4]], [[5.0]], [[0.3]])
     seen = enter(Adam(0.002, eps=0.0), land, 6000)
     assert seen.rate[0] < 1e-3
-    assert 3 < seen.first[0] < bounds.adam_spike()
-    assert 6 < seen.peak[0] < bounds.adam_worst()
+    assert 3 < seen.first[0] < responses.adam_spike()
+    assert 6 < seen.peak[0] < responses.adam_worst()
     rms = enter(RMSProp(0.002, eps=0.0), land, 6000)
     assert abs(rms.first[0] - 10) < 0.1
 

@@ -3,17 +3,19 @@
 import numpy as np
 
 from companion.experiments.quasi_newton.race import (
+    RATES,
     StreamingRegression,
     TurnedValley,
     bfgs_evaluations,
     censored_median,
+    exact_race,
     generators,
     learned_metrics,
     noisy_race,
     rotation,
-    settling,
+    settling_time,
 )
-from stepsize import Adam, walk
+from stepsize import Adam, HeavyBall, walk
 from stepsize.secant import gaussian_divergence
 from stepsize.wrappers import LinearDecay
 
@@ -51,7 +53,7 @@ def test_the_sampled_gradient_is_unbiased():
 def test_settling_counts_the_last_visit_above_the_goal():
     p = TurnedValley.sample(3, 0.2, condition=10, d=4)
     rule = LinearDecay(Adam(0.1), 300)
-    steps = settling(rule, p, 300, 1e-4)
+    steps = settling_time(rule, p, 300, 1e-4)
     values = np.stack([p.f(now.x) for _, now in zip(range(300), walk(rule, p.grad, p.x0), strict=False)])
     below = values <= 1e-4 * p.f(p.x0)
     for run, first in enumerate(steps.astype(int)):
@@ -69,6 +71,16 @@ def test_two_exact_searches_learn_the_metric_of_a_plane():
 def test_bfgs_does_not_see_the_angle():
     a, b = (bfgs_evaluations(TurnedValley.sample(3, angle, condition=100, d=5)) for angle in (0.0, 1.0))
     assert np.abs(a - b).max() <= 2
+
+
+def test_the_race_with_exact_gradients_counts_evaluations_on_valleys_that_no_rate_was_chosen_on():
+    counts = exact_race([0.0, 1.0], 10, 3, 5, 400, names=("heavy ball", "BFGS"))
+    valleys = TurnedValley.sample(5, 1.0, 10, seed=1)
+    np.testing.assert_array_equal(counts["BFGS"][1], bfgs_evaluations(valleys))
+    alone = settling_time(HeavyBall(RATES[:, None, None], 0.98), valleys, 400)
+    assert (counts["heavy ball"][1] == alone).all(-1).any()
+    # the angle is nothing to a rule with one rate
+    np.testing.assert_allclose(counts["heavy ball"][0], counts["heavy ball"][1], atol=2)
 
 
 def test_a_race_without_a_winner_still_ranks():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from companion.experiments.recurrent_networks import network as recurrent
+from companion.experiments.recurrent_networks import network
 from companion.experiments.recurrent_networks.network import TanhNet, cross_entropy, growth, orthogonality, squared
 from mutants import mutant
 from stepsize.errors import ShapeError
@@ -60,11 +60,11 @@ def test_the_gradient_through_time_is_autograds(loss):
         ("(1 - h[r, t + 1, i, j] * h[r, t + 1, i, j])", "(1 - h[r, t, i, j] * h[r, t, i, j])"),
         ("W_back = W.T.copy()", "W_back = W.copy()"),
         ("h[r, last:T].reshape", "h[r, last + 1 :].reshape"),
-        ("h[r, T].T, slope", "h[r, T - 1].T, slope"),
+        ("h[r, T].T", "h[r, T - 1].T"),
     ],
 )
 def test_a_slip_on_the_way_back_shows(monkeypatch, old, new):
-    monkeypatch.setattr(recurrent, "way_back", mutant(recurrent._way_back, old, new))
+    monkeypatch.setattr(network, "way_back", mutant(network._way_back, old, new))
     x, inputs, targets = problem()
     assert (
         gap(NET.backward(x, inputs, targets, squared).gradient, by_autograd(x, inputs, targets, plain(squared))[1])
@@ -103,7 +103,7 @@ def test_an_exploding_gradient_is_no_fault_of_the_way_back():
     def loss(y):
         return squared(torch.baddbmm(net.parts(y).c, net_states(net, y, inputs), net.parts(y).V), targets)[0]
 
-    forward = torch.func.jvp(loss, (x,), (along,))[1]
+    forward = loss(x + 1e-100j * along).imag / 1e-100  # a complex step: no difference is taken, nothing cancels
     # rounding, 1e-16, explodes along with everything else
     assert ((found.gradient * along).sum(1) / forward - 1).abs().max() < 1e-9
 
@@ -112,7 +112,7 @@ def net_states(net, x, inputs):
     W, U, b, _, _ = net.parts(x)
     h = x.new_zeros(len(x), inputs.shape[2], net.hidden)
     for t in range(inputs.shape[1]):
-        h = torch.tanh(h @ W + inputs[:, t] @ U + b)
+        h = torch.tanh(h @ W + inputs[:, t].to(x.dtype) @ U + b)
     return h
 
 
@@ -142,7 +142,7 @@ def test_the_pull_is_the_gradient_of_the_distance_from_a_rotation():
     assert gap(orthogonality(NET, x.detach(), 0.3), x.grad) < 1e-12
     turned = NET.start(None, range(3))
     assert orthogonality(NET, turned, 1.0).abs().max() < 1e-12
-    bent = mutant(orthogonality, "W.transpose(1, 2), W", "W, W")
+    bent = mutant(orthogonality, "W.transpose(1, 2)", "W")
     assert gap(bent(NET, x.detach(), 0.3), x.grad) > 1e-3
 
 

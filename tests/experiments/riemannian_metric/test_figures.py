@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from companion.evidence import exact
-from companion.experiments.riemannian_metric import half_plane as halfplane
+from companion.experiments.riemannian_metric import half_plane
 from companion.experiments.riemannian_metric.figures import (
     angle_figure,
     balls_figure,
@@ -62,7 +62,7 @@ def test_the_law_of_the_distance_is_drawn_beside_the_medians():
 
 def test_every_path_is_drawn_and_named_once():
     starts = np.array([[1.0, 0.7], [-0.5, 0.5]])
-    axes = path_figure(halfplane.walks(starts, (halfplane.PLAIN,), steps=1500), ["μ, σ"] * 2)
+    axes = path_figure(half_plane.walks(starts, (half_plane.PLAIN,), steps=1500), ["μ, σ"] * 2)
     assert len(axes[0].lines) == 9
     assert [t.get_text() for t in axes[0].get_legend().get_texts()] == [
         "geodesic",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from companion.experiments.riemannian_metric import half_plane as halfplane
+from companion.experiments.riemannian_metric import half_plane
 from companion.experiments.riemannian_metric.half_plane import (
     AFFINE,
     CHARTS,
@@ -38,19 +38,19 @@ def test_the_fisher_information_is_the_mean_of_the_score_products(theta):
     mu, sigma = theta
     score = [lambda y: (y - mu) / sigma**2, lambda y: ((y - mu) ** 2 - sigma**2) / sigma**3]
     F = [[expectation(lambda y, a=a, b=b: a(y) * b(y), theta) for b in score] for a in score]
-    assert np.abs(halfplane.fisher(theta) - F).max() < 1e-12 * np.abs(F).max()
+    assert np.abs(half_plane.fisher(theta) - F).max() < 1e-12 * np.abs(F).max()
 
 
 def test_the_gradient_is_the_derivative_of_the_loss():
     h = 1e-6
-    slope = [(halfplane.loss(STARTS + h * e) - halfplane.loss(STARTS - h * e)) / (2 * h) for e in np.eye(2)]
-    assert np.abs(halfplane.grad(STARTS) - np.stack(slope, -1)).max() < 1e-6
+    slope = [(half_plane.loss(STARTS + h * e) - half_plane.loss(STARTS - h * e)) / (2 * h) for e in np.eye(2)]
+    assert np.abs(half_plane.grad(STARTS) - np.stack(slope, -1)).max() < 1e-6
 
 
 def metric_length(path):
     """Length by the metric alone: sqrt(dx' F dx) at the middle of each leg."""
     leg = np.diff(path, axis=0)
-    F = halfplane.fisher((path[1:] + path[:-1]) / 2)
+    F = half_plane.fisher((path[1:] + path[:-1]) / 2)
     return np.sqrt(np.einsum("ni,nij,nj->n", leg, F, leg)).sum()
 
 
@@ -67,7 +67,14 @@ def test_the_geodesic_has_the_length_of_the_distance_and_every_other_path_is_lon
     assert length(vertical) == pytest.approx(np.sqrt(2) * np.log(3), rel=1e-13)
 
 
-@pytest.mark.parametrize(("old", "new"), [("** 2 / 2 +", "** 2 +"), ("2 * np.sqrt(2) *", "2 *"), ("(4 * a", "(2 * a")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(a[..., 0] - b[..., 0]) ** 2 / 2", "(a[..., 0] - b[..., 0]) ** 2"),
+        ("2 * np.sqrt(2)", "2"),
+        ("4 * a[..., 1]", "2 * a[..., 1]"),
+    ],
+)
 def test_a_wrong_distance_is_noticed(old, new):
     d = mutant(distance, old, new)(STARTS[0], TARGET)
     assert abs(d / metric_length(geodesic(STARTS[0], TARGET, 2000)) - 1) > 0.01
@@ -103,7 +110,9 @@ def test_the_natural_flow_is_the_same_in_every_chart_and_the_gradient_flow_in_no
 
 
 def test_a_wrong_pull_back_bends_the_natural_flow(monkeypatch, natural_flow):
-    monkeypatch.setattr(halfplane, "pull_back", mutant(halfplane.pull_back, "np.swapaxes(J, -1, -2) @ G @ J", "G @ J"))
+    monkeypatch.setattr(
+        half_plane, "pull_back", mutant(half_plane.pull_back, "np.swapaxes(J, -1, -2) @ G @ J", "G @ J")
+    )
     assert distance(flow(LOG, True, STARTS), natural_flow).max() > 0.05
 
 
@@ -155,7 +164,7 @@ def test_a_walk_is_cut_where_it_comes_near_and_one_that_never_does_is_an_error()
 
 
 def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_geodesic_is_shortest():
-    paths = halfplane.walks(STARTS[:4], steps=4000)
+    paths = half_plane.walks(STARTS[:4], steps=4000)
     assert len(paths) == 12
     assert all(distance(path[-1], TARGET).max() < 1e-12 for path in paths.values())
     strays = {key: detour(path).max() for key, path in paths.items()}

@@ -57,8 +57,18 @@ def test_permutations_and_signs_change_no_bit_of_a_diagonal_rule(problem):
 @pytest.mark.parametrize(
     ("old", "new", "name", "column"),
     [
-        ("action.scale * apply(transposed, ", "apply(transposed, ", "diag v", 0),
-        ("apply(transposed, self.grad", "apply(A, self.grad", "full V", 4),
+        (
+            "action.scale * apply(transposed, self.grad(action.point(phi), t))",
+            "apply(transposed, self.grad(action.point(phi), t))",
+            "diag v",
+            0,
+        ),
+        (
+            "apply(transposed, self.grad(action.point(phi), t))",
+            "apply(A, self.grad(action.point(phi), t))",
+            "full V",
+            4,
+        ),
         ("pull_back(self.metric(action.point(phi)), A)", "self.metric(phi)", "Fisher (natural gradient)", 4),
         ("action.coordinates(self.probes)", "self.probes", "full V", 4),
     ],

@@ -51,7 +51,7 @@ def test_noise_follows_curvature_with_the_power_that_theory_says():
     }
     for name, power in expected.items():
         assert noise_law(PROBLEMS[name], range(10)).mean() == pytest.approx(power, abs=0.02)
-    broken = mutant(noise_law, "np.log(problem.curvature), np.log(s)", "np.log(s), np.log(problem.curvature)")
+    broken = mutant(noise_law, "log_slope(problem.curvature, s)", "log_slope(s, problem.curvature)")
     assert broken(PROBLEMS["least squares, stream"], range(10)).mean() != pytest.approx(0.5, abs=0.1)
 
 

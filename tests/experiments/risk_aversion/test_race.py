@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from companion.experiments.risk_aversion import race as module
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
 from companion.experiments.risk_aversion.race import ENTRIES, late_excess, lesson, race, rate_exponent, tail, tail_ratio
-from companion.experiments.risk_aversion.rules import RiskAverse
+from companion.experiments.risk_aversion.rules import Observing, RiskAverse
 from stepsize import SGD, Adam
 from stepsize.errors import EvidenceError
 
@@ -30,10 +29,10 @@ def test_every_entry_meets_the_same_seeds_and_tuning_is_apart(monkeypatch):
         seen.append(tuple(seeds))
         return logistic(seeds, steps)
 
-    found = race(sample, [0, 1], [5, 6, 7], 40, rates=RATES)
-    assert set(found) == set(ENTRIES)
+    raced = race(sample, [0, 1], [5, 6, 7], 40, rates=RATES)
+    assert set(raced) == set(ENTRIES)
     assert seen == [(0, 1), (5, 6, 7)]
-    assert all(c.scores.shape == (3,) and c.second in ENTRIES[name].values for name, c in found.items())
+    assert all(c.scores.shape == (3,) and c.setting in ENTRIES[name].values for name, c in raced.items())
     with pytest.raises(EvidenceError, match="both sets"):
         race(sample, [0, 1], [1, 2], 40, rates=RATES)
 
@@ -43,14 +42,13 @@ def test_every_entry_has_as_many_values_to_choose_from():
 
 
 def test_the_second_number_is_the_one_of_least_tuning_cost():
-    found = race(quadratic("constant"), range(4), range(10, 16), 200, ["risk-averse"], rates=RATES)["risk-averse"]
+    choice = race(quadratic("constant"), range(4), range(10, 16), 200, ["risk-averse"], rates=RATES)["risk-averse"]
     problem = quadratic("constant")(range(4), 200)
     make, _, values = ENTRIES["risk-averse"]
     cost = {
-        v: np.log(late_excess(module.Observing(make(RATES[:, None, None], v)), problem, 200)).mean(-1).min()
-        for v in values
+        v: np.log(late_excess(Observing(make(RATES[:, None, None], v)), problem, 200)).mean(-1).min() for v in values
     }
-    assert found.second == min(cost, key=cost.get)
+    assert choice.setting == min(cost, key=cost.get)
 
 
 def test_a_tail_is_met_by_nine_in_ten_and_bears_infinity():

@@ -7,15 +7,13 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 
-from companion.experiments.tau_leaping import accuracy as leap_errors
-from companion.experiments.tau_leaping import figures as leap_report
-from companion.experiments.tau_leaping import textbook as kinetics
+from companion.experiments.tau_leaping import accuracy, figures, textbook
 from companion.experiments.tau_leaping.accuracy import Case, Score, at_cost, compare, exact_law, gain
 from companion.experiments.tau_leaping.leaping import Fixed, leap
 from companion.experiments.tau_leaping.ssa import simulate
 from mutants import mutant
 
-DECAY = kinetics.decay(200)
+DECAY = textbook.decay(200)
 
 
 pytestmark = pytest.mark.usefixtures("in_house_style")
@@ -40,12 +38,12 @@ def test_all_rules_are_compared_at_the_work_of_caos(case):
 
 
 def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(monkeypatch):
-    network = kinetics.dimerisation(0.01, 0.1, 60)
+    network = textbook.dimerisation(0.01, 0.1, 60)
     exact = simulate(network, [1.0], 400, 1)
-    cases = {name: Case(network, name, 1.0, 0.2, leap_errors.simulated_law(exact, name)) for name in ("P", "P2")}
+    cases = {name: Case(network, name, 1.0, 0.2, accuracy.simulated_law(exact, name)) for name in ("P", "P2")}
     walks = []
-    monkeypatch.setattr(leap_errors, "compare", lambda *args: walks.append(args) or compare(*args))
-    together = leap_errors.compare_all(cases, 100, 5)
+    monkeypatch.setattr(accuracy, "compare", lambda *args: walks.append(args) or compare(*args))
+    together = accuracy.compare_all(cases, 100, 5)
     assert len(walks) == 1
     for name, case in cases.items():
         apart = compare(case, 100, 5)
@@ -57,9 +55,9 @@ def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(
 def test_a_gain_is_above_zero_where_the_rule_is_the_better_one():
     scores = {"relative change": Score(np.array([0.1]), 1.0, None), "fixed": Score(np.array([0.2]), 1.0, None)}
     assert gain(scores)[0] == pytest.approx(np.log(2))
-    assert mutant(
-        leap_errors.gain, "scores[over].error / scores[rule].error", "scores[rule].error / scores[over].error"
-    )(scores)[0] == pytest.approx(-np.log(2))
+    assert mutant(accuracy.gain, "scores[over].error / scores[rule].error", "scores[rule].error / scores[over].error")(
+        scores
+    )[0] == pytest.approx(-np.log(2))
 
 
 def test_work_and_distance_of_every_rule_stand_in_its_problems_panel():
@@ -68,7 +66,7 @@ def test_work_and_distance_of_every_rule_stand_in_its_problems_panel():
 
     names = ("relative change", "fixed", "1 / activity", "absolute change")
     curve = [{name: score(cost * (k + 1), 0.1 / cost) for k, name in enumerate(names)} for cost in (10.0, 40.0)]
-    axes = leap_report.work_figure({"decay": curve, "rest": curve}, {"decay": np.ones(9), "rest": np.ones(9)})
+    axes = figures.work_figure({"decay": curve, "rest": curve}, {"decay": np.ones(9), "rest": np.ones(9)})
     assert [panel.get_title("left") for panel in axes.flat] == ["decay", "rest"]
     line = axes[0, 0].lines[1]
     assert np.allclose(line.get_xdata(), [20, 80])

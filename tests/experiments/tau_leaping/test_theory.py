@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from companion.experiments.tau_leaping import theory as leap_laws
+from companion.experiments.tau_leaping import theory
 from companion.experiments.tau_leaping.accuracy import _law, distance, floor
 from companion.experiments.tau_leaping.race import rate_race
 from companion.experiments.tau_leaping.rules import LeapRate, SmallestRate
@@ -46,26 +46,26 @@ def test_molecules_and_sgd_settle_at_the_same_inflation(z):
 def test_both_ensembles_lie_on_the_law():
     """Five steps z, two ensembles of 2000 runs: |Z| < 4, false alarm below 0.1 %."""
     zs = np.array([0.1, 0.5, 1.0, 1.5, 1.9])
-    for spread in (leap_laws.leap_spread(zs, 10**6, 2000), leap_laws.sgd_spread(zs, 2000)):
+    for spread in (theory.leap_spread(zs, 10**6, 2000), theory.sgd_spread(zs, 2000)):
         assert (abs(spread.ratio - stationary_inflation(zs)) / spread.error).max() < 4
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_demanded_leaps_have_the_exponents_of_the_theorem(order):
-    assert abs(leap_laws.demand_of_order(order).slope - (1 - order) / order) < 1e-9
+    assert abs(theory.demand_of_order(order).slope - (1 - order) / order) < 1e-9
 
 
 def test_a_change_of_the_unit_of_time_demands_what_adam_does_and_a_larger_system_nothing():
-    faster = leap_laws.demand_at_rest(counts=(1e3,) * 3, death=(1.0, 10.0, 100.0)).slope
+    faster = theory.demand_at_rest(counts=(1e3,) * 3, death=(1.0, 10.0, 100.0)).slope
     assert abs(faster + 1) < 1e-9
-    assert abs(leap_laws.demand_of_adam().slope + 1) < 1e-9
-    assert abs(leap_laws.demand_at_rest().slope) < 1e-9
-    assert abs(leap_laws.demand_in_deviations().slope + 0.5) < 1e-3
+    assert abs(theory.demand_of_adam().slope + 1) < 1e-9
+    assert abs(theory.demand_at_rest().slope) < 1e-9
+    assert abs(theory.demand_in_deviations().slope + 0.5) < 1e-3
 
 
 def test_the_demanded_step_is_where_the_error_meets_the_tolerance():
-    assert abs(leap_laws.demanded_step(lambda tau: tau**2, 0.01, 5.0) - 0.1) < 1e-10
-    z = leap_laws.demand_at_rest(0.05).step[0]
+    assert abs(theory.demanded_step(lambda tau: tau**2, 0.01, 5.0) - 0.1) < 1e-10
+    z = theory.demand_at_rest(0.05).step[0]
     assert abs(np.sqrt(stationary_inflation(z)) - 1.05) < 1e-10
 
 

@@ -89,7 +89,7 @@ def confine(ball, u, delta):
     return ball.project(delta).clamp(-u, 1 - u)
 
 
-class Found(NamedTuple):
+class WorstPoint(NamedTuple):
     """The worst point of a walk: its perturbation (models, rates, images, pixels) and its margin (models, rates, images)."""
 
     delta: torch.Tensor
@@ -154,7 +154,7 @@ def _keep_worse(delta, kept, worth, least):
             kept[i] = delta[i]
 
 
-def _keep(best: Found, delta, worth):
+def _keep(best: WorstPoint, delta, worth):
     """`best`, in place, with the points of smaller margin taken over; its arrays must be its own."""
     points = (a.view(worth.numel(), -1).numpy() for a in (delta.contiguous(), best.delta))
     margins = (a.view(-1).numpy() for a in (worth, best.margin))
@@ -166,7 +166,7 @@ def _own(a):
     return a.clone(memory_format=torch.contiguous_format)
 
 
-def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> Found:
+def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
     """`steps` steps of a rule from a random point, confined after each; the visited point of smallest margin is kept.
 
     One gradient per step. The state begins empty for every attack, and every image has its own.
@@ -177,11 +177,11 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> Found:
     for _ in range(steps):
         z, g = descent.look(delta)
         worth = margin(z, y)
-        best = Found(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
+        best = WorstPoint(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
         state, rate, direction = rule.step(state, g, delta)
         delta = ball.project(torch.addcmul(delta, rate, direction, value=-1)).clamp_(*room)  # `confine`
         if best.delta.shape != delta.shape:  # the rule brought its rates along
-            best = Found(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
+            best = WorstPoint(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
     return _keep(best, delta, margin(target.logits(delta), y))
 
 
@@ -193,7 +193,7 @@ def checkpoints(steps: int) -> list[int]:
     return [int(np.ceil(round(q * steps, 9))) for q in p if q <= 1]
 
 
-def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho: float = 0.75) -> Found:
+def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho: float = 0.75) -> WorstPoint:
     """z = P(x + eta s), x <- P(x + inertia (z - x) + (1 - inertia)(x - x_prev)).  Croce & Hein (2020), algorithm 1.
 
     s is the steepest step of the ball. eta begins at twice the radius; at a checkpoint it is halved, image by image, and the
@@ -207,7 +207,7 @@ def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho:
     x, u, y = target.start(ball, rngs), target.u[:, None], target.y[:, None]
     eta = torch.full((*x.shape[:-1], 1), 2.0 * ball.radius, dtype=x.dtype)
     z, g = target.look(x)
-    value, best = target.value(z, y), Found(_own(x), margin(z, y))
+    value, best = target.value(z, y), WorstPoint(_own(x), margin(z, y))
     top, top_x, top_g = value, x, g  # the highest loss, where it was, its gradient
     previous, marks = x, checkpoints(steps)
     rises, old_top, reduced = torch.zeros_like(value), value, torch.ones_like(value, dtype=torch.bool)
@@ -271,6 +271,5 @@ def judge(classifier: Classifier, x, images, ball, steps: int = 50, rivals: int 
     stands = torch.ones(len(x), len(images.y), dtype=torch.bool)
     for k, aim in enumerate(aims):
         rngs = [np.random.default_rng([seed, 2, k]) for _ in x]
-        found = auto_pgd(Target.of(classifier, x, images, **aim), ball, steps, rngs)
-        stands &= found.margin[:, 0] > 0
+        stands &= auto_pgd(Target.of(classifier, x, images, **aim), ball, steps, rngs).margin[:, 0] > 0
     return stands

@@ -216,12 +216,6 @@ def _rows(z, y):
     return z.reshape(-1, z.shape[-1]).numpy(), y.expand(z.shape[:-1]).reshape(-1).numpy()
 
 
-def runner_up(z, y) -> torch.Tensor:
-    """d(-margin) / dz: 1 for the best of the wrong classes, -1 for the right one.  Carlini & Wagner (2017), loss 6."""
-    rival = z.scatter(-1, _of(z, y), -torch.inf).argmax(-1, keepdim=True)
-    return torch.zeros_like(z).scatter(-1, rival, 1.0).scatter(-1, _of(z, y), -1.0)
-
-
 BLOCK = 64  # runs that are trained together: enough to share the cost of a call, few enough to stay in the cache
 
 

@@ -1,27 +1,26 @@
-"""Classifiers trained against one attacker each, judged by an attack that none of them trained on; kept as a file.
+"""Classifiers trained against one attacker each, judged by an attack that none of them trained on, kept as a file.
 
-python -m companion.experiments.adversarial_training.defenses [cell ...]     # computes the cells that are missing, or those named, and writes the file
+python -m companion.experiments.adversarial_training.defenses [cell ...]     # the cells that the file lacks, or those named
 
 A cell is a ball and an attacker, as "L2 | Adam". Learner's rate and attacker's rate are chosen together, on models of their own
 and validation images, by Auto-PGD; the reporting models are judged on test images.
 """
 
-import json
 import sys
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from stepsize.errors import EvidenceError
+from companion.experiments.archive import GRIDS
 from stepsize.rules import SGD
+from stepsize.tuning import choose
 
 from .attacks import Target, auto_pgd, judge
 from .classifiers import Classifier, digits, train
 from .robustness import ATTACKERS, BALLS, BATCH, Victims, duel, generators, lazy_rate, learner, standard, trainer
 
-FILE = Path(__file__).parent / "defenders.json"
+DEFENDERS = GRIDS["defenders"]
 
 NOBODY, LAZY, AUTO = "nobody", "SGD, lazy", "Auto-PGD"
 OPPONENTS = (NOBODY, LAZY, "SGD", "sign", "normalised SGD", "Adam", AUTO, "pooled Adam", "RMSProp")
@@ -34,16 +33,9 @@ LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 FACTORS = (1.0, 3.0)
 
 
-def split(cell: str):
-    """(ball, opponent) of a cell's name."""
-    if cell not in CELLS:
-        raise EvidenceError(f"no cell {cell!r}; there are {', '.join(CELLS)}")
-    return cell.split(" | ")
-
-
 def opposed(cell: str, lr, attacker_lr, seeds, epochs: int = EPOCHS):
     """Weights (runs, d) after training in the cell; `lr` and `attacker_lr` are numbers or one per run."""
-    kind, opponent = split(cell)
+    kind, opponent = cell.split(" | ")
     train_images, _, _ = digits()
     attack = None
     if opponent != NOBODY:
@@ -62,7 +54,7 @@ def _runs(values, axes):
 
 def candidates(cell: str):
     """The attacker's rates among which training chooses; [0] where there is no choice."""
-    kind, opponent = split(cell)
+    kind, opponent = cell.split(" | ")
     if opponent == LAZY:
         return np.array([lazy_rate(BALLS[kind])])
     if opponent in (NOBODY, AUTO):
@@ -75,27 +67,27 @@ def candidates(cell: str):
 
 def tuned(cell: str) -> dict:
     """The pair of rates with the best robust accuracy under Auto-PGD on validation images, and the whole grid."""
-    kind, _ = split(cell)
+    kind, _ = cell.split(" | ")
     _, validation, _ = digits()
     attacker_lrs = candidates(cell)
     pairs = np.array(list(product(LRS, attacker_lrs)))
     each = np.repeat(pairs, len(TUNING), axis=0)
     seeds = list(TUNING) * len(pairs)
     x = opposed(cell, each[:, 0], each[:, 1], seeds)
-    found = auto_pgd(Target.of(Classifier(), x, validation), BALLS[kind], 20, generators(seeds, 0))
-    curve = found.robust.numpy().reshape(len(LRS), len(attacker_lrs), len(TUNING)).mean(-1)
-    i, j = np.unravel_index(curve.argmax(), curve.shape)
+    robust = auto_pgd(Target.of(Classifier(), x, validation), BALLS[kind], 20, generators(seeds, 0)).robust
+    curve = robust.numpy().reshape(len(LRS), len(attacker_lrs), len(TUNING)).mean(-1)
+    choice = choose(-curve.T, LRS, attacker_lrs)
     return {
-        "lr": float(LRS[i]),
-        "attacker_lr": float(attacker_lrs[j]),
-        "lr_at_edge": bool(i in (0, len(LRS) - 1)),
+        "lr": choice.lr,
+        "attacker_lr": float(choice.setting),
+        "lr_at_edge": choice.at_edge,
         "curve": (100 * curve).round(2).tolist(),
     }
 
 
 def judged(cell: str, lr: float, attacker_lr: float, seeds=REPORTING) -> dict:
     """Clean accuracy and the share of test images that stand before the judge, in per cent, for every seed."""
-    kind, _ = split(cell)
+    kind, _ = cell.split(" | ")
     _, _, test = digits()
     x = opposed(cell, lr, attacker_lr, seeds)
     stands = judge(Classifier(), x, test, BALLS[kind])
@@ -105,26 +97,10 @@ def judged(cell: str, lr: float, attacker_lr: float, seeds=REPORTING) -> dict:
 
 def compute(cell: str) -> dict:
     """One cell: tuned, then judged at the chosen rates."""
-    found = tuned(cell)
-    return found | judged(cell, found["lr"], found["attacker_lr"])
-
-
-def read() -> dict[str, dict]:
-    """The cells of the file by name."""
-    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-
-
-def main(names) -> None:
-    torch.set_num_threads(1)
-    for cell in names or [cell for cell in CELLS if cell not in read()]:
-        found = compute(cell)
-        print(
-            f"{cell:24s} robust {np.mean(found['robust']):.1f}, lr {found['lr']:g}, attacker {found['attacker_lr']:g}"
-        )
-        cells = read() | {cell: found}
-        lines = (f"{json.dumps(c)}: {json.dumps(cells[c])}" for c in CELLS if c in cells)
-        FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    choice = tuned(cell)
+    return choice | judged(cell, choice["lr"], choice["attacker_lr"])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    torch.set_num_threads(1)
+    DEFENDERS.fill(CELLS, compute, sys.argv[1:])

@@ -1,9 +1,9 @@
-"""The pictures and tables of the chapter on adversarial training; runs are made in `games`, `duels` and `defenders`."""
+"""The pictures and tables of the chapter on adversarial training; runs are made in `bilinear_game`, `robustness` and `defenses`."""
 
 import numpy as np
 
-from companion.evidence import Evidence, student
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence import student
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 
 from .attacks import Target, walk_in_ball
 from .bilinear_game import cycle_radius, cycles, plays
@@ -59,7 +59,7 @@ def radius_figure(beta1s, beta2s, measured):
 
 def curve_figure(raced: dict[str, dict[str, Duel]]):
     """Robust accuracy on the tuning models against the attacker's rate, one panel per ball; lower is the stronger attack."""
-    fig, axes = plt.subplots(len(raced), figsize=(WIDTH, 1 + 3.0 * len(raced)))
+    _, axes = plt.subplots(len(raced), figsize=(WIDTH, 1 + 3.0 * len(raced)))
     for ax, (kind, duels) in zip(axes, raced.items(), strict=True):
         for name, d in duels.items():
             if d.lr is None:
@@ -69,8 +69,7 @@ def curve_figure(raced: dict[str, dict[str, Duel]]):
         ax.axvline(0.25, color="black", lw=0.8, ls=":")
         ax.set(xscale="log", xlim=(3e-3, 1e4), ylabel="robust accuracy, %", title=f"{kind} ball")
     axes[-1].set_xlabel("attacker's rate / radius")
-    handles, names = axes[0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=2)
+    legend_below(axes[0], ncols=2)
     return axes
 
 
@@ -111,8 +110,7 @@ def mask_figure(scales, masks: dict[str, np.ndarray], share):
     low.plot(scales, 100 * share, "o-", color="black")
     top.set(ylabel="robust accuracy, %", ylim=(0, 100), xscale="log")
     low.set(ylabel="% of gradients < 10⁻⁸", xlabel="factor on the logits", ylim=(0, 100))
-    low.set_xticks(scales, [f"{c:g}" for c in scales], minor=False)
-    low.set_xticks([], minor=True)
+    plain_ticks(low.xaxis, scales)
     top.legend()
     return top, low
 
@@ -126,7 +124,7 @@ def defender_figure(cells: dict[str, dict], opponents):
             i, style = student(cell["robust"]), method(name)
             ax.plot(cell["robust"], np.full(len(cell["robust"]), row), ".", color=style["color"], alpha=0.35, ms=5)
             ax.plot(np.mean(cell["clean"]), row, "|", color="black", ms=9)
-            ax.errorbar(i.estimate, row, xerr=(i.high - i.low) / 2, color=style["color"], marker="o", capsize=3, ms=5)
+            error_bars(ax, [row], *ends([i]), horizontal=True, color=style["color"], marker="o", ms=5)
         ax.set_yticks(range(len(opponents)), [title(name) for name in opponents])
         ax.invert_yaxis()
         ax.set_title(f"trained and judged in the {kind} ball")
@@ -175,11 +173,3 @@ def strip_figure(classifier: Classifier, x, images, raced, rows=(0, 3, 7), steps
             if row == 0:
                 ax.set_title(words, fontsize="small", loc="center")
     return axes
-
-
-def each(samples: dict, words: str, region, interval=student, when="") -> list[Evidence]:
-    """One piece of evidence per sample, whose name is the condition, or begins the measure where `when` is the condition."""
-    return [
-        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
-        for name, values in samples.items()
-    ]

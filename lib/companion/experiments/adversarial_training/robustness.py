@@ -10,18 +10,16 @@ import numpy as np
 import torch
 
 from companion.evidence import Interval, student
-from stepsize.errors import EvidenceError
 from stepsize.rules import SGD, AdaGrad, Adam, RMSProp, SignDescent
 from stepsize.transforms import chain
+from stepsize.tuning import choose, require_apart
 from stepsize.wrappers import LinearDecay, Pooled
 
-from .attacks import Box, Disc, Found, Target, Unit, auto_pgd, walk_in_ball
+from .attacks import Box, Disc, Target, Unit, WorstPoint, auto_pgd, walk_in_ball
 from .classifiers import Classifier, losses, of_runs, train
 
 #: Radii at which a standard model errs on about half of the images and a person reads nearly all.
 BALLS = {"L∞": Box(0.1), "L2": Disc(0.6)}
-
-TUNING, REPORTING = range(100, 105), range(20)
 
 BATCH, STANDARD = 100, Classifier()
 
@@ -118,31 +116,28 @@ class Victims(NamedTuple):
     seeds: tuple
 
 
-def _walk(rule, target, ball, steps, rngs) -> Found:
+def _walk(rule, target, ball, steps, rngs) -> WorstPoint:
     return auto_pgd(target, ball, steps, rngs) if rule is None else walk_in_ball(rule, target, ball, steps, rngs)
 
 
-def _attack(rule, classifier, x, images, ball, steps, rngs) -> Found:
+def _attack(rule, classifier, x, images, ball, steps, rngs) -> WorstPoint:
     return _walk(rule, Target.of(classifier, x, images), ball, steps, rngs)
 
 
 def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts: int = 2) -> Duel:
     """Tune the attacker on the tuning models and validation images, then let it loose on the reporting models."""
     tuning, reporting = victims.seeds
-    if common := set(tuning) & set(reporting):
-        raise EvidenceError(f"models {sorted(common)[:5]} are in both sets; tune on models that are not reported")
+    require_apart(tuning, reporting)
     model, lr, edge, rates, curve, rule = victims.classifier, None, None, np.array([]), np.array([]), None
     if name != "Auto-PGD":
         make, rates = ATTACKERS[name].rule, ATTACKERS[name].rates(ball)
-        found = _attack(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
-        curve = found.robust.mean(0).numpy()
-        best = int(curve.argmin())
-        lr, edge = float(rates[best]), best in (0, len(rates) - 1)
+        walked = _attack(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
+        lr, _, _, edge, curve, _ = choose(walked.robust.mean(0), rates)
         rule = make(_across([lr, lazy_rate(ball)]))
     fates = []
     for start in range(1, starts + 1):
-        found = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, start))
-        fates.append((found.margin > 0).numpy())
+        walked = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, start))
+        fates.append((walked.margin > 0).numpy())
     fate = np.stack(fates).transpose(2, 0, 1, 3)
     return Duel(lr, edge, rates, curve, np.broadcast_to(fate, (2, *fate.shape[1:])))
 
@@ -169,13 +164,13 @@ def reached(kind: str, x, images, steps: int) -> dict[str, np.ndarray]:
         "the steepest of its ball": (matched, steps),
         "plain ascent at the lazy rate": (SGD(lazy_rate(ball)), steps),
     }
-    found = {}
+    loss = {}
     for name, (rule, n) in (rules | {"best": (None, 10 * steps)}).items():
         target = Target.of(net, x, images)
         delta = _attack(rule, net, x, images, ball, n, generators(seeds, 0)).delta
-        found[name] = losses(target.look(delta)[0], target.y[:, None])[:, 0]
-    top = torch.stack(list(found.values())).amax(0).mean(-1)
-    return {name: (found[name].mean(-1) / top).numpy() for name in rules}
+        loss[name] = losses(target.look(delta)[0], target.y[:, None])[:, 0]
+    top = torch.stack(list(loss.values())).amax(0).mean(-1)
+    return {name: (loss[name].mean(-1) / top).numpy() for name in rules}
 
 
 def trainer(rule, ball, steps: int, classifier: Classifier = STANDARD):
@@ -217,15 +212,15 @@ def harden(kind: str, seeds, epochs: int, steps: int, images, validation, lr: fl
     rule = ATTACKERS[MATCHED[kind]].rule(ball.radius)
 
     def watch(x):
-        found = _attack(rule, net, x, validation[:100], ball, steps, [np.random.default_rng([9]) for _ in x])
-        seen.append(100 * found.robust[:, 0].numpy())
+        walked = _attack(rule, net, x, validation[:100], ball, steps, [np.random.default_rng([9]) for _ in x])
+        seen.append(100 * walked.robust[:, 0].numpy())
 
     rate = learner(lr, epochs, len(images.y))
     x = train(net, rate, seeds, images, epochs, BATCH, trainer(rule, ball, steps), watch)
     return Hardened(x, np.stack(seen))
 
 
-def masked(scales, seeds_x, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
+def masked(scales, x, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
     """Robust accuracy in per cent, (scales, models), of the same models with their logits multiplied by each scale.
 
     Every attacker has its best rate of `rates` for each scale, on these images: if it fails, the rate is not to blame.
@@ -233,9 +228,8 @@ def masked(scales, seeds_x, images, ball, steps: int, rules: dict[str, Callable]
     out = {name: [] for name in rules}
     for scale in scales:
         for name, make in rules.items():
-            rngs = generators(range(len(seeds_x)), 0)
-            found = _attack(make(_across(rates)), Classifier(scale=scale), seeds_x, images, ball, steps, rngs)
-            robust = 100 * found.robust.numpy()
+            net, rngs = Classifier(scale=scale), generators(range(len(x)), 0)
+            robust = 100 * _attack(make(_across(rates)), net, x, images, ball, steps, rngs).robust.numpy()
             out[name].append(robust[:, robust.mean(0).argmin()])
     return {name: np.stack(values) for name, values in out.items()}
 

@@ -1,4 +1,4 @@
-"""The pictures, the tables and the wording of evidence of the chapter on feature scales; runs are made in `scales` and `scale_races`."""
+"""Figures, tables and the wording of evidence of the chapter on feature scales; runs are made in `problem` and `race`."""
 
 import numpy as np
 
@@ -15,21 +15,6 @@ from stepsize.wrappers import Coupled, Decoupled
 from .precision import FORMATS
 from .problem import Regression, paces, response
 from .race import Race, exponent
-
-__all__ = [
-    "decay_figure",
-    "decay_runs",
-    "each",
-    "format_table",
-    "median",
-    "nans",
-    "pace_evidence",
-    "pace_figure",
-    "response_figure",
-    "slope",
-    "time_figure",
-    "time_table",
-]
 
 #: Names of this chapter in the house style's.
 STYLES = {"gradient descent": "SGD", "standardised": "standardised SGD"}
@@ -118,12 +103,12 @@ def pace_evidence(rules: dict, land: Regression, steps: int, region):
     first = next(iter(rules.values()))
     spans = [(first, 1, "at the first step")]
     spans += [(rule, steps, f"in the mean of {steps} steps at the {name} rate") for name, rule in rules.items()]
-    found = []
+    evidence = []
     for rule, n, when in spans:
         for where, ratio in zip(("in weights", "in the prediction"), paces(rule, land, n), strict=True):
             words = f"large feature's step / the others', {where}"
-            found += each({f"pace is measured {where}, {when}": ratio}, words, region)
-    return found
+            evidence += each({f"pace is measured {where}, {when}": ratio}, words, region)
+    return evidence
 
 
 def response_figure(eps=1e-8):

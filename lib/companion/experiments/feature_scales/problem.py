@@ -11,6 +11,7 @@ import numpy as np
 
 from stepsize.descent import descend, walk
 from stepsize.errors import HyperparameterError
+from stepsize.measures import monitor
 from stepsize.rules import SGD
 from stepsize.signals import respond
 
@@ -128,21 +129,19 @@ def imbalance(g):
     return np.abs(g[..., 0]) / np.sqrt((g[..., 1:] ** 2).mean(-1))
 
 
-def ride(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500):
+def time_and_peak(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500):
     """(time, peak) of every run, each (p, runs). Time: the first step of `hold` in a row with excess <= target.
 
     It is inf where that does not happen within `steps`; peak is the largest excess before. What comes after `hold`
     steps counts for nothing: training would have stopped.
     """
     last, peak, time = 0, 1.0, np.inf
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(1, steps + hold), walk(rule, land.grad, land.start), strict=False):
-            loss = land.excess(now.x)[..., 0]
-            last = np.where(loss <= target, last, t)
-            peak = np.where(np.isinf(time), np.fmax(peak, np.where(np.isnan(loss), np.inf, loss)), peak)
-            time = np.where(np.isinf(time) & (t - last >= hold), last + 1, time)
-            if np.isfinite(time).all():
-                break
+    for t, loss in monitor(rule, land.grad, land.start, steps + hold - 1, lambda w: land.excess(w)[..., 0]):
+        last = np.where(loss <= target, last, t)
+        peak = np.where(np.isinf(time), np.fmax(peak, np.where(np.isnan(loss), np.inf, loss)), peak)
+        time = np.where(np.isinf(time) & (t - last >= hold), last + 1, time)
+        if np.isfinite(time).all():
+            break
     return time, peak
 
 
@@ -160,11 +159,11 @@ def paces(rule, land: Regression, steps: int):
 def rate_slopes(rules, size: float = 1000.0, steps: int = 200, runs: int = 64, seed: int = 0) -> dict[str, float]:
     """Slope of log rate in log S between normal gradients and `size` times them, over all steps and runs the one farthest from -1."""
     g = np.random.default_rng(seed).normal(size=(steps, runs, 1))
-    found = {}
+    farthest = {}
     for rule in rules:
         slope = np.log(respond(rule, size * g).rate / respond(rule, g).rate) / np.log(size)
-        found[type(rule).__name__] = float(slope.flat[np.abs(slope + 1).argmax()])
-    return found
+        farthest[type(rule).__name__] = float(slope.flat[np.abs(slope + 1).argmax()])
+    return farthest
 
 
 def magnifications(land: Regression, size: float, steps: int = 50) -> dict[str, np.ndarray]:
@@ -175,10 +174,10 @@ def magnifications(land: Regression, size: float, steps: int = 50) -> dict[str, 
     """
     one, big = land.sized(1.0), land.sized(size)
     w = descend(SGD(1 / curvature(big)), big.grad, big.start, steps).x[-1]
-    found = {
+    ratios = {
         "predictions are the same": big.grad(big.start)[..., 0] / one.grad(one.start)[..., 0],
         "training begins, and the others are the measure": imbalance(big.grad(big.start)),
         "gradients are of single examples": imbalance(np.sqrt((big.single(w) ** 2).mean(1))),
         f"the gradient is of the full batch, after {steps} steps": imbalance(big.grad(w)),
     }
-    return {name: np.round(np.ravel(ratio) / size, 9) for name, ratio in found.items()}
+    return {name: np.round(np.ravel(ratio) / size, 9) for name, ratio in ratios.items()}

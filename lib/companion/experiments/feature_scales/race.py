@@ -8,10 +8,11 @@ import numpy as np
 
 from companion.evidence import bootstrap
 from stepsize.errors import EvidenceError
-from stepsize.measures import capped, penalised
+from stepsize.measures import penalised
 from stepsize.rules import AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+from stepsize.tuning import Choice, choose
 
-from .problem import Regression, descent_time, ride
+from .problem import Regression, descent_time, time_and_peak
 
 #: method -> setting -> lr -> rule. eps is 0: what it adds is measured apart.
 METHODS: dict[str, dict[str, Callable]] = {
@@ -31,24 +32,22 @@ FINE, COARSE = 10 ** np.arange(-9, 0.01, 0.25), 10 ** np.arange(-4.5, 1.51, 0.25
 class Race(NamedTuple):
     """A method at every size S, with the setting and the rate of least mean capped time on the tuning problems.
 
-    `lr`, `setting`, `at_edge` of shape (sizes,); lr is NaN where no rate got any tuning problem home. On the reported
-    problems, (sizes, problems): `times` in steps, inf where it did not get home, `peak`, the largest loss over the first.
+    `choices` has one for every size, None where no rate fitted any tuning problem. On the reported problems, (sizes,
+    problems): `times` in steps, inf where a run did not fit its problem, `peak`, the largest loss over the first.
     """
 
-    lr: np.ndarray
-    setting: list[str]
-    at_edge: np.ndarray
+    choices: list[Choice | None]
     times: np.ndarray
     peak: np.ndarray
 
     def rate(self, i: int) -> float:
         """The learning rate chosen at size i, for a rule; an error where there is none."""
-        if np.isnan(self.lr[i]):
+        if self.choices[i] is None:
             raise EvidenceError(
-                f"at size {i + 1} of {len(self.lr)} no learning rate of the grid got a tuning problem home before the "
+                f"at size {i + 1} of {len(self.choices)} no learning rate of the grid fitted a tuning problem before the "
                 "horizon, so none was chosen; give the race more steps, or smaller sizes"
             )
-        return float(self.lr[i])
+        return self.choices[i].lr
 
 
 def _problems(tuning, reporting, correlation=0.3):
@@ -60,30 +59,29 @@ def _problems(tuning, reporting, correlation=0.3):
 
 
 def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(np.inf,), correlation: float = 0.3):
-    """One `Race` per ceiling. A run whose loss exceeds `ceiling` times its first value counts as not home, in tuning and after."""
+    """One `Race` per ceiling. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after."""
     makers, lrs = METHODS[method], FINE if method == "heavy ball" else COARSE
     sizes = np.asarray(sizes, float)
     practice, land = _problems(tuning, reporting, correlation)
     practice, lr = practice.sized(np.repeat(sizes, lrs.size)), np.tile(lrs, sizes.size)[:, None]
-    tried = [ride(make(lr), practice, steps) for make in makers.values()]
+    tried = [time_and_peak(make(lr), practice, steps) for make in makers.values()]
     shape = len(makers), sizes.size, lrs.size
 
     @cache
-    def report(size, setting, j):
+    def report(size, setting, lr):
         # ceilings often choose alike
-        return ride(list(makers.values())[setting](np.full((1, 1), lrs[j])), land.sized(size), steps)
+        return time_and_peak(makers[setting](np.full((1, 1), lr)), land.sized(size), steps)
 
     def at(ceiling):
         score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
         times, peaks = np.full((2, sizes.size, reporting), np.inf)
-        best = [np.unravel_index(s.argmin(), s.shape) for s in score.swapaxes(0, 1)]
-        home = score.min((0, 2)) < 10 * steps
-        for i in np.flatnonzero(home):
-            time, peak = report(sizes[i], *best[i])
-            times[i], peaks[i] = np.where(peak <= ceiling, time, np.inf)[:, 0], peak[:, 0]
-        rate = np.array([j for _, j in best])
-        edge = home & np.isin(rate, (0, lrs.size - 1))
-        return Race(np.where(home, lrs[rate], np.nan), [list(makers)[k] for k, _ in best], edge, times, peaks)
+        # among runs of which none finished there is nothing to choose
+        choices = [choose(s, lrs, list(makers)) if s.min() < 10 * steps else None for s in score.swapaxes(0, 1)]
+        for i, choice in enumerate(choices):
+            if choice:
+                time, peak = report(sizes[i], choice.setting, choice.lr)
+                times[i], peaks[i] = np.where(peak <= ceiling, time, np.inf)[:, 0], peak[:, 0]
+        return Race(choices, times, peaks)
 
     return [at(ceiling) for ceiling in ceilings]
 
@@ -91,25 +89,23 @@ def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(
 def descent_race(sizes, tuning: int, reporting: int, standardised: bool = False, correlation: float = 0.3) -> Race:
     """The same for gradient descent, by `descent_time` and so without an end; on raw or on standardised features."""
     practice, land = _problems(tuning, reporting, correlation)
-    rates, times = [], []
+    choices, times = [], []
     for size in np.asarray(sizes, float):
         first, second = (a.standardised() if standardised else a.sized(size) for a in (practice, land))
-        score = [np.mean(descent_time(first, lr)) for lr in FINE]
-        rates.append(int(np.argmin(score)))
-        times.append(descent_time(second, FINE[rates[-1]])[:, 0])
-    edge = np.isin(rates, (0, FINE.size - 1))
-    return Race(FINE[rates], [""] * len(rates), edge, np.stack(times), np.ones((len(rates), reporting)))
+        choices.append(choose([np.mean(descent_time(first, lr)) for lr in FINE], FINE))
+        times.append(descent_time(second, choices[-1].lr)[:, 0])
+    return Race(choices, np.stack(times), np.ones((len(choices), reporting)))
 
 
 def exponent(sizes, times, least: float = 10.0, points: int = 4):
-    """(slope of log median time in log S as an `Interval`, sizes used): sizes from `least` on at which 3/4 of the problems came home.
+    """(slope of log median time in log S as an `Interval`, sizes used): sizes from `least` on at which 3/4 of the problems were fitted.
 
     The largest `points` of them, at least two. Problems are resampled whole, with all their sizes.
     """
     sizes = np.asarray(sizes, float)
     used = np.flatnonzero((np.isfinite(times).mean(1) >= 0.75) & (sizes >= least * (1 - 1e-9)))[-points:]
     if used.size < 2:
-        raise EvidenceError(f"an exponent needs two sizes at which 3/4 came home, got {used.size}; add steps")
+        raise EvidenceError(f"an exponent needs two sizes at which 3/4 were fitted, got {used.size}; add steps")
     x = np.log(sizes[used])
     x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
 
@@ -117,8 +113,3 @@ def exponent(sizes, times, least: float = 10.0, points: int = 4):
         return x @ np.log(np.median(times[used][:, problems.astype(int)], axis=-1))
 
     return bootstrap(np.arange(times.shape[1]), slope), sizes[used]
-
-
-def slowdown(race: Race, i: int, steps: int):
-    """Time at size i over time at the first size, problem by problem; unfinished runs count 10 * steps."""
-    return capped(race.times[i], steps) / capped(race.times[0], steps)

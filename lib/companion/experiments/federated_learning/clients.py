@@ -8,12 +8,13 @@ The same functions serve a real federation, where each client is a process and h
 The rules are in `aggregation`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from companion.errors import FederationError
+from stepsize.metric import apply
 
 
 class Fit(NamedTuple):
@@ -40,10 +41,6 @@ class Report(NamedTuple):
     own: Any
 
 
-def _times(matrix, vector):
-    return (matrix @ vector[..., None])[..., 0]
-
-
 def _rows(n, d, who):
     if (np.asarray(n) <= d).any():
         raise FederationError(
@@ -64,36 +61,27 @@ class LeastSquares:
     n: Any
 
     @classmethod
-    def of(cls, X, y):
-        """From X (..., n, d) and y (..., n)."""
+    def of(cls, X, y, present=None):
+        """From X (..., rows, d), y (..., rows) and, where clients differ in size, how often each row counts (..., rows)."""
         X, y = np.asarray(X, float), np.asarray(y, float)
-        n, flat = X.shape[-2], np.swapaxes(X, -1, -2)
-        count = np.full((*y.shape[:-1], 1), float(n))
-        return cls(flat @ X / n, _times(flat, y) / n, (y * y).mean(-1, keepdims=True), count)
-
-    @classmethod
-    def stack(cls, clients):
-        """One federation of several single clients, which may have different numbers of examples."""
-        return cls(*(np.stack([getattr(c, f) for c in clients]) for f in ("gram", "moment", "power", "n")))
-
-    def client(self, k: int):
-        """The k-th client alone."""
-        return replace(
-            self, gram=self.gram[..., k, :, :], **{f: getattr(self, f)[..., k, :] for f in ("moment", "power", "n")}
-        )
+        present = np.ones_like(y) if present is None else np.asarray(present, float)
+        n, root = present.sum(-1, keepdims=True), np.sqrt(present)
+        X, y = X * root[..., None], y * root
+        flat = np.swapaxes(X, -1, -2)
+        return cls(flat @ X / n[..., None], apply(flat, y) / n, (y * y).sum(-1, keepdims=True) / n, n)
 
     def gradient(self, theta):
-        return _times(self.gram, theta) - self.moment
+        return apply(self.gram, theta) - self.moment
 
     def loss(self, theta):
         """Shape (..., 1)."""
-        return ((_times(self.gram, theta) / 2 - self.moment) * theta).sum(-1, keepdims=True) + self.power / 2
+        return ((apply(self.gram, theta) / 2 - self.moment) * theta).sum(-1, keepdims=True) + self.power / 2
 
     def fit(self) -> Fit:
         d = self.moment.shape[-1]
         _rows(self.n, d, "least squares")
         inverse = np.linalg.inv(self.gram)
-        theta = _times(inverse, self.moment)
+        theta = apply(inverse, self.moment)
         left = np.maximum(self.power - (self.moment * theta).sum(-1, keepdims=True), 0.0)  # rounding can leave -1e-17
         noise = left * self.n / (self.n - d)
         return Fit(theta, noise, noise * np.trace(inverse, axis1=-2, axis2=-1)[..., None] / (self.n * d))
@@ -119,13 +107,8 @@ class Logistic:
         present = np.ones_like(y) if present is None else np.asarray(present, float)
         return cls(X, y, present, present.sum(-1, keepdims=True), ridge)
 
-    def client(self, k: int):
-        """The k-th client alone, without its absent rows."""
-        here = self.present[..., k, :] > 0
-        return Logistic.of(self.X[..., k, :, :][here], self.y[..., k, :][here], ridge=self.ridge)
-
     def _chance(self, theta):
-        return 0.5 * (1 + np.tanh(0.5 * _times(self.X, theta)))
+        return 0.5 * (1 + np.tanh(0.5 * apply(self.X, theta)))
 
     def gradient(self, theta):
         wrong = (self._chance(theta) - self.y) * self.present
@@ -133,7 +116,7 @@ class Logistic:
 
     def loss(self, theta):
         """Shape (..., 1)."""
-        score = _times(self.X, theta)
+        score = apply(self.X, theta)
         terms = (np.logaddexp(0, score) - self.y * score) * self.present
         return terms.sum(-1, keepdims=True) / self.n + self.ridge * (theta * theta).sum(-1, keepdims=True) / 2
 

@@ -3,7 +3,7 @@
     python -m companion.experiments.federated_learning.deployment federation --nodes 4 --rounds 4
 
 Every process is started by this one, in a group of its own, and stopped by its id, whatever happens; ports are free
-ones that the system hands out. Used by `make federation` and by the tests; needs only the standard library and flwr.
+ones that the system hands out. Used by `make federation` and by the tests; needs flwr and what `hospitals` needs, NumPy.
 """
 
 import argparse
@@ -17,7 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from companion.errors import FederationError
+
+from .hospitals import federation_alone
 
 
 def free_ports(count: int) -> list[int]:
@@ -147,12 +151,12 @@ def _descendants(pid: int) -> list[int]:
         except (OSError, IndexError, ValueError):
             continue
         children.setdefault(parent, []).append(int(stat.parent.name))
-    found, todo = [], [pid]
+    below, todo = [], [pid]
     while todo:
         new = children.get(todo.pop(), [])
-        found += new
+        below += new
         todo += new
-    return found
+    return below
 
 
 def _toml(value) -> str:
@@ -189,20 +193,15 @@ def main(argv=None) -> None:
                 tail = (Path(folder) / "superlink.log").read_text(errors="replace").splitlines()[-15:]
                 sys.exit("the run left no result; the SuperLink's last lines:\n" + "\n".join(tail))
         if not args.out:
-            compare(out)
+            print(comparison(out))
 
 
-def compare(out: Path) -> None:
-    """Print how far the federation's theta lies from the simulation's."""
-    import numpy as np
-
-    from .hospitals import federation_alone
-
+def comparison(out: Path) -> str:
+    """How far the federation's theta lies from the simulation's, in words."""
     saved = np.load(out)
     gap = np.abs(saved["path"] - federation_alone(saved["took_part"])).max()
-    print(
-        f"{len(saved['path']) - 1} rounds, {saved['took_part'].sum(1)} hospitals; largest distance from the simulation {gap:.1e}"
-    )
+    rounds, who = len(saved["path"]) - 1, saved["took_part"].sum(1)
+    return f"{rounds} rounds, {who} hospitals; largest distance from the simulation {gap:.1e}"
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ def by_patient(
     for table in losses:
         counts = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=resamples)
         means.append(np.tensordot(counts / len(table), table, 1))
-    found = statistic(np.stack(means, axis=-1))
+    resampled = statistic(np.stack(means, axis=-1))
     estimate = float(statistic(np.stack([table.mean(0) for table in losses], axis=-1)))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     low, high = min(low, estimate), max(high, estimate)  # the largest of several is a skewed statistic
     method = f"percentile bootstrap over patients within hospitals, {level:.0%}"
     return Interval(estimate, float(low), float(high), method, sum(map(len, losses)))

@@ -1,24 +1,28 @@
-"""The pictures and the table of the chapter on federated learning; experiments are made in `federations` and `hospitals`."""
+"""The pictures and the table of the chapter on federated learning; experiments are made in `synthetic` and `hospitals`."""
 
 import numpy as np
 
 from companion.evidence import bootstrap
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
 
 from .hospitals import NAMES, Study
 from .synthetic import Raced
 from .theory import crossover, effective_share, noisy_error
 
 
-def race_table(races: dict[float, dict[str, Raced]]) -> str:
-    """A line per rule: excess of the quiet clients and of the odd one for every shift, and the chosen rate at the first."""
-    shifts = list(races)
-    lines = ["rule              " + "".join(f"   shift {s:g}: quiet / odd" for s in shifts)]
-    for name in races[shifts[0]]:
-        cells = "".join(f"{races[s][name].clean.mean():16.4f} / {races[s][name].odd.mean():.3f}" for s in shifts)
-        edge = " (rate at the edge of its grid)" if any(races[s][name].tuned.at_edge for s in shifts) else ""
-        lines.append(f"{name:18s}{cells}{edge}")
-    return "\n".join(lines)
+def race_table(races: dict[float, dict[str, Raced]]):
+    """A row per rule: excess of the quiet clients and of the odd one for every shift, and the rates, with (edge) at an end of the grid."""
+    import pandas as pd
+
+    rows = {name: {} for name in next(iter(races.values()))}
+    for shift, raced in races.items():
+        for name, race in raced.items():
+            rows[name] |= {
+                f"shift {shift:g}: quiet": f"{race.clean.mean():.4f}",
+                f"{shift:g}: odd": f"{race.odd.mean():.3f}",
+                f"{shift:g}: rate": f"{race.choice.lr:.2g}" + " (edge)" * race.choice.at_edge,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, n: int):
@@ -29,13 +33,10 @@ def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, 
         axes, ("clean", "odd"), ("the quiet clients", "the noisy client, which lies elsewhere"), strict=True
     ):
         for name in names:
-            runs = [getattr(races[s][name], part) for s in shifts]
-            found = [bootstrap(r) for r in runs]
+            low, middle, high = ends(bootstrap(getattr(races[s][name], part)) for s in shifts)
             style = method(name)
-            ax.plot(shifts, [i.estimate for i in found], **style | {"markevery": 1})
-            ax.fill_between(
-                shifts, [i.low for i in found], [i.high for i in found], color=style["color"], alpha=0.2, lw=0
-            )
+            ax.plot(shifts, middle, **style | {"markevery": 1})
+            ax.fill_between(shifts, low, high, color=style["color"], alpha=0.2, lw=0)
         ax.set(yscale="log", ylabel="excess risk", title=title)
     fine = np.linspace(0, shifts[-1], 200)
     equal = np.full(len(variance), 1 / len(variance))
@@ -45,7 +46,7 @@ def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, 
     axes[1].axvline(crossover(variance, d, n), color="black", lw=0.8)
     axes[1].set(xlabel="distance of the noisy client's θ from the others'")
     axes[0].legend(ncols=2, loc="upper left", bbox_to_anchor=(0, 0.8))
-    plt.show()
+    return axes
 
 
 def steps_figure(rates, measured: dict[int, float]):
@@ -58,7 +59,7 @@ def steps_figure(rates, measured: dict[int, float]):
     ax.annotate("equal weights", (1.2, 1 / len(rates)), xytext=(0, -12), textcoords="offset points", color="#6B6B6B")
     ax.set(xscale="log", yscale="log", xlabel="local steps E between two rounds", ylabel="share of the noisy client")
     ax.legend()
-    plt.show()
+    return ax
 
 
 def hospitals_figure(study: Study):
@@ -67,19 +68,10 @@ def hospitals_figure(study: Study):
     _, ax = plt.subplots(figsize=(WIDTH, 4.6))
     marks = zip(NAMES, ("o", "s", "^", "D"), ("#0072B2", "#B87700", "#00805F", "#B5568C"), strict=True)
     for k, (name, marker, colour) in enumerate(marks):
-        for j in range(len(settings)):
-            i = study.change("inverse variance", lambda a: a[..., 0], [j], hospitals=[k])
-            at = j + 0.17 * (k - 1.5)
-            ax.errorbar(
-                i.estimate,
-                at,
-                xerr=[[i.estimate - i.low], [i.high - i.estimate]],
-                color=colour,
-                marker=marker,
-                capsize=2,
-                label=name if j == 0 else None,
-                ls="",
-            )
+        rows = np.arange(len(settings))
+        change = ends(study.change("inverse variance", lambda a: a[..., 0], [j], hospitals=[k]) for j in rows)
+        at = rows + 0.17 * (k - 1.5)
+        error_bars(ax, at, *change, horizontal=True, color=colour, marker=marker, label=name)
     ax.axvline(0, color="black", lw=0.8)
     ax.set_yticks(
         range(len(settings)),
@@ -88,12 +80,12 @@ def hospitals_figure(study: Study):
     ax.invert_yaxis()
     ax.set(xlabel="log loss, inverse variances − FedAvg: left is a gain")
     ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.2))
-    plt.show()
+    return ax
 
 
-def axis_figure(found: dict[str, np.ndarray]):
+def axis_figure(served: dict[str, np.ndarray]):
     """Mean excess against the Gini coefficient, one point per rule, the points of q-FFL joined."""
-    middle = {name: values.mean(-1) for name, values in found.items()}
+    middle = {name: values.mean(-1) for name, values in served.items()}
     joined = np.array([value for name, value in middle.items() if name != "IV"])
     _, ax = plt.subplots(figsize=(WIDTH, 3.6))
     ax.plot(joined[:, 1], joined[:, 0], **method("q-FFL") | {"label": "q-FFL from q = −1 to ∞", "markevery": 1})
@@ -110,7 +102,7 @@ def axis_figure(found: dict[str, np.ndarray]):
         ylabel="mean excess risk: down is better",
     )
     ax.legend(loc="upper right")
-    plt.show()
+    return ax
 
 
 def shares_figure(shifts, own, other):
@@ -124,4 +116,4 @@ def shares_figure(shifts, own, other):
     ax.axhline(1 / 6, color="black", lw=0.8, ls=":")
     ax.set(xlabel="distance of the client's θ from the others'", ylabel="its share of the weight", ylim=(0, None))
     ax.legend(loc="center right", bbox_to_anchor=(1, 0.42))
-    plt.show()
+    return ax

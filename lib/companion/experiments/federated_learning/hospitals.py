@@ -7,6 +7,7 @@ import numpy as np
 
 from companion.evidence import Interval
 from companion.experiments.datasets import load
+from stepsize.metric import apply
 
 from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
 from .clients import LeastSquares, Logistic, Report, answer, simulate
@@ -118,6 +119,23 @@ class Predicted(NamedTuple):
     residual: float
 
 
+def _shared(clients, rules: dict, rounds: int, X):
+    """Of the shared model of every rule its scores X theta and its weights, mean over splits; and the largest last move."""
+    scores, weights, residual = {}, {}, 0.0
+    for name, rule in rules.items():
+        ran = simulate(clients, rule, rounds)
+        scores[name] = apply(X, ran.theta[-1][:, None])
+        weights[name] = ran.weights[-1, ..., 0].mean(0)
+        residual = max(residual, np.abs(ran.theta[-1] - ran.theta[-2]).max())
+    return scores, weights, float(residual)
+
+
+def _predicted(loss: Callable, patients: Patients, test, repeats: int, scores: dict, weights, residual) -> Predicted:
+    """`loss(score, y)` of the tested patients under every method of `scores`, (splits, hospitals, rows) each."""
+    table = np.stack([np.where(test, loss(s, patients.y), 0.0).sum(0) / repeats for s in scores.values()], axis=-1)
+    return Predicted([table[k][p] for k, p in enumerate(patients.present)], weights, tuple(scores), residual)
+
+
 def predict_disease(
     repeats: int, rounds: int, flipped=None, seed: int = 0, lr: float = 1.5, rules=tuple(RULES)
 ) -> Predicted:
@@ -128,21 +146,14 @@ def predict_disease(
     y = flip(patients, *flipped, len(test), seed) if flipped else np.broadcast_to(patients.y, test.shape)
     train = patients.present & ~test
     clients = Logistic.of(X, y, train)
-    scores, weights, residual = {}, {}, 0.0
-    chosen = {name: RULES[name](lr) for name in rules} | (
-        {"without it": Without(lr, client=flipped[0])} if flipped else {}
-    )
-    for name, rule in chosen.items():
-        ran = simulate(clients, rule, rounds)
-        scores[name] = (X @ ran.theta[-1][:, None, :, None])[..., 0]
-        weights[name] = ran.weights[-1, ..., 0].mean(0)
-        residual = max(residual, np.abs(ran.theta[-1] - ran.theta[-2]).max())
-    scores["own model"] = (X @ clients.fit().theta[..., None])[..., 0]
+    chosen = {name: RULES[name](lr) for name in rules}
+    if flipped:
+        chosen["without it"] = Without(lr, client=flipped[0])
+    scores, weights, residual = _shared(clients, chosen, rounds, X)
+    scores["own model"] = apply(X, clients.fit().theta)
     apart = own_intercepts(X)
-    theta = simulate(Logistic.of(apart, y, train), FedAvg(lr), rounds).theta[-1]
-    scores["own intercept"] = (apart @ theta[:, None, :, None])[..., 0]
-    loss = np.stack([np.where(test, log_loss(s, patients.y), 0.0).sum(0) / repeats for s in scores.values()], axis=-1)
-    return Predicted([loss[k][p] for k, p in enumerate(patients.present)], weights, tuple(scores), float(residual))
+    scores |= _shared(Logistic.of(apart, y, train), {"own intercept": FedAvg(lr)}, rounds, apart)[0]
+    return _predicted(log_loss, patients, test, repeats, scores, weights, residual)
 
 
 def predict_heart_rate(
@@ -166,22 +177,16 @@ def predict_heart_rate(
         bad = np.zeros(test.shape)
         bad[:, noise[0]] = noise[1] * np.random.default_rng(seed).standard_normal((len(test), test.shape[-1]))
         y = y + bad
+    shift = 0.0
     if own:
         n = train.sum(-1, keepdims=True)
         shift = (y * train).sum(-1, keepdims=True) / n
         X = X[..., 1:]
         X = X - (X * train[..., None]).sum(-2, keepdims=True) / n[..., None]
-    else:
-        shift = np.zeros((*y.shape[:-1], 1))
-    clients = _least_squares(X, y - shift, train)
-    found, weights, residual = {}, {}, 0.0
-    for name in rules:
-        ran = simulate(clients, RULES[name](lr), rounds)
-        found[name] = (X @ ran.theta[-1][:, None, :, None])[..., 0] + shift
-        weights[name] = ran.weights[-1, ..., 0].mean(0)
-        residual = max(residual, np.abs(ran.theta[-1] - ran.theta[-2]).max())
-    loss = np.stack([np.where(test, (p - patients.y) ** 2, 0.0).sum(0) / repeats for p in found.values()], axis=-1)
-    return Predicted([loss[k][p] for k, p in enumerate(patients.present)], weights, tuple(found), float(residual))
+    clients = LeastSquares.of(X, y - shift, train)
+    scores, weights, residual = _shared(clients, {name: RULES[name](lr) for name in rules}, rounds, X)
+    scores = {name: score + shift for name, score in scores.items()}
+    return _predicted(lambda score, y: (score - y) ** 2, patients, test, repeats, scores, weights, residual)
 
 
 class Study(NamedTuple):
@@ -223,9 +228,9 @@ def study(repeats: int, rounds: int, share: float = 0.4) -> Study:
     return Study(excess, raw, methods, settings)
 
 
-def bystanders(found: Study) -> Interval:
+def bystanders(study: Study) -> Interval:
     """Loss of the three sound hospitals under FedAvg minus that without the spoiled one, mean over the four turns."""
-    spoiled = list(found.settings.values())[1:]
+    spoiled = list(study.settings.values())[1:]
     tables = [
         np.stack(
             [
@@ -271,15 +276,12 @@ def noise_ratio(patients: Patients, model: str, resamples: int = 400, seed: int 
 
     def noise(weight):
         if model == "linear":
-            w = np.sqrt(weight)
-            return (
-                _least_squares(X * w[..., None], patients.y * w, w, weight.sum(-1, keepdims=True)).fit().noise[..., 0]
-            )
+            return LeastSquares.of(X, patients.y, weight).fit().noise[..., 0]
         rows = np.broadcast_to(X, (*weight.shape, X.shape[-1]))
-        clients = Logistic(rows, np.broadcast_to(patients.y, weight.shape), weight, weight.sum(-1, keepdims=True))
+        clients = Logistic.of(rows, np.broadcast_to(patients.y, weight.shape), weight)
         return clients.fit().noise[..., 0] if model == "binary" else clients.dispersion()[..., 0]
 
-    found, pairs, halves = 1.0, [], (half[0], patients.present & ~half[0])
+    ratios, pairs, halves = 1.0, [], (half[0], patients.present & ~half[0])
     for one, other in (halves, halves[::-1]):
         chosen = noise(one[None].astype(float))[0]
         top, low = int(chosen.argmax()), int(chosen.argmin())
@@ -291,18 +293,9 @@ def noise_ratio(patients: Patients, model: str, resamples: int = 400, seed: int 
                 len(members), np.full(len(members), 1 / len(members)), size=resamples
             )
         values = noise(drawn)
-        found = found * np.sqrt(values[:, top] / values[:, low])
+        ratios = ratios * np.sqrt(values[:, top] / values[:, low])
         pairs.append((NAMES[top], NAMES[low]))
-    return Noise(float(found[0]), found[1:], tuple(pairs))
-
-
-def _least_squares(X, y, train, n=None) -> LeastSquares:
-    n = train.sum(-1, keepdims=True).astype(float) if n is None else n
-    X, y = X * (train > 0)[..., None], y * (train > 0)
-    flat = np.swapaxes(X, -1, -2)
-    return LeastSquares(
-        flat @ X / n[..., None], (flat @ y[..., None])[..., 0] / n, (y * y).sum(-1, keepdims=True) / n, n
-    )
+    return Noise(float(ratios[0]), ratios[1:], tuple(pairs))
 
 
 def one_hospital(k: int) -> Logistic:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, choose, require_apart
 
 from .aggregation import (
     Agnostic,
@@ -94,15 +94,15 @@ LRS = 10 ** np.arange(-2.5, 0.01, 0.25)
 def final(rule, federation: Federation, rounds: int):
     """Excess of every client after the last round, (..., runs, clients); infinite where a run diverged."""
     theta = simulate(federation.clients, rule, rounds).theta[-1]
-    found = federation.excess(theta)
-    return np.where(np.isfinite(found), found, np.inf)
+    excess = federation.excess(theta)
+    return np.where(np.isfinite(excess), excess, np.inf)
 
 
 class Raced(NamedTuple):
-    """Excess (runs, clients) on the reporting federations at the learning rate `tuned.lr`."""
+    """Excess (runs, clients) on the reporting federations at the rate of `choice`."""
 
     excess: np.ndarray
-    tuned: Tuned
+    choice: Choice
 
     @property
     def clean(self):
@@ -122,15 +122,14 @@ class Raced(NamedTuple):
 
 def race(name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, **kwargs) -> Raced:
     """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`."""
-    seen = {}
+    require_apart(tuning, reporting)
 
-    def run(rates, seeds):
-        federation = sample(seeds, **kwargs)
-        seen["last"] = final(RULES[name](np.asarray(rates)[:, None, None, None], steps), federation, rounds)
-        return seen["last"].mean(-1)
+    def excess(rates, seeds):
+        rule = RULES[name](np.asarray(rates)[:, None, None, None], steps)
+        return final(rule, sample(seeds, **kwargs), rounds)
 
-    tuned = tune(run, lrs, tuning, reporting)
-    return Raced(seen["last"][0], tuned)
+    choice = choose(excess(lrs, tuning).mean(-1).mean(-1), lrs)
+    return Raced(excess([choice.lr], reporting)[0], choice)
 
 
 def undone(rival: Raced, rule: Raced, best: Raced) -> np.ndarray:
@@ -176,11 +175,11 @@ def axis_of_fairness(seeds, qs, shift: float, rounds: int = 200, lr: float = 0.0
         "∞": Agnostic(lr, 5, ascent=0.01),
         "IV": InverseVariance(lr, 5),
     }
-    found = {}
+    served = {}
     for name, rule in rules.items():
         excess = federation.excess(simulate(federation.clients, rule, rounds).theta[-1])
-        found[name] = np.stack([excess.mean(-1), gini(excess)])
-    return found
+        served[name] = np.stack([excess.mean(-1), gini(excess)])
+    return served
 
 
 def simulated_share(rates, steps: int) -> float:
@@ -193,11 +192,11 @@ def simulated_share(rates, steps: int) -> float:
 
 def shares_of_the_different(seeds, shifts):
     """The share of a quiet client by own fits and by the residuals of the global model, each (shifts, runs)."""
-    found = []
-    for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0)):
-        runs = [simulate(sample(seeds, shift=s, sigma=0.3).clients, rule, 150).weights[-1, :, -1, 0] for s in shifts]
-        found.append(np.array(runs))
-    return tuple(found)
+    federations = [sample(seeds, shift=s, sigma=0.3).clients for s in shifts]
+    return tuple(
+        np.array([simulate(clients, rule, 150).weights[-1, :, -1, 0] for clients in federations])
+        for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0))
+    )
 
 
 def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1) -> np.ndarray:
@@ -210,7 +209,7 @@ def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1
 
 def blue_error(federations: int, seed: int = 0) -> float:
     """Largest relative distance between the average with matrix weights and Aitken's estimate over random federations."""
-    rng, found = np.random.default_rng(seed), []
+    rng, distances = np.random.default_rng(seed), []
     for _ in range(federations):
         k, d = rng.integers(2, 9), rng.integers(1, 8)
         X = rng.standard_normal((k, d + 20, d)) * rng.uniform(0.3, 3, (k, 1, d))
@@ -218,5 +217,5 @@ def blue_error(federations: int, seed: int = 0) -> float:
         y = (X @ rng.standard_normal(d)) + np.sqrt(variance) * rng.standard_normal((k, d + 20))
         best = aitken(LeastSquares.of(X, y), variance)
         gap = matrix_average(LeastSquares.of(X, y), variance) - best
-        found.append(np.linalg.norm(gap) / np.linalg.norm(best))
-    return max(found)
+        distances.append(np.linalg.norm(gap) / np.linalg.norm(best))
+    return max(distances)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .clients import LeastSquares, _times
+from stepsize.metric import apply
+
+from .clients import LeastSquares
 
 
 def aitken(clients: LeastSquares, variance):
@@ -18,7 +20,7 @@ def aitken(clients: LeastSquares, variance):
 def matrix_average(clients: LeastSquares, variance):
     """The same from the clients' own solutions theta_k, each weighted with the matrix X_k'X_k / s_k^2; (..., d)."""
     precision = (clients.n / variance)[..., None] * clients.gram
-    weighted = _times(precision, clients.fit().theta).sum(-2)
+    weighted = apply(precision, clients.fit().theta).sum(-2)
     return np.linalg.solve(precision.sum(-3), weighted[..., None])[..., 0]
 
 
@@ -30,7 +32,7 @@ def resting_point(clients: LeastSquares, rates, steps: int, weights):
     eye = np.eye(clients.moment.shape[-1])
     done = eye - np.linalg.matrix_power(eye - np.asarray(rates)[..., None] * clients.gram, steps)
     pull = np.asarray(weights)[..., None] * done
-    return np.linalg.solve(pull.sum(-3), _times(pull, clients.fit().theta).sum(-2)[..., None])[..., 0]
+    return np.linalg.solve(pull.sum(-3), apply(pull, clients.fit().theta).sum(-2)[..., None])[..., 0]
 
 
 def effective_share(rates, steps):

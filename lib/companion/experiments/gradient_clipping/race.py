@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepsize.descent import walk
+from stepsize.measures import late_loss
 from stepsize.rules import SGD, Adam
 from stepsize.signals import respond
 from stepsize.transforms import ClipByNorm, ClipByValue, chain
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, tune
 
 from .heavy_tails import heavy_tailed, require_tail
 from .rules import ClippedStep, SplitAdam
@@ -49,16 +49,9 @@ class NoisyBowl:
     def grad(self, x, t):
         return (self.A @ x[..., None])[..., 0] + self.noise(t)
 
-
-def late_loss(rule, bowl: NoisyBowl, steps: int):
-    """Mean of f over the last 40 % of the steps, relative to f(x0): (..., n), infinite where a run diverged."""
-    total, first = 0.0, steps - int(0.4 * steps)
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(steps), walk(rule, bowl.grad, bowl.x0), strict=False):
-            if t >= first:
-                total = total + bowl.f(now.x)
-        loss = total / (steps - first) / bowl.f(bowl.x0)
-    return np.where(np.isfinite(loss), loss, np.inf)
+    def late_loss(self, rule, steps: int):
+        """Mean of f over the last 40 % of the steps, relative to f(x0): (..., n), infinite where a run diverged."""
+        return late_loss(rule, self.grad, self.x0, self.f, steps, int(0.4 * steps)) / self.f(self.x0)
 
 
 #: Placements by name; `c` is in units of sqrt(d) for norms, of 1 for coordinates. Every one is given the same rates to choose from.
@@ -81,7 +74,7 @@ RATES = 10 ** np.arange(-4, 1.01, 0.25)
 
 def place(
     tail: str, tuning: int, reporting: int, steps: int, names=tuple(PLACEMENTS), spread: float = 3.0
-) -> dict[str, Tuned]:
+) -> dict[str, Choice]:
     """Late loss of placements under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all.
 
     "clip before, not tuned again" is the clip c = 1 at the rate that was best without it. `names` always includes "Adam";
@@ -91,7 +84,7 @@ def place(
     def run(make):
         def losses(lrs, seeds):
             bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), spread=spread)
-            return late_loss(make(lrs[:, None, None], bowl.x0.shape[-1] ** 0.5), bowl, steps)
+            return bowl.late_loss(make(lrs[:, None, None], bowl.x0.shape[-1] ** 0.5), steps)
 
         return losses
 

@@ -1,24 +1,24 @@
-"""The pictures, the table and the intervals of the chapter on graphs with hubs; runs are made in `graph_races`."""
+"""The pictures, the table and the intervals of the chapter on graphs with hubs; runs are made in `race`."""
 
 import numpy as np
 
 from companion.evidence import Interval, student
-from companion.evidence.figures import WIDTH, method, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
 
 from .graphs import BIN_NAMES
-from .race import Run, choose, counts, graph_of, races
+from .race import Run, best_rate, counts, graph_of, recorded
 
 TITLES = {"links": "link prediction", "nodes": "classification"}
 
 
 def values(key: str, name: str, part: str) -> np.ndarray:
     """One number per reported seed, or a row of numbers, from the file: values("links, torch", "Adam", "score")."""
-    return np.array([run[part] for run in races()[key]["runs"][name]])
+    return np.array([run[part] for run in recorded()[key]["runs"][name]])
 
 
 def single(key: str) -> str:
     """The better single constant rate by its tuning scores: SGD or heavy ball."""
-    scores = {name: np.mean(races()[key]["tuning"][name]["scores"], axis=1).max() for name in ("SGD", "heavy ball")}
+    scores = {name: np.mean(recorded()[key]["tuning"][name]["scores"], axis=1).max() for name in ("SGD", "heavy ball")}
     return max(scores, key=scores.get)
 
 
@@ -47,19 +47,22 @@ def calmer(key: str, one: str, other: str) -> Interval:
     return student(values(key, one, "rough") - values(key, other, "rough"))
 
 
-def table(keys) -> None:
-    """Chosen rate (E: at the edge of its grid), mean test score, and means of the four degree bins; of every method."""
+def table(keys):
+    """A row per field and method: chosen rate, size of its grid, mean test score of all reported seeds, and of each degree bin."""
+    import pandas as pd
+
+    rows = {}
     for key in keys:
-        cell = races()[key]
-        first = next(iter(cell["tuning"].values()))
-        print(
-            f"{key}: {len(first['lrs'])} rates a method, {len(first['scores'][0])} tuning seeds, {len(next(iter(cell['runs'].values())))} reported"
-        )
-        print(f"  {'':13s}{'rate':>9s}    {'all':>6s}" + "".join(f"{b:>8s}" for b in BIN_NAMES))
-        for name in cell["runs"]:
-            picked, means = choose(cell["tuning"][name]), values(key, name, "bins").mean(0)
-            rate = f"{picked.lr:9.2g} {'E' if picked.at_edge else ' '}"
-            print(f"  {name:13s}{rate}  {values(key, name, 'score').mean():6.3f}" + "".join(f"{m:8.3f}" for m in means))
+        for name, cell in recorded()[key]["tuning"].items():
+            best, scores = best_rate(cell), values(key, name, "score")
+            rows[f"{key}: {name}"] = {
+                "rate": f"{best.lr:.2g}" + " (edge)" * best.at_edge,
+                "rates": len(cell["lrs"]),
+                "tuning seeds": len(cell["scores"][0]),
+                "seeds": len(scores),
+                "all": f"{scores.mean():.3f}",
+            } | {bin: f"{m:.3f}" for bin, m in zip(BIN_NAMES, values(key, name, "bins").mean(0), strict=True)}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def rates_figure(by_node: Run, by_word: Run, bare: Run):
@@ -77,6 +80,7 @@ def rates_figure(by_node: Run, by_word: Run, bare: Run):
             count[good], run.rate[good] / np.median(run.rate[good]), ".", color=colour, ms=3, alpha=0.4, rasterized=True
         )
         ax.set(title=title, xlabel=label, ylabel="rate / median")
+    return axes
 
 
 def forest_figure(
@@ -88,25 +92,16 @@ def forest_figure(
     _, axes = plt.subplots(len(keys), figsize=(WIDTH, 1.9 * len(keys) + 0.5))
     for ax, key in zip(axes, keys, strict=True):
         for shift, control in zip(np.linspace(-0.22, 0.22, len(controls)), controls, strict=True):
-            found = [paired(key, one, control, "bins", b) for b in range(len(BIN_NAMES))]
-            middle = np.array([i.estimate for i in found])
-            spread = np.abs(np.array([[i.low, i.high] for i in found]).T - middle)
-            style = {k: v for k, v in method(control).items() if k in ("color", "marker", "markersize")}
-            ax.errorbar(
-                np.arange(len(found)) + shift,
-                100 * middle,
-                yerr=100 * spread,
-                ls="",
-                capsize=2,
-                label=f"minus {control}",
-                **style,
-            )
+            points = 100 * ends(paired(key, one, control, "bins", b) for b in range(len(BIN_NAMES)))
+            style = method(control) | {"label": f"minus {control}"}
+            error_bars(ax, np.arange(len(BIN_NAMES)) + shift, *points, **style)
         task, _, name = key.partition(", ")
         ax.axhline(0, color="black", lw=0.8)
         ax.set(title=f"{TITLES[task]}, {name}", ylabel="points")
         ax.set_xticks(range(len(BIN_NAMES)), BIN_NAMES if ax is axes[-1] else [])
     axes[-1].set_xlabel("degree")
     axes[0].legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.12))
+    return axes
 
 
 def signal_figure(by_rule: dict[str, list[Run]], bins_per_decade: int = 4):
@@ -122,6 +117,7 @@ def signal_figure(by_rule: dict[str, list[Run]], bins_per_decade: int = 4):
         )
     ax.set(xlabel="degree", ylabel="|∂L/∂h|, relative")
     ax.legend()
+    return ax
 
 
 def degree_figure(names=("torch", "sympy")):
@@ -132,3 +128,4 @@ def degree_figure(names=("torch", "sympy")):
         ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=name)
     ax.set(xlabel="degree", ylabel="share of modules with\nat least that degree")
     ax.legend()
+    return ax

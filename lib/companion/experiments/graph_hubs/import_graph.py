@@ -20,11 +20,11 @@ def modules(package: str) -> dict[str, Path]:
     if spec is None or not spec.submodule_search_locations:
         raise DatasetError(f"no package {package!r} is installed; pip install it, or name another")
     root = Path(next(iter(spec.submodule_search_locations)))
-    found = {}
+    files = {}
     for path in root.rglob("*.py"):
         parts = (package, *path.relative_to(root).with_suffix("").parts)
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return dict(sorted(found.items()))
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return dict(sorted(files.items()))
 
 
 def parsed(path: Path) -> ast.AST:
@@ -37,15 +37,15 @@ def parsed(path: Path) -> ast.AST:
 
 def imported(tree: ast.AST, name: str, is_package: bool, known) -> set[str]:
     """The known modules that a syntax tree imports, at any depth; of `from a import b` the module a.b, else a."""
-    found, home = set(), name.split(".")
+    targets, home = set(), name.split(".")
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            targets.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = home[: len(home) - node.level + is_package] if node.level else []
             base = ".".join(above + ([node.module] if node.module else []))
-            found.update(f"{base}.{a.name}" if f"{base}.{a.name}" in known else base for a in node.names)
-    return {module for module in found if module in known and module != name}
+            targets.update(f"{base}.{a.name}" if f"{base}.{a.name}" in known else base for a in node.names)
+    return {module for module in targets if module in known and module != name}
 
 
 def words(tree: ast.AST) -> set[str]:

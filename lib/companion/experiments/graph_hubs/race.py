@@ -1,27 +1,27 @@
 """Rules on graphs: link prediction, where a row is a node, and graph convolution, where it is a word. All runs at once.
 
-python -m companion.experiments.graph_hubs.race [field ...]   # the fields that are missing, or those named, such as "links, torch"; writes the file
+python -m companion.experiments.graph_hubs.race [field ...]   # the fields that the file lacks, or those named, such as "links, torch"
 """
 
-import json
 import sys
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from companion.experiments.archive import GRIDS
 from stepsize.contract import rebuild
 from stepsize.ensemble import Fleet, _Compiled
-from stepsize.errors import EvidenceError, NonFiniteError
+from stepsize.errors import NonFiniteError
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall, RMSProp, SignDescent
+from stepsize.tuning import Choice, choose, require_apart
 from stepsize.wrappers import Pooled
 
 from .gcn import GCN, split
 from .graphs import BINS, Graph, bins, import_graph
 from .link_prediction import LinkTask, pair_gradient
 
-FILE = Path(__file__).parent / "graph_races.json"
+RACES = GRIDS["graph_races"]
 #: Seeds on which rates are chosen, and those on which they are reported.
 TUNING, SEEDS = (1000, 1001, 1002), {"links": range(20), "nodes": range(40)}
 LINK_STEPS, NODE_STEPS = 1000, 100
@@ -197,20 +197,12 @@ def rename(graph: Graph, rule, seed: int = 0, steps: int = 40) -> Renamed:
 
 
 TASKS = {"links": (links, LINK_RATES), "nodes": (nodes, NODE_RATES)}
-FIELDS = (("links", "torch"), ("links", "sympy"), ("nodes", "torch"), ("nodes", "sympy"), ("nodes", "torch, X = I"))
+FIELDS = ("links, torch", "links, sympy", "nodes, torch", "nodes, sympy", "nodes, torch, X = I")
 
 
-class Chosen(NamedTuple):
-    """The rate with the best mean validation score on the tuning seeds, and whether it ends its grid."""
-
-    lr: float
-    at_edge: bool
-
-
-def choose(cell: dict) -> Chosen:
-    """From validation scores {"lrs": [...], "scores": [rate][seed]}."""
-    k = int(np.mean(cell["scores"], axis=1).argmax())
-    return Chosen(cell["lrs"][k], k in (0, len(cell["lrs"]) - 1))
+def best_rate(cell: dict) -> Choice:
+    """The rate of best mean score from validation scores {"lrs": [...], "scores": [rate][seed]}."""
+    return choose(-np.mean(cell["scores"], axis=1), cell["lrs"])
 
 
 def slope(x, y) -> tuple[float, float]:
@@ -264,10 +256,9 @@ def tuning(task: str, name: str, seeds=TUNING, rates=None, **settings) -> dict:
     }  # fmt: skip
 
 
-def reporting(task: str, name: str, picked: dict[str, Chosen], seeds, **settings) -> list[Run]:
+def reporting(task: str, name: str, picked: dict[str, Choice], seeds, **settings) -> list[Run]:
     """Every method at its chosen rate on `seeds`, none of which was tuned on; in one program."""
-    if common := set(seeds) & set(TUNING):
-        raise EvidenceError(f"seeds {sorted(common)} were tuned on; report others")
+    require_apart(TUNING, seeds)
     run, _ = TASKS[task]
     runs = run(graph_of(name), [(m, c.lr, seed) for m, c in picked.items() for seed in seeds], **settings)
     if bad := [r.method for r in runs if not np.isfinite(r.best)]:
@@ -279,11 +270,12 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, (tuple, list, np.ndarray)) else round(float(value), 7)
 
 
-def field(task: str, name: str) -> dict:
+def field(key: str) -> dict:
     """What the file keeps of one field: the tuning scores and the summary of every reported run."""
+    task, _, name = key.partition(", ")
     rates = {m: lrs for m, lrs in TASKS[task][1].items() if "X = I" not in name or m in ("AdaGrad", "RMSProp", "Adam")}
     tuned = {m: {k: _plain(v) for k, v in cell.items()} for m, cell in tuning(task, name, rates=rates).items()}
-    runs = reporting(task, name, {m: choose(cell) for m, cell in tuned.items()}, SEEDS[task])
+    runs = reporting(task, name, {m: best_rate(cell) for m, cell in tuned.items()}, SEEDS[task])
     kept = {m: [] for m in tuned}
     for r in runs:
         kept[r.method].append({k: _plain(v) for k, v in summary(r, counts(task, name, r)).items()})
@@ -291,19 +283,10 @@ def field(task: str, name: str) -> dict:
 
 
 @cache
-def races() -> dict:
+def recorded() -> dict:
     """The file: {"links, torch": {"tuning": {method: ...}, "runs": {method: [summary, ...]}}}."""
-    return json.loads(FILE.read_text())
-
-
-def main(names) -> None:
-    known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for task, name in FIELDS:
-        if (key := f"{task}, {name}") in (names or [f for f in map(", ".join, FIELDS) if f not in known]):
-            print(key, flush=True)
-            known[key] = field(task, name)
-            FILE.write_text(json.dumps(known, indent=0) + "\n")
+    return RACES.read()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    RACES.fill(FIELDS, field, sys.argv[1:])

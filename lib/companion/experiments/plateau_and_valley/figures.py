@@ -1,13 +1,13 @@
-"""The pictures, the table and the wording of evidence of the chapter on plateaus and valleys; runs are made in `settling`."""
+"""Figures and tables of the chapter on plateaus and valleys; they return axes, a table or a slider. Runs are made in `race`."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
 
 from companion.evidence.figures import WIDTH, method, plt
 from companion.evidence.intervals import settled
-from companion.evidence.sliders import Movable
+from companion.evidence.sliders import SliderPlot
 from companion.evidence.wording import median
-from stepsize import responses as bounds
+from stepsize import responses
 from stepsize.descent import descend
 
 from .landscapes import PlateauValley
@@ -21,7 +21,8 @@ def title(name: str) -> str:
 
 def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60):
     """One landscape from close by, with the iterates of the last of `rates`; below, rate and step around the lip."""
-    _, (ground, rate, step) = plt.subplots(3, figsize=(WIDTH, 7.2), height_ratios=[1.1, 1, 1])
+    _, axes = plt.subplots(3, figsize=(WIDTH, 7.2), height_ratios=[1.1, 1, 1])
+    ground, rate, step = axes
     for name, lr in rates.items():
         path = descend(METHODS[name][""](lr), land.grad, land.start, 2500)
         x, size = path.x[:-1, 0], np.abs(path.rate * path.direction)[:, 0]
@@ -49,18 +50,20 @@ def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60
     rate.set_title("the rate falls …")
     step.set(title="… and the step grows", xlabel="steps since the lip")
     rate.legend(loc="upper right")
+    return axes
 
 
 def cliff_figure(beta1=0.9, beta2s=(0.9, 0.99, 0.999)):
     """u_k for several beta2, with the published and the tight bound of the last; below, all three against 1 - beta2."""
-    _, (top, low) = plt.subplots(2, figsize=(WIDTH, 6.4))
+    _, axes = plt.subplots(2, figsize=(WIDTH, 6.4))
+    top, low = axes
     k = np.unique(np.geomspace(1, 5000, 300).astype(int))
     for beta2 in beta2s:
         name = "Adam" if beta2 == 0.999 else f"Adam, β₂ = {beta2}"
-        top.plot(k, bounds.adam_cliff(k, beta1, beta2), **method(name) | {"label": f"β₂ = {beta2}"})
+        top.plot(k, responses.adam_cliff(k, beta1, beta2), **method(name) | {"label": f"β₂ = {beta2}"})
     for level, words in (
-        (bounds.adam_spike(beta1, beta2), "published bound"),
-        (bounds.adam_worst(np.inf, beta1, beta2), "tight bound"),
+        (responses.adam_spike(beta1, beta2), "published bound"),
+        (responses.adam_worst(np.inf, beta1, beta2), "tight bound"),
     ):
         top.axhline(level, color="black", lw=1, ls="--")
         top.annotate(
@@ -69,10 +72,10 @@ def cliff_figure(beta1=0.9, beta2s=(0.9, 0.99, 0.999)):
     top.set(xscale="log", ylim=(0, 8.4), xlabel="steep steps k", ylabel="step / α", title="after an endless plateau")
     top.legend(loc="center right", bbox_to_anchor=(1, 0.64))
     forget = np.geomspace(1e-4, 0.15, 80)
-    peak = [bounds.adam_cliff_peak(beta1, 1 - a)[1] for a in forget]
-    low.plot(forget, bounds.adam_worst(np.inf, beta1, 1 - forget), color="black", label="tight bound")
+    peak = [responses.adam_cliff_peak(beta1, 1 - a)[1] for a in forget]
+    low.plot(forget, responses.adam_worst(np.inf, beta1, 1 - forget), color="black", label="tight bound")
     low.plot(forget, np.maximum(peak, 1), color=method("Adam")["color"], label="longest step at a cliff")
-    low.plot(forget, bounds.adam_spike(beta1, 1 - forget), color="black", ls="--", label="published bound")
+    low.plot(forget, responses.adam_spike(beta1, 1 - forget), color="black", ls="--", label="published bound")
     low.axvline(1 - beta1, color="black", lw=0.8, ls=":")
     low.annotate("β₂ = β₁", (1 - beta1, 20), (-4, 0), textcoords="offset points", ha="right", fontsize="small")
     low.set(
@@ -83,6 +86,7 @@ def cliff_figure(beta1=0.9, beta2s=(0.9, 0.99, 0.999)):
         title="the shorter the memory, the shorter the step",
     )
     low.legend(loc="upper center")
+    return axes
 
 
 def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
@@ -95,11 +99,12 @@ def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
         image = ax.pcolormesh(
             edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap="viridis_r", rasterized=True
         )
-        ax.axvline(np.log10(r.choice[1]), color="#D55E00", lw=1.4)
+        ax.axvline(np.log10(r.choice.lr), color="#D55E00", lw=1.4)
         ax.set(title=title(name), yticks=[], ylabel="landscapes", xlim=(-4.2, 3.1))
         ax.grid(False)
     axes[-1].set_xlabel("log₁₀ learning rate")
     fig.colorbar(image, ax=axes, label="steps to settle", location="bottom", shrink=0.7, aspect=40)
+    return axes
 
 
 def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, list[Raced]], steps: int):
@@ -116,11 +121,13 @@ def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, lis
     ax.set(yscale="log", xlabel="angle between valley and axis (degrees)", ylabel="median steps to settle")
     ax.set_xticks(place, [f"{a:g}" for a in degrees])
     ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return ax
 
 
 def orbit_figure(path, curvature: float, threshold: float, first: int, last: int):
     """Distance from the bottom of a parabola, and rate * curvature against the threshold, between two steps."""
-    _, (far, rate) = plt.subplots(2, figsize=(WIDTH, 5.2), sharex=True)
+    _, axes = plt.subplots(2, figsize=(WIDTH, 5.2), sharex=True)
+    far, rate = axes
     t = np.arange(first, last)
     far.plot(t, np.abs(path.x[t, 0]), color=method("Adam")["color"], lw=0.7, rasterized=True)
     rate.plot(t, path.rate[t, 0] * curvature, color=method("Adam")["color"])
@@ -129,6 +136,7 @@ def orbit_figure(path, curvature: float, threshold: float, first: int, last: int
     rate.annotate(f"unstable above {threshold:.0f}", (t[0], threshold), (4, 5), **words)
     far.set(yscale="log", ylabel="|x| / α")
     rate.set(xlabel="step", ylabel="rate × curvature")
+    return axes
 
 
 def race_table(raced: dict[str, Raced], lrs):
@@ -145,7 +153,7 @@ def race_table(raced: dict[str, Raced], lrs):
             "steps": median(r.oracle),
             "one rate for all: % settled": percent(r.one),
             "steps ": median(r.one),
-            "the one rate": f"{r.choice[1]:.2g}" + (f", {r.choice[0]}" if r.choice[0] else ""),
+            "the one rate": f"{r.choice.lr:.2g}" + (f", {r.choice.setting}" if r.choice.setting else ""),
             "decades that work": f"{np.median(r.window(lrs)):.2f}",
         }
         for name, r in raced.items()
@@ -153,13 +161,15 @@ def race_table(raced: dict[str, Raced], lrs):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def movable_cliff(beta1=0.9) -> Movable:
+def movable_cliff(beta1=0.9) -> SliderPlot:
     """Adam's steps on a cliff, for any forgetting of the second moment and any length of the plateau before it."""
     k = np.unique(np.r_[1:16, np.geomspace(16, 3000, 30).astype(int)])
     forget = 10.0 ** -np.linspace(1, 4, 19)
     plateau = np.unique(np.geomspace(1, 30_000, 18).astype(int))
-    u = bounds.adam_cliff(k, beta1, 1 - forget[:, None, None], plateau[:, None], 1e6)
-    spike, tight = (f(beta1, 1 - forget) for f in (bounds.adam_spike, lambda *betas: bounds.adam_worst(np.inf, *betas)))
+    u = responses.adam_cliff(k, beta1, 1 - forget[:, None, None], plateau[:, None], 1e6)
+    spike, tight = (
+        f(beta1, 1 - forget) for f in (responses.adam_spike, lambda *betas: responses.adam_worst(np.inf, *betas))
+    )
     top, height = k[u.argmax(-1)], u.max(-1)
     says = [
         [
@@ -169,7 +179,7 @@ def movable_cliff(beta1=0.9) -> Movable:
         for *row, s in zip(height, top, spike, strict=True)
     ]
     beside = np.ones(len(plateau))
-    return Movable(
+    return SliderPlot(
         "plateau-movable-cliff",
         "Adam's step at a cliff. Move the memory and the plateau.",
         ("steep steps k", "step / α"),

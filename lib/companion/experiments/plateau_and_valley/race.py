@@ -1,4 +1,4 @@
-"""When does a run come home for good? Ensembles of landscapes times learning rates, walked at once in constant memory."""
+"""When does a run settle for good? Ensembles of landscapes times learning rates, walked at once in constant memory."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from stepsize.measures import penalised, settle, times_as_long
 from stepsize.quadratic import Quadratic
 from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 from stepsize.transforms import ClipByNorm, chain
+from stepsize.tuning import Choice, choose
 from stepsize.wrappers import InverseRoot, Pooled
 
 from .landscapes import PlateauValley
@@ -19,39 +20,30 @@ from .landscapes import PlateauValley
 class Raced(NamedTuple):
     """What a method does on an ensemble. Settling times in steps, inf where a run did not settle.
 
-    `choice` is the setting and the rate chosen on the tuning landscapes for all landscapes, `at_edge` whether that rate
-    ends the grid. On the test landscapes: `one` (n,) with this one choice, `oracle` (n,) with each landscape's own best
-    rate and setting, `times` (rates, n) with the chosen setting.
+    `choice` is the setting and the rate chosen on the tuning landscapes for all landscapes. On the test landscapes: `one` (n,)
+    with this one choice, `oracle` (n,) with each landscape's own best rate and setting, `times` (rates, n) with the chosen setting.
     """
 
-    choice: tuple[str, float]
-    at_edge: bool
+    choice: Choice
     one: np.ndarray
     oracle: np.ndarray
     times: np.ndarray
 
+    @classmethod
+    def of(cls, times: dict[str, np.ndarray], lrs, tuning: int, steps: int) -> "Raced":
+        """From times (rates, landscapes) for every setting: the first `tuning` landscapes choose, the others report."""
+        stacked = np.stack(list(times.values()))
+        if not 0 < tuning < stacked.shape[-1]:
+            raise EvidenceError(
+                f"{tuning} of {stacked.shape[-1]} landscapes for tuning leaves none for one of the two; give both some"
+            )
+        choice = choose(penalised(stacked[..., :tuning], steps), lrs, list(times))
+        test = stacked[..., tuning:]
+        return cls(choice, test[choice.index], test.min((0, 1)), test[choice.index[0]])
+
     def window(self, lrs):
         """Decades of rates that settle each landscape, counted in steps of the grid, shape (n,)."""
         return np.isfinite(self.times).sum(0) * np.log10(lrs[1] / lrs[0])
-
-
-def choose(times: dict[str, np.ndarray], lrs, tuning: int, steps: int) -> Raced:
-    """Times of shape (rates, landscapes) for every setting -> the choice on the first `tuning` landscapes, the rest reported."""
-    stacked = np.stack(list(times.values()))
-    if not 0 < tuning < stacked.shape[-1]:
-        raise EvidenceError(
-            f"{tuning} of {stacked.shape[-1]} landscapes for tuning leaves none for one of the two; give both some"
-        )
-    score = penalised(stacked[..., :tuning], steps)
-    setting, rate = np.unravel_index(score.argmin(), score.shape)
-    test = stacked[..., tuning:]
-    return Raced(
-        (list(times)[setting], float(lrs[rate])),
-        rate in (0, len(lrs) - 1),
-        test[setting, rate],
-        test.min((0, 1)),
-        test[setting],
-    )
 
 
 #: method -> setting -> lr -> rule. eps is 0: it would be a second learning rate.
@@ -72,8 +64,7 @@ METHODS: dict[str, dict[str, Callable]] = {
 
 def chosen(method: str, raced: Raced):
     """The rule of a method with the setting and the rate that were chosen for it."""
-    setting, lr = raced.choice
-    return METHODS[method][setting](lr)
+    return METHODS[method][raced.choice.setting](raced.choice.lr)
 
 
 def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int) -> Raced:
@@ -83,13 +74,13 @@ def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int)
         name: settle(make(lr), land.grad, land.start, land.settled, steps)[..., 0]
         for name, make in METHODS[method].items()
     }
-    return choose(times, lrs, tuning, steps)
+    return Raced.of(times, lrs, tuning, steps)
 
 
 def turned_race(
     method: str, degrees, lrs, tuning: int, reporting: int, steps: int, condition=1e4, seed=0, pooled=False
 ):
-    """One `Raced` per angle: a valley of curvatures 1 and `condition` in the plane, starts on the unit circle, home within 1/1000.
+    """One `Raced` per angle: a valley of curvatures 1 and `condition` in the plane, starts on the unit circle, settled within 1/1000.
 
     The rate is chosen for every angle anew, on `tuning` starts; the same starts serve every angle and method.
     """
@@ -104,7 +95,7 @@ def turned_race(
         rule = Pooled(make(lr)) if pooled else make(lr)
         flat = settle(rule, land.grad, x0, lambda x: norm(x) <= 1e-3, steps)
         times[name] = flat.reshape(len(degrees), rates, n)
-    return [choose({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
+    return [Raced.of({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
 
 def twin_cost(pooled: dict, turned: dict, angle: int, steps: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a run does on its way: on the plateau, at the lip, and long after it came to the bottom."""
+"""What a run does before it settles and after: on the plateau, at the lip, and long after it came to the bottom."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stepsize.descent import walk
+from stepsize.measures import monitor
 
 from .landscapes import PlateauValley
 
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
     overshoot: np.ndarray
 
     @property
-    def came(self):
+    def arrived(self):
         """Whether a run got into the valley at all."""
         return np.isfinite(self.first)
 
@@ -62,10 +63,9 @@ def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
 def peaks(rule, grad: Callable, x0, edges) -> np.ndarray:
     """The largest |x| in each window edges[i] < t <= edges[i + 1], shape (windows, ..., d)."""
     windows, top, ends = [], 0.0, set(map(int, edges))
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(1, max(ends) + 1), walk(rule, grad, x0), strict=False):
-            top = np.maximum(top, np.abs(now.x))
-            if t in ends:
-                windows.append(top)
-                top = 0.0
+    for t, size in monitor(rule, grad, x0, max(ends), np.abs):
+        top = np.maximum(top, size)
+        if t in ends:
+            windows.append(top)
+            top = 0.0
     return np.stack(windows[1:])

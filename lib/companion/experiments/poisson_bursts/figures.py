@@ -1,10 +1,9 @@
-"""The figures and tables of a race through bursts; what they show is computed in `bursts`."""
+"""The figures and tables of a race through bursts; what they show is computed in `race`."""
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
 from companion.evidence import bootstrap, geometric
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plain_ticks, plt
 from stepsize.responses import adagrad_ratio, adam_ratio
 
 
@@ -43,17 +42,14 @@ def cost_figure(race):
     order = sorted(race.cost[first], key=lambda name: geometric(race.ratio(name, goal=first)))
     for goal, shift in zip(race.cost, (-0.12, 0.12), strict=True):
         for row, name in enumerate(order):
-            i, style = bootstrap(race.ratio(name, goal=goal), geometric), method(name)
-            marker = {"marker": style["marker"] or "o", "markersize": 6, "color": style["color"], "lw": 1.4}
-            axes.errorbar(
-                i.estimate, row + shift, xerr=[[i.estimate - i.low], [i.high - i.estimate]], **marker,
-                markerfacecolor=style["color"] if goal == first else "white",
-            )  # fmt: skip
+            ratio, style = ends([bootstrap(race.ratio(name, goal=goal), geometric)]), method(name)
+            style |= {"marker": style["marker"] or "o", "markersize": 6, "lw": 1.4, "capsize": 0}
+            style["markerfacecolor"] = style["color"] if goal == first else "white"
+            error_bars(axes, [row + shift], *ratio, horizontal=True, **style)
     axes.axvline(1, color="0.3", lw=0.8)
     axes.set(xscale="log", xlabel="KL per step relative to AdaGrad")
     axes.set_yticks(range(len(order)), order)
-    axes.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis, [0.2, 0.5, 1, 2])
     axes.invert_yaxis()
     return axes
 
@@ -63,10 +59,9 @@ def window_figure(race, names, windows):
     _, axes = plt.subplots(figsize=(WIDTH, 4.2))
     cost = next(iter(race.cost.values()))
     for j, name in enumerate(names):
-        spans = [bootstrap(cost[name][w], geometric) for w in windows]
-        error = [[i.estimate - i.low for i in spans], [i.high - i.estimate for i in spans]]
+        spans = ends(bootstrap(cost[name][w], geometric) for w in windows)
         x = np.arange(len(windows)) + 0.06 * (j - len(names) // 2)
-        axes.errorbar(x, [i.estimate for i in spans], error, **method(name) | {"markevery": 1}, lw=1)
+        error_bars(axes, x, *spans, joined=True, **method(name) | {"lw": 1, "capsize": 0})
     axes.set(yscale="log", ylabel="KL per step")
     axes.set_xticks(range(len(windows)), windows)
     axes.legend(ncols=2)
@@ -90,6 +85,10 @@ def daily_figure(date, counts, forecasts: dict, first: str, last: str):
     return axes
 
 
+def _rate(choice) -> str:
+    return f"{choice.lr:.2g}" + " (edge)" * choice.at_edge
+
+
 def scores(race):
     """Learning rate, typical, mean and worst cost per step of every method, goal by goal."""
     import pandas as pd
@@ -97,7 +96,7 @@ def scores(race):
     columns = {}
     for goal, cost in race.cost.items():
         tuned = race.tuned[goal]
-        columns[goal, "rate"] = {n: f"{tuned[n].lr:.2g}" + " (edge)" * tuned[n].at_edge for n in cost}
+        columns[goal, "rate"] = {n: _rate(tuned[n]) for n in cost}
         for word, of in (("typical", geometric), ("mean", np.mean), ("worst", np.max)):
             columns[goal, word] = {n: f"{of(c[goal]):.3f}" for n, c in cost.items()}
     return pd.DataFrame(columns)
@@ -114,5 +113,5 @@ def backtest_scores(forecasts: dict, losses: dict, spans: dict, rival="AdaGrad")
     table = pd.DataFrame({n: {s: f"{v:.2f}" for s, v in t.items()} for n, t in typical.items()}).T
     last = list(spans)[-1]
     table[f"{last}, over {rival}'s"] = [f"{t[last] / typical[rival][last]:.2f}" for t in typical.values()]
-    table["rate"] = [f"{f.lr:.2g}" + " (edge)" * f.at_edge for f in forecasts.values()]
+    table["rate"] = [_rate(f.choice) for f in forecasts.values()]
     return table

@@ -1,12 +1,13 @@
-"""After the burst: races of online rules over count streams, and the laws by which their rates recover."""
+"""Races of online rules over count streams with a burst, each stream beside its twin without one, and backtests on real counts."""
 
 from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from companion.evidence import geometric
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, choose, tune
 
 from .streams import Stream, deviance, follow, kl, length, level, log_rate, poisson_stream
 
@@ -26,9 +27,9 @@ def schedule(steps: int):
 
 
 class Race(NamedTuple):
-    """What a race found: `tuned[goal][method]` and the cost per step `cost[goal][method][window]`, of shape (members,)."""
+    """The choice `tuned[goal][method]` and the cost per step `cost[goal][method][window]`, of shape (members,)."""
 
-    tuned: dict[str, dict[str, Tuned]]
+    tuned: dict[str, dict[str, Choice]]
     cost: dict[str, dict[str, dict[str, np.ndarray]]]
 
     def ratio(self, name, rival="AdaGrad", goal="whole"):
@@ -43,23 +44,24 @@ def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals
     """
     kind = {"steps": max(w.stop for w in windows.values())} | kind
     streams = {tuple(seeds): poisson_stream(seeds, **kind) for seeds in (tuning, reporting)}
-    found = Race({goal: {} for goal in goals}, {goal: {} for goal in goals})
-    for name, method in methods.items():
-        seen = {}
 
-        def costs(rates, seeds, method=method, seen=seen):
-            key = (*rates, *seeds)
-            if key not in seen:
-                stream = streams[tuple(seeds)]
-                cost = kl(stream.lam[:, None], follow(at_rate(method, np.reshape(rates, (-1, 1, 1))), stream).mu)
-                seen[key] = {window: cost[at].mean(0) for window, at in windows.items()}
-            return seen[key]
+    @cache
+    def costs(name, lrs, seeds):
+        stream = streams[seeds]
+        cost = kl(stream.lam[:, None], follow(at_rate(methods[name], np.reshape(lrs, (-1, 1, 1))), stream).mu)
+        return {window: cost[at].mean(0) for window, at in windows.items()}
 
-        for goal in goals:
-            tuned = tune(lambda rates, seeds: costs(rates, seeds)[goal], lrs, tuning, reporting, statistic)  # noqa: B023
-            found.tuned[goal][name] = tuned
-            found.cost[goal][name] = {w: c[0] for w, c in costs([tuned.lr], reporting).items()}
-    return found
+    def run(name, goal, lrs, seeds):
+        return costs(name, tuple(lrs), tuple(seeds))[goal]
+
+    def scored(name, choice):
+        return {window: cost[0] for window, cost in costs(name, (choice.lr,), tuple(reporting)).items()}
+
+    tuned = {
+        goal: {name: tune(partial(run, name, goal), lrs, tuning, reporting, statistic) for name in methods}
+        for goal in goals
+    }
+    return Race(tuned, {goal: {name: scored(name, c) for name, c in of.items()} for goal, of in tuned.items()})
 
 
 class Twins(NamedTuple):
@@ -73,8 +75,8 @@ class Twins(NamedTuple):
         """Rate with the burst over rate without, (T, members)."""
         return np.exp(self.log_rate[0] - self.log_rate[1])
 
-    def way(self, window: slice):
-        """Way covered in a window, the sum of the steps' lengths, over the twin's, (members,)."""
+    def path_length(self, window: slice):
+        """The sum of the steps' lengths in a window, over the twin's, (members,)."""
         return self.length[0, window].sum(0) / self.length[1, window].sum(0)
 
 
@@ -86,10 +88,9 @@ def twins(method, seeds, **kind) -> Twins:
 
 
 class Backtest(NamedTuple):
-    """A learning rate chosen on the past, whether it is the grid's first or last, and the forecasts (T, members) it makes."""
+    """A learning rate chosen on the past, and the forecasts (T, members) it makes."""
 
-    lr: float
-    at_edge: bool
+    choice: Choice
     mu: np.ndarray
 
 
@@ -98,6 +99,5 @@ def backtest(method, lrs, stream: Stream, past: slice, warm: int, statistic=geom
     theta, until = level(stream, warm), past.stop or len(stream.y)
     before = Stream(stream.x[:until], stream.y[:until])
     tried = follow(at_rate(method, np.reshape(lrs, (-1, 1, 1))), before, theta)
-    cost = statistic(deviance(before.y[:, None], tried.mu)[past].mean(0), axis=1)
-    best = int(np.nanargmin(cost))
-    return Backtest(lrs[best], best in (0, len(lrs) - 1), follow(at_rate(method, lrs[best]), stream, theta).mu)
+    choice = choose(statistic(deviance(before.y[:, None], tried.mu)[past].mean(0), axis=1), lrs)
+    return Backtest(choice, follow(at_rate(method, choice.lr), stream, theta).mu)

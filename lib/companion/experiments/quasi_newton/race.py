@@ -4,16 +4,15 @@ Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes 
 """
 
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
-from stepsize.descent import walk
-from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.errors import HyperparameterError
+from stepsize.measures import late_loss, settle
 from stepsize.metric import apply
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
 from stepsize.secant import bfgs_metric, minimise
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, tune
 from stepsize.wrappers import LinearDecay
 
 from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
@@ -102,32 +101,16 @@ class StreamingRegression:
         return (apply(np.swapaxes(self.R, -1, -2), w - self.w) ** 2 * self._root**2).sum(-1) / 2
 
 
-def settling(rule, problem: TurnedValley, steps: int, tolerance: float = 1e-6):
+def settling_time(rule, valley: TurnedValley, steps: int, tolerance: float = 1e-6):
     """Steps after which f stays at or below tolerance * f(x0): an array (..., n), infinite where that did not happen."""
-    goal = tolerance * problem.f(problem.x0)
-    last = None
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(1, steps + 1), walk(rule, problem.grad, problem.x0), strict=False):
-            above = ~(problem.f(now.x) <= goal)
-            last = np.zeros(above.shape) if last is None else last
-            last[above] = t
-    return np.where(last < steps, last + 1, np.inf)
+    goal = tolerance * valley.f(valley.x0)
+    return settle(rule, valley.grad, valley.x0, lambda x: valley.f(x) <= goal, steps, stay=0.0)
 
 
 def final_loss(rule, stream: StreamingRegression, steps: int):
     """Excess loss after `steps` steps from w = 0, relative to the start: (..., n); infinite where the run diverged."""
-    with np.errstate(all="ignore"):
-        end = next(islice(walk(rule, stream.grad, np.zeros_like(stream.w)), steps - 1, None))
-        loss = stream.excess(end.x)
-    return np.where(np.isfinite(loss), loss, np.inf) / stream.excess(np.zeros_like(stream.w))
-
-
-def grid(lrs) -> np.ndarray:
-    """Learning rates as a leading axis for problems of shape (n, d): (len(lrs), 1, 1)."""
-    lrs = np.asarray(lrs, float)
-    if lrs.ndim != 1:
-        raise ShapeError(f"a grid of learning rates is a list of numbers, got shape {lrs.shape}")
-    return lrs[:, None, None]
+    start = np.zeros_like(stream.w)
+    return late_loss(rule, stream.grad, start, stream.excess, steps, last=1) / stream.excess(start)
 
 
 def censored_median(values):
@@ -135,16 +118,16 @@ def censored_median(values):
     return min(np.median(values), np.finfo(float).max)
 
 
-def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: int):
+def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: int) -> Choice:
     """`make(lr, problem)` with the rate of smallest median `measure(rule, problem, steps)` over `tuning` problems, on `reporting` others.
 
     `sample(n, seed)` draws n problems; seed 0 is tuned on, seed 1 reported. Where no rate solves half of the
-    problems, the smallest is reported with its failures. Returns `Tuned`.
+    problems, the smallest is reported with its failures.
     """
 
     def run(rates, seeds):
         problem = sample(len(seeds), int(seeds[0] > 0))
-        return measure(make(grid(rates), problem), problem, steps)
+        return measure(make(rates[:, None, None], problem), problem, steps)
 
     return tune(run, lrs, range(-tuning, 0), range(1, reporting + 1), censored_median)
 
@@ -159,25 +142,16 @@ def bfgs_evaluations(problem: TurnedValley, tolerance: float = 1e-6):
     return np.array([run.evaluations if run.converged else np.inf for run in runs])
 
 
-def on_a_budget(make, sample, lrs, tuning: int, reporting: int, gradients: int, cost: float = 1):
-    """`tuned` final loss of `make(lr, stream)` under linear decay, when a step costs `cost` gradients and `gradients` are to be had."""
-    steps = int(gradients / cost)
-    return tuned(
-        final_loss, lambda lr, stream: LinearDecay(make(lr, stream), steps), sample, lrs, tuning, reporting, steps
-    )
-
-
 RATES = 10 ** np.arange(-3, 1.3, 0.25)
 
 
 def exact_race(
     angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0, names=None
-) -> dict[str, list]:
-    """Gradient evaluations to a millionth of f(x0) by method and angle, as a list of `Tuned`; rates tuned for every angle anew.
+) -> dict[str, np.ndarray]:
+    """Gradient evaluations to a millionth of f(x0), (angles, reporting) for every method, or those of the given names.
 
-    All methods, or those of the given names.
-
-    Full-matrix AdaGrad gets a tenth of the horizon and every other rate: it needs less, and costs more per step.
+    Rates are tuned for every angle anew; the line search of BFGS has none to choose. Full-matrix AdaGrad gets a tenth of the
+    horizon and every other rate: it needs less, and costs more per step.
     """
     rules = {
         "AdaGrad": (lambda lr, _: AdaGrad(lr), RATES, steps),
@@ -186,16 +160,16 @@ def exact_race(
         "full AdaGrad": (lambda lr, _: FullAdaGrad(lr), RATES[::2], max(steps // 10, 100)),
     }
 
-    def valleys(angle):
-        return lambda n, part: TurnedValley.sample(n, angle, condition, seed=2 * seed + part)
+    def evaluations(name, angle):
+        def sample(n, part):
+            return TurnedValley.sample(n, angle, condition, seed=2 * seed + part)
 
-    def run(name, angle):
-        if name == "BFGS":  # the line search has no learning rate to choose
-            return Tuned(1.0, np.ones(1), bfgs_evaluations(valleys(angle)(reporting, 1)), False)
+        if name == "BFGS":
+            return bfgs_evaluations(sample(reporting, 1))
         make, lrs, limit = rules[name]
-        return tuned(settling, make, valleys(angle), lrs, tuning, reporting, limit)
+        return tuned(settling_time, make, sample, lrs, tuning, reporting, limit).scores
 
-    return {name: [run(name, a) for a in angles] for name in names or (*rules, "BFGS")}
+    return {name: np.array([evaluations(name, a) for a in angles]) for name in names or (*rules, "BFGS")}
 
 
 #: How a pair is made from sampled gradients, and what a step costs in gradients.
@@ -214,21 +188,22 @@ NOISY_RULES = {
 
 def noisy_race(
     angles, condition: float, tuning: int, reporting: int, gradients: int, noise=0.3, seed: int = 0
-) -> dict[str, list]:
-    """Excess loss after `gradients` batch gradients, as a share of the start, by method and angle: a list of `Tuned`."""
+) -> dict[str, list[Choice]]:
+    """Excess loss after `gradients` batch gradients under linear decay, as a share of the start, by method and angle."""
 
-    def streams(angle):
-        return lambda n, part: StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
+    def run(name, angle):
+        make, cost = NOISY_RULES[name]
+        steps, lrs = int(gradients / cost), RATES[:: 2 if name.startswith("full") else 1]
 
-    return {
-        name: [
-            on_a_budget(
-                make, streams(a), RATES[:: 2 if name.startswith("full") else 1], tuning, reporting, gradients, cost
-            )
-            for a in angles
-        ]
-        for name, (make, cost) in NOISY_RULES.items()
-    }
+        def sample(n, part):
+            return StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
+
+        def decaying(lr, stream):
+            return LinearDecay(make(lr, stream), steps)
+
+        return tuned(final_loss, decaying, sample, lrs, tuning, reporting, steps)
+
+    return {name: [run(name, a) for a in angles] for name in NOISY_RULES}
 
 
 def learned_metrics(A, x, updates: int):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from companion.evidence import Interval, bootstrap, geometric
-from companion.evidence.figures import WIDTH, band, forest, method, panels, plt
+from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_below, method, panels, plain_ticks, plt
 from stepsize.responses import spike_brake, spike_knee
 
 from .race import PROBLEMS
@@ -44,13 +44,11 @@ def start_figure(races: dict, problem: str = "adding"):
         shown = [name for name in names if name.startswith("clipped") == clipped]
         for shift, name in zip(np.linspace(-0.26, 0.26, len(shown)), shown, strict=True):
             scores = np.array([races[problem, start, name]["scores"] for start in starts]) / task.ignorance
-            low, middle, high = np.minimum(np.quantile(scores, [0.25, 0.5, 0.75], axis=1), 3)
-            style = method(name) | {"linestyle": "", "markevery": None, "capsize": 2}
-            panel.errorbar(np.arange(len(starts)) + shift, middle, [middle - low, high - middle], **style)
+            quartiles = np.minimum(np.quantile(scores, [0.25, 0.5, 0.75], axis=1), 3)
+            error_bars(panel, np.arange(len(starts)) + shift, *quartiles, **method(name))
         panel.axhline(1, color="black", lw=0.8)
         panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / ignorance")
-        panel.set_yticks([0.1, 0.2, 0.5, 1], ["0.1", "0.2", "0.5", "1"])
-        panel.minorticks_off()
+        plain_ticks(panel.yaxis, [0.1, 0.2, 0.5, 1])
         panel.set_ylim(0.06, 3.5)
         # where nothing is learned there is room
         panel.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.635, 0.0), labelspacing=0.3)
@@ -63,8 +61,8 @@ def hearing_figure(watched: dict, far: dict):
     """Growth per step back in time during training, {method: (steps, growth (times, seeds))}, above on one task, below on another."""
     _, axes = panels(2, 2.2, sharey=True)
     titles = "something to learn from nearby: the adding problem", "everything far back: recall"
-    for panel, found, title in zip(axes, (watched, far), titles, strict=True):
-        for name, (steps, value, *_) in found.items():
+    for panel, trainings, title in zip(axes, (watched, far), titles, strict=True):
+        for name, (steps, value, *_) in trainings.items():
             band(panel, steps, value, name)
         panel.set(title=title, ylabel="growth per step back", ylim=(0.2, 1.1))
         panel.axhline(1, color="black", lw=0.8)
@@ -84,20 +82,17 @@ def brake_figure(observed: dict, betas: dict):
     axes[1].plot(sizes, 3 / sizes, color="black", ls="--", lw=1)
     axes[0].axvline(spike_knee(), color="grey", lw=0.8)
     for name, rows in observed.items():
-        style = method(name) | {"linestyle": "", "markevery": None, "capsize": 2}
+        bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
+        bins = [b for b in bins if len(b) >= 10]
         for panel, column in zip(axes, (2, 1), strict=True):
-            bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
-            bins = [b for b in bins if len(b) >= 10]
-            middle = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).reshape(-1, 3).T
-            at = [geometric(b[:, 0]) for b in bins]
+            quartiles = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).reshape(-1, 3).T
             if np.ptp(rows[:, column]) > 1e-9:
-                panel.errorbar(at, middle[1], [middle[1] - middle[0], middle[2] - middle[1]], **style)
+                error_bars(panel, [geometric(b[:, 0]) for b in bins], *quartiles, **method(name))
     for panel, title in zip(axes, ("by the second moment", "by the first moment"), strict=True):
         panel.set(xscale="log", yscale="log", ylabel="factor on the step", title=title, ylim=(0.02, 1.6))
-        panel.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
+        plain_ticks(panel.yaxis, [0.03, 0.1, 0.3, 1])
         panel.legend(fontsize="small", loc="lower left")
-        panel.minorticks_off()
-    axes[1].set_xticks([3, 10, 30, 100, 300, 1000], ["3", "10", "30", "100", "300", "1000"])
+    plain_ticks(axes[1].xaxis, [3, 10, 30, 100, 300, 1000])
     axes[1].set_xlabel("size of the spike, in typical gradients")
     return axes
 
@@ -117,7 +112,7 @@ def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, 
 def clip_figure(races: dict):
     """What the clip multiplies the error by, rule by rule and start by start: a panel for each problem, `forest` rows."""
     rules, problems = ("SGD", "heavy ball", "RMSProp", "Adam"), ("adding", "digits")
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
+    _, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
     for panel, problem in zip(axes, problems, strict=True):
         starts = PROBLEMS["digits"].starts
         rows = {
@@ -127,7 +122,7 @@ def clip_figure(races: dict):
         panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
     axes[0].set_ylabel("gain at the start")
     axes[1].set_yticklabels([])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0], ncols=4)
     return axes
 
 

@@ -25,17 +25,17 @@ def hearing(name: str, entry: dict, problem: Problem, start: Start, seeds, every
 
     `name` is a method of `METHODS`, `entry` what `race` returned for it; growth is measured on one batch that stays the same.
     """
-    task, times, found = problem.task, [], []
+    task, times, factors = problem.task, [], []
     inputs, targets = next(task.stream([10_000 + seed for seed in seeds]))
 
     def watch(t, x, *_):
         if t % every == 0:
             times.append(t)
-            found.append(growth(task.net.backward(x[0], inputs, targets, task.loss, watch=True).through_time.numpy()))
+            factors.append(growth(task.net.backward(x[0], inputs, targets, task.loss, watch=True).through_time.numpy()))
 
     rule = METHODS[name].at([entry["lr"]], entry["limit"])
     x = train(rule, task, start.gain, seeds, problem.steps, entry["penalty"], watch)
-    return np.array(times), np.stack(found), task.score(x[0])
+    return np.array(times), np.stack(factors), task.score(x[0])
 
 
 def survivors(name: str, entry: dict, problem: Problem, start: Start, seeds, factor: float) -> np.ndarray:

@@ -1,26 +1,24 @@
 """Optimizer x clip x start on sequences: all rates and seeds of a cell at once, each cell tuned, the grid kept as a file.
 
-python -m companion.experiments.recurrent_networks.race [cell ...]     # computes the cells that are missing, or those named, and writes the file
+python -m companion.experiments.recurrent_networks.race [cell ...]     # the cells that the file lacks, or those named
 """
 
-import json
 import sys
-from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from stepsize.errors import EvidenceError
+from companion.experiments.archive import GRIDS
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp
 from stepsize.transforms import ClipByNorm, chain
+from stepsize.tuning import tune
 
 from .network import orthogonality
 from .tasks import Adding, Digits, Recall
 
-FILE = Path(__file__).parent / "recurrent_races.json"
+RACES = GRIDS["recurrent_races"]
 
 
 class Start(NamedTuple):
@@ -112,8 +110,8 @@ def train(rule, task, gain, seeds, steps: int, penalty: float = 0.0, watch=None)
 def losses(method: Method, problem: Problem, start: Start, limit, penalty, lrs, seeds) -> np.ndarray:
     """Scores (rates, seeds) after training; infinite where a run has left the numbers."""
     x = train(method.at(lrs, limit), problem.task, start.gain, seeds, problem.steps, penalty)
-    found = problem.task.score(x.reshape(-1, problem.task.net.d)).reshape(x.shape[:2])
-    return np.where(x.isfinite().all(-1).numpy(), found, np.inf)
+    scores = problem.task.score(x.reshape(-1, problem.task.net.d)).reshape(x.shape[:2])
+    return np.where(x.isfinite().all(-1).numpy(), scores, np.inf)
 
 
 def race(method: Method, problem: Problem, start: Start, tuning=TUNING) -> dict:
@@ -121,55 +119,44 @@ def race(method: Method, problem: Problem, start: Start, tuning=TUNING) -> dict:
 
     `at_edge` says whether the rate is the first or last of its grid.
     """
-    if set(tuning) & set(problem.seeds):
-        raise EvidenceError("tuning and reporting seeds overlap; tune on seeds that are not reported")
-    tuned = []
-    for limit, penalty in product(method.limits, start.penalties):
-        run = partial(losses, method, problem, start, limit, penalty)
-        curve = [np.median(row) for row in run(method.lrs, tuning)]
-        tuned.append((min(curve), int(np.argmin(curve)), limit, penalty, run))
-    _, best, limit, penalty, run = min(tuned, key=lambda found: found[0])
-    scores = run(method.lrs[best : best + 1], problem.seeds)[0]
+
+    def run(lrs, seeds, setting):
+        return losses(method, problem, start, *setting, lrs, seeds)
+
+    settings = list(product(method.limits, start.penalties))
+    chosen = tune(run, method.lrs, tuning, problem.seeds, np.median, settings)
+    limit, penalty = chosen.setting
     return {
-        "lr": float(f"{method.lrs[best]:.6g}"), "limit": limit, "penalty": penalty,
-        "at_edge": best in (0, len(method.lrs) - 1), "scores": [round(s, 8) if np.isfinite(s) else None for s in scores.tolist()],
+        "lr": float(f"{chosen.lr:.6g}"), "limit": limit, "penalty": penalty,
+        "at_edge": chosen.at_edge, "scores": [round(s, 8) if np.isfinite(s) else None for s in chosen.scores.tolist()],
     }  # fmt: skip
 
 
 def cells() -> list[tuple[str, str, str]]:
     """(problem, start, method) of the whole grid. The short memory runs on the adding problem alone, recall without clips."""
     grid = [(name, start, method) for name, p in PROBLEMS.items() for start in p.starts for method in METHODS]
-    order = ["recall", "recall, half as far", "adding", "digits"]  # the quickest first
-    return [
+    return sorted(
         (name, start, method)
-        for name, start, method in sorted(grid, key=lambda cell: order.index(cell[0]))
+        for name, start, method in grid
         if (name == "adding" or METHODS[method].beta2 is None)
         and not (name.startswith("recall") and method.startswith("clipped"))
-    ]
+    )
 
 
 def recorded() -> dict[tuple[str, str, str], dict]:
     """The grid as the file has it: what `race` returned for every cell, scores as arrays, infinite where a run left the numbers."""
-    found = json.loads(FILE.read_text(encoding="utf-8"))
     return {
         tuple(cell.split(" | ")): entry | {"scores": np.array([np.inf if s is None else s for s in entry["scores"]])}
-        for cell, entry in found.items()
+        for cell, entry in RACES.read().items()
     }
 
 
-def main(chosen) -> None:
-    """Compute the chosen cells, or those that the file lacks; the file is written after each, so that a stop loses one."""
-    found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    for cell in cells():
-        name = " | ".join(cell)
-        if name in chosen or (not chosen and name not in found):
-            found[name] = race(METHODS[cell[2]], PROBLEMS[cell[0]], STARTS[cell[1]])
-            median = np.median([np.inf if s is None else s for s in found[name]["scores"]])
-            print(f"{name}: {median:.4f} at {found[name]['lr']:g}", flush=True)
-            lines = (f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(found[key])}" for key in sorted(found))
-            FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+def compute(cell: str) -> dict:
+    """One cell by its name in the file."""
+    problem, start, method = cell.split(" | ")
+    return race(METHODS[method], PROBLEMS[problem], STARTS[start])
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1:])
+    RACES.fill(map(" | ".join, cells()), compute, sys.argv[1:])

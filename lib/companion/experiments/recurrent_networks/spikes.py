@@ -1,7 +1,7 @@
 """One gradient far larger than the others: what each moment makes of it, by formula, in training, and when it is infinite.
 
-Size k: the spike over the ordinary gradient. The frozen time afterwards is `clipping.outlier_recovery`, all steps together
-`clipping.outlier_kick`.
+Size k: the spike over the ordinary gradient. The frozen time afterwards is `responses.steps_until`, all steps together
+`responses.reach`.
 """
 
 from dataclasses import dataclass, field

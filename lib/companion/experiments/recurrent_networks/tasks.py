@@ -90,8 +90,8 @@ class Digits(Task):
     def score(self, x) -> np.ndarray:
         """Share of errors (runs,) on the 500 images; 1 where the network has left the numbers."""
         pixels, classes = self._images()
-        found = self.outputs(x, pixels[-500:])
-        right = (found.argmax(-1) == torch.from_numpy(classes[-500:]).argmax(-1)) & found.isfinite().all(-1)
+        outputs = self.outputs(x, pixels[-500:])
+        right = (outputs.argmax(-1) == torch.from_numpy(classes[-500:]).argmax(-1)) & outputs.isfinite().all(-1)
         return 1 - right.double().mean(1).numpy()
 
 

@@ -1,16 +1,16 @@
-"""The figures of the chapter on metrics; what they show is computed in `invariance`, `preconditioned` and `halfplane`."""
+"""The figures of the chapter on metrics; what they show is computed in `invariance`, `natural_gradient` and `half_plane`."""
 
 import re
 
 import numpy as np
 
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plt
 from stepsize.metric import unit_circle
 
 from .natural_gradient import mixed
 
 ROUNDING = 1e-9
-_WAYS = {"geodesic": "geodesic", "natural gradient": "natural flow", "SGD": "gradient flow", "Adam": "Adam"}
+_LABELS = {"geodesic": "geodesic", "natural gradient": "natural flow", "SGD": "gradient flow", "Adam": "Adam"}
 
 
 def table_figure(rules, actions, defects):
@@ -44,7 +44,7 @@ def batch_figure(information, moments: dict):
 
 def balls_figure(correlations=(0.0, 0.8)):
     """Unit balls of equal area on a regression with two weights: Euclid, Fisher, v and its root."""
-    figure, axes = panels(len(correlations), 2.7)
+    _, axes = panels(len(correlations), 2.7)
     for panel, correlation in zip(axes, correlations, strict=True):
         model = mixed(correlation)
         point = 0.5 * model.minimiser()
@@ -59,17 +59,17 @@ def balls_figure(correlations=(0.0, 0.8)):
             panel.plot(*unit_circle(G).T, **method(name) | {"label": label, "marker": ""})
         panel.set(aspect="equal", title=f"correlation {correlation:g}", ylabel="$x_2$", ylim=(-1.3, 1.3))
     axes[-1].set_xlabel("$x_1$")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0], ncols=4)
     return axes
 
 
 def angle_figure(apart: dict, names):
     """Mean angles to the natural gradient, kind by kind: strong in Euclid's metric, pale in the Fisher metric."""
     _, axes = plt.subplots(figsize=(WIDTH, 4.6))
-    for row, found in enumerate(apart.values()):
+    for row, angles in enumerate(apart.values()):
         for k, name in enumerate(names):
             style = method(name)
-            for alpha, value in zip((1, 0.4), found[name].mean(-1), strict=True):
+            for alpha, value in zip((1, 0.4), angles[name].mean(-1), strict=True):
                 axes.plot(
                     value, row + 0.13 * (k - 2), marker=style["marker"], color=style["color"], alpha=alpha, ms=7, ls="",
                     label=name if row == 0 and alpha == 1 else None,
@@ -87,11 +87,7 @@ def race_figure(middle: dict, cap: int):
     _, axes = plt.subplots(-(-len(kinds) // 2), 2, figsize=(WIDTH, 5.4), sharex=True, sharey=True)
     for panel, kind in zip(axes.flat, kinds, strict=True):
         for row, name in enumerate(names):
-            i, style = middle[name, kind], method(name)
-            panel.errorbar(
-                i.estimate, row, xerr=[[i.estimate - i.low], [i.high - i.estimate]], capsize=3,
-                color=style["color"], marker=style["marker"],
-            )  # fmt: skip
+            error_bars(panel, [row], *ends([middle[name, kind]]), horizontal=True, **method(name))
         panel.axvline(cap + 1, color="black", ls=":", lw=0.8)
         panel.set(xscale="log", title=kind)
     axes[0, 0].set_yticks(range(len(names)), names)
@@ -105,8 +101,7 @@ def distance_figure(distances, needed: dict):
     """Steps against the distance D of the start, counts (distances, runs) of each method: median and range; dashed, 3/2 D^2."""
     _, axes = plt.subplots(figsize=(WIDTH, 3.6))
     for name, count in needed.items():
-        low, mid, high = np.quantile(count, [0, 0.5, 1], axis=1)
-        axes.errorbar(distances, mid, [mid - low, high - mid], capsize=3, **method(name) | {"markevery": 1})
+        error_bars(axes, distances, *np.quantile(count, [0, 0.5, 1], axis=1), joined=True, **method(name))
     axes.plot(distances, 1.5 * np.square(distances), **method("reference") | {"label": r"$\frac{3}{2} D^2$"})
     axes.set(xscale="log", yscale="log", xlabel="distance $D$ of the start from the minimiser", ylabel="steps")
     axes.legend()
@@ -117,7 +112,7 @@ def path_figure(paths: dict, charts):
     """Paths {(method, chart): (points, starts, 2)} on the half-plane, one panel for each chart."""
     _, axes = panels(len(charts), 2.8, sharey=True)
     for panel, chart in zip(axes, charts, strict=True):
-        for name, label in _WAYS.items():
+        for name, label in _LABELS.items():
             for k, path in enumerate(np.moveaxis(paths[name, chart], 1, 0)):
                 style = method("reference" if name == "geodesic" else name)
                 panel.plot(*path.T, **style | {"marker": "", "label": "" if k else label})

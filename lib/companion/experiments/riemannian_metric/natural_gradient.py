@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
-from stepsize.descent import descend, walk
+from stepsize.descent import descend
 from stepsize.errors import ShapeError
+from stepsize.measures import first_hit
 from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, tune
 
 
 def angle(G, a, b):
@@ -38,9 +39,9 @@ def directions(model: Linear, x) -> dict[str, Any]:
 def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
     """Degrees of every direction from the natural gradient, part of the way to the minimiser: (2, runs), in Euclid's and in the Fisher metric."""
     x = share * model.minimiser()
-    found, F = directions(model, x), model.fisher(x)
-    natural = found.pop("natural gradient")
-    return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in found.items()}
+    others, F = directions(model, x), model.fisher(x)
+    natural = others.pop("natural gradient")
+    return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in others.items()}
 
 
 def law_defects(scores, seed: int = 0) -> dict[str, Any]:
@@ -126,18 +127,8 @@ def steps_to(rule, model: Linear, gap: float, cap: int, x0=None, best=None):
     A rule whose hyper-parameters have more leading axes than the data runs them all at once.
     """
     best = model.minimiser() if best is None else best
-    level = model.loss(best) + gap
-    count = None
-    with np.errstate(all="ignore"):
-        for t, now in zip(
-            range(1, cap + 1), walk(rule, model.grad, np.zeros_like(best) if x0 is None else x0), strict=False
-        ):
-            below = model.loss(now.x) <= level
-            count = np.full(below.shape, cap + 1) if count is None else count
-            count[below & (count > t)] = t
-            if (count <= cap).all():
-                break
-    return count
+    level, x0 = model.loss(best) + gap, np.zeros_like(best) if x0 is None else x0
+    return np.minimum(first_hit(rule, model.grad, x0, lambda x: model.loss(x) <= level, cap), cap + 1)
 
 
 def _diagonal(metric):
@@ -159,20 +150,14 @@ RACERS: dict[str, Callable] = {
 
 def race(
     name: str, kind: str, lrs, tuning, reporting, gap: float = 1e-8, cap: int = 400, n: int = 200, d: int = 6
-) -> Tuned:
+) -> Choice:
     """Steps to the gap, full batch, from 0, with the rate of the smallest median on the tuning seeds."""
 
     def run(lrs, seeds):
         model = regression(kind, seeds, n, d)
-        return steps_to(RACERS[name](model, np.asarray(lrs)[:, None, None]), model, gap, cap)
+        return steps_to(RACERS[name](model, lrs[:, None, None]), model, gap, cap)
 
     return tune(run, lrs, tuning, reporting, np.median)
-
-
-def slope(a, b):
-    """Least-squares slope of log |b| on log |a| over the last axis, per run."""
-    a, b = (np.log(np.abs(c)) - np.log(np.abs(c)).mean(-1, keepdims=True) for c in np.broadcast_arrays(a, b))
-    return (a * b).sum(-1) / (a * a).sum(-1)
 
 
 def stretched(rule, scales, snr: float, seeds, steps: int = 2000):

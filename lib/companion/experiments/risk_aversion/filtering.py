@@ -174,6 +174,6 @@ def overstatement(
     true, g = wandering(steps, runs, q, r, start=1.0, seed=seed)
     half = slice(steps // 2, None)
     error = ((averaged(g, beta1)[half] - true[half]) ** 2).mean(0)
-    found = {name: p[half, :, 0].mean(0) / error for name, p in proxies(g[..., None], beta1, beta2).items()}
+    over = {name: p[half, :, 0].mean(0) / error for name, p in proxies(g[..., None], beta1, beta2).items()}
     share = mean_share(beta1) if q == 0 else 1 - beta1
-    return found | {"share of it": found["one beta, unbiased"] * share}
+    return over | {"share of it": over["one beta, unbiased"] * share}

@@ -7,6 +7,7 @@ import numpy as np
 
 from companion.experiments.regression import Logistic
 from stepsize.errors import HyperparameterError, short
+from stepsize.measures import log_slope
 
 #: Curvatures of the quadratics: condition number 100.
 CURVATURES = np.geomspace(0.01, 1.0, 10)
@@ -98,5 +99,4 @@ def noise_law(sample: Callable, seeds, steps: int = 400) -> np.ndarray:
     """Slope of log s in log h over the coordinates, at the minimiser: s the size of the gradient noise, h the curvature; (seeds,)."""
     problem = sample(seeds, steps)
     s = np.std([problem.grad(problem.best, t) for t in range(steps)], axis=0)
-    h, s = (a - a.mean(-1, keepdims=True) for a in (np.log(problem.curvature), np.log(s)))
-    return (h * s).sum(-1) / (h * h).sum(-1)
+    return log_slope(problem.curvature, s)

@@ -1,15 +1,16 @@
 """Risk-averse rules against the others: two numbers tuned for every rule, by the mean or by the tail; and what single gradients teach."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from companion.evidence import bootstrap, geometric
-from stepsize.descent import descend, walk
+from stepsize.descent import descend
+from stepsize.measures import late_loss
 from stepsize.rules import SGD, AdaBelief, Adam, HeavyBall
 from stepsize.signals import respond
-from stepsize.tuning import Tuned, tune
+from stepsize.tuning import Choice, tune
 
 from .filtering import averaged
 from .problems import Problem
@@ -37,48 +38,26 @@ ENTRIES = {
 RATES = 10 ** np.arange(-5, 2.01, 0.25)
 
 
-def late_excess(rule, problem: Problem, steps: int, every: int = 5):
+def late_excess(rule, problem: Problem, steps: int):
     """Mean excess over the last tenth of the steps, at every fifth of them: (..., seeds), infinite where a run diverged."""
-    found = []
-    with np.errstate(all="ignore"):
-        for t, now in zip(range(1, steps + 1), walk(rule, problem.grad, problem.x0), strict=False):
-            if t > 0.9 * steps and t % every == 0:
-                found.append(problem.excess(now.x))
-        loss = np.mean(found, axis=0)
-    return np.where(np.isfinite(loss), loss, np.inf)
-
-
-class Chosen(NamedTuple):
-    """The better number `second` of an entry with its tuned rate, and whether that rate stands at an end of the grid."""
-
-    second: Any
-    tuned: Tuned
-    at_edge: bool
-
-    @property
-    def scores(self):
-        return self.tuned.scores
+    return late_loss(rule, problem.grad, problem.x0, problem.excess, steps, last=steps // 10, every=5)
 
 
 def race(
-    sample: Callable, tuning, reporting, steps: int, entries=None, statistic=geometric, rates=RATES
-) -> dict[str, Chosen]:
+    sample: Callable, tuning, reporting, steps: int, entries=tuple(ENTRIES), statistic=geometric, rates=RATES
+) -> dict[str, Choice]:
     """Each entry's late excess on `sample`: rate and second number of least `statistic` on tuning seeds, scores on the reporting seeds."""
     problems = {tuple(seeds): sample(seeds, steps) for seeds in (tuning, reporting)}
-    found = {}
-    for name in ENTRIES if entries is None else entries:
-        make, _, values = ENTRIES[name]
 
-        def run(lrs, seeds, make=make, value=None):
-            return late_excess(Observing(make(lrs[:, None, None], value)), problems[tuple(seeds)], steps)
+    def run(make):
+        return lambda lrs, seeds, second: late_excess(
+            Observing(make(lrs[:, None, None], second)), problems[tuple(seeds)], steps
+        )
 
-        runs = [
-            tune(lambda lrs, seeds, v=value, run=run: run(lrs, seeds, value=v), rates, tuning, reporting, statistic)
-            for value in values
-        ]
-        best = int(np.argmin([t.curve.min() for t in runs]))
-        found[name] = Chosen(values[best], runs[best], runs[best].at_edge)
-    return found
+    return {
+        name: tune(run(ENTRIES[name].make), rates, tuning, reporting, statistic, ENTRIES[name].values)
+        for name in entries
+    }
 
 
 def tail(values, axis=None):

@@ -85,15 +85,15 @@ def sampled_rate(m, s, h, aversion):
     noise = m**2 * s**2
     coefficients = (-(m**2), h * (m**2 + s**2) + aversion * noise, -3 * aversion * h * noise,
                     aversion * h**2 * (2 * noise + s**4))  # fmt: skip
-    found = np.empty(m.shape)
+    rate = np.empty(m.shape)
     for at in np.ndindex(m.shape):
         roots = np.roots([c[at] for c in coefficients[::-1]])
         real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
         if real.size == 0:
             raise HyperparameterError("h, s and aversion leave the cost without a minimum; give curvature or risk")
         cost = sampled_outlook(real, m[at], s[at], h[at]).cost(aversion[at])
-        found[at] = real[np.argmin(cost)]
-    return found
+        rate[at] = real[np.argmin(cost)]
+    return rate
 
 
 def quoted_rate(m, s, h, aversion):

@@ -1,11 +1,11 @@
-"""The figures and tables of the chapter on word vectors; what they show is computed in `embedding_races` and `lazy`."""
+"""The figures and tables of the chapter on word vectors; what they show is computed in `race`."""
 
 from itertools import pairwise
 
 import numpy as np
 
 from companion.evidence import student
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 from stepsize.rules import Adam
 
 from .race import GOALS, METHODS, chosen, costs, grid, journey, table
@@ -25,8 +25,7 @@ def journey_figure(steps: int = 45):
     for name, level in (("lazy Adam, shared clock", dense[0]), ("lazy Adam", own)):
         axes.plot(t, np.full(steps, level), **method(name))
     axes.set(yscale="log", xlabel="steps since the word was seen", ylabel="way, in learning rates")
-    axes.set_yticks([1, 3, 10, 30], ["1", "3", "10", "30"])
-    axes.minorticks_off()
+    plain_ticks(axes.yaxis, [1, 3, 10, 30])
     axes.legend(loc="center right")
     return axes
 
@@ -41,7 +40,7 @@ def trade_figure():
         best = every.argmin()
         axes.plot(every[best], rare[best], marker=style["marker"], color=style["color"], ms=9, ls="")
     axes.set(xlabel="loss of all words", ylabel="loss of words seen fewer than 10 times")
-    axes.figure.legend(loc="outside lower center", ncols=2)
+    legend_below(axes, ncols=2)
     return axes
 
 
@@ -50,14 +49,13 @@ def bins_figure(raced: dict, rival: str = "SGD"):
     _, axes = plt.subplots(figsize=(WIDTH, 4.6))
     names = [name for name in raced if name != rival]
     for k, name in enumerate(names):
-        spans = [student(d) for d in (raced[name].loss - raced[rival].loss)[0, :, 1:].T]
-        error = [[i.estimate - i.low for i in spans], [i.high - i.estimate for i in spans]]
-        x = np.arange(len(spans)) + 0.07 * (k - len(names) / 2)
-        axes.errorbar(x, [i.estimate for i in spans], error, **method(name) | {"markevery": 1, "lw": 0.9})
+        gain = ends(student(d) for d in (raced[name].loss - raced[rival].loss)[0, :, 1:].T)
+        x = np.arange(len(BINS)) + 0.07 * (k - len(names) / 2)
+        error_bars(axes, x, *gain, joined=True, **method(name) | {"lw": 0.9, "capsize": 0})
     axes.axhline(0, color="0.3", lw=0.8)
     axes.set(xlabel="occurrences in the training plays", ylabel=f"loss minus that of {rival}")
     axes.set_xticks(range(len(BINS)), [name.replace(" and more", "+") for name in BINS])
-    axes.figure.legend(loc="outside lower center", ncols=2)
+    legend_below(axes, ncols=2)
     return axes
 
 
@@ -75,7 +73,7 @@ def rate_figure(raced: dict, names, least: int = 5):
         panel.set(xscale="log", yscale="log")
     axes[0].set_ylabel("rate, relative")
     axes[1].set(ylabel="way per visit, relative", xlabel="occurrences in the training plays")
-    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(axes[0], ncols=2)
     return axes
 
 
@@ -87,7 +85,7 @@ def cost_figure():
         style = method(_COST_STYLES[name]) | {"label": name, "markevery": 1}
         axes.plot(sizes, [np.median(times[V]) for V in sizes], **style)
     axes.set(xscale="log", yscale="log", xlabel="rows of the table", ylabel="ms per step")
-    axes.figure.legend(loc="outside lower center", ncols=2)
+    legend_below(axes, ncols=2)
     return axes
 
 
@@ -97,10 +95,10 @@ def scores(raced: dict):
 
     rows = {}
     for name, race in raced.items():
-        found, lrs = chosen(name), grid(name)
+        choice, lrs = chosen(name), grid(name)
         loss = race.loss[0].mean(0)
         rows[name] = {
-            "rate": f"{found.lr:.3g}" + " (edge)" * found.at_edge, "grid": f"{lrs[0]:.2g} … {lrs[-1]:.2g}",
+            "rate": f"{choice.lr:.3g}" + " (edge)" * choice.at_edge, "grid": f"{lrs[0]:.2g} … {lrs[-1]:.2g}",
             "all words": f"{loss[0]:.3f}", "seen 1-2 times": f"{loss[1]:.3f}", "3-9": f"{loss[2]:.3f}", "2000 and more": f"{loss[-1]:.3f}",
         }  # fmt: skip
     return pd.DataFrame(rows).T

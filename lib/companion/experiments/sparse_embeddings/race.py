@@ -1,28 +1,32 @@
 """Word vectors trained by every rule at every rate of its grid, and at the chosen rates on other seeds and other plays.
 
-python -m companion.experiments.sparse_embeddings.race      # runs the grids again and writes data/embedding_rates.json: some minutes
+python -m companion.experiments.sparse_embeddings.race [method ...]     # the grids that the file lacks, or those of the methods named
 """
 
-import json
+import sys
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from companion.errors import DatasetError
+from companion.experiments.archive import GRIDS
 from stepsize import lazy
 from stepsize.contract import rebuild
 from stepsize.rules import SGD, AdaGrad, Adam
 from stepsize.tables import Table
-from stepsize.tuning import Tuned
+from stepsize.tuning import Choice, choose
 
 from .skip_gram import BINS, batches, corpus, gradients, score, train
 
 STEPS, BATCH, DIMENSION = 2000, 256, 16
 TUNING_SEEDS = (100, 101)
 DIVERGED = 99.0
-FILE = Path(__file__).parent / "embedding_rates.json"
+RATES = replace(
+    GRIDS["embedding_rates"],
+    facts={"steps": STEPS, "batch": BATCH, "dimension": DIMENSION, "bins": ["all", *BINS]},
+)
+COSTS = GRIDS["lazy_rows"]
 
 #: name: (rule of a column of rates and a column of word counts, the rate in the middle of its grid).
 METHODS = {
@@ -79,40 +83,40 @@ def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", he
 
 def slopes(values, visits, least: int = 5):
     """Slope of log(value) against log(count in the training plays), run by run, over words visited at least `least` times."""
-    found = []
+    exponents = []
     for value, seen in zip(values, visits, strict=True):
         kept = (seen >= least) & np.isfinite(value) & (value > 0)
-        found.append(np.polyfit(np.log(corpus().counts[kept]), np.log(value[kept]), 1)[0])
-    return np.array(found)
+        exponents.append(np.polyfit(np.log(corpus().counts[kept]), np.log(value[kept]), 1)[0])
+    return np.array(exponents)
 
 
 def touched(batches_seen: int, seed: int = 0):
     """Shares of rows with a gradient that is not 0 in a batch: of words, of neighbours with noise, of neighbours under a full softmax."""
     text, rng = corpus(), np.random.default_rng(seed)
-    V, found = len(text.counts), []
+    V, shares = len(text.counts), []
     a, b = rng.normal(size=(2, V, DIMENSION)) * 0.1
     for centre, other in batches(text, seed, batches_seen, BATCH):
         rows, _, others, _ = gradients(a, b, centre, other, BATCH)
         some = a[centre[:8]]  # eight pairs are enough: no probability is 0
         p = np.exp(some @ b.T)
         full = (p / p.sum(1, keepdims=True)).T @ some
-        found.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
-    return np.array(found).T
+        shares.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
+    return np.array(shares).T
 
 
 def recorded(steps: int, seed: int = 0):
     """The active rows and gradients of the words in the first steps of a training, float64; and the shape of the table."""
-    text, found = corpus(), []
+    text, visited = corpus(), []
     rng = np.random.default_rng([seed, 1])
     word = Table(AdaGrad(0.2), rng.normal(size=(len(text.counts), DIMENSION)) * 0.1)
     neighbour = Table(AdaGrad(0.2), np.zeros(word.x.shape))
     for centre, other in batches(text, seed, steps, BATCH):
         rows, g, others, h = gradients(word.x, neighbour.x, centre, other, BATCH)
         if (g != 0).any():  # the neighbours begin at 0, and the first gradient is none
-            found.append((rows, g))
+            visited.append((rows, g))
         word.step(rows, g)
         neighbour.step(others, h)
-    return found, word.x.shape
+    return visited, word.x.shape
 
 
 def apart(rule, dense, visits, shape) -> float:
@@ -132,43 +136,20 @@ def apart(rule, dense, visits, shape) -> float:
 @lru_cache
 def table():
     """name -> losses (rates, tuning seeds, 1 + bins) of the grid, from the file."""
-    if not FILE.is_file():
-        raise DatasetError(
-            f"{FILE.name} is missing; make it with: python -m companion.experiments.sparse_embeddings.race"
-        )
-    saved = json.loads(FILE.read_text(encoding="utf-8"))
-    return {name: np.array(loss) for name, loss in saved["losses"].items()}
+    return {name: np.array(loss) for name, loss in RATES.read().items()}
 
 
-def chosen(name: str, goal: str = "all words") -> Tuned:
+def chosen(name: str, goal: str = "all words") -> Choice:
     """The rate with the smallest mean loss of `goal` on the tuning seeds and tuning plays."""
-    curve = GOALS[goal](table()[name]).mean(1)
-    best = int(curve.argmin())
-    return Tuned(float(grid(name)[best]), curve, np.empty(0), best in (0, len(curve) - 1))
+    return choose(GOALS[goal](table()[name]).mean(1), grid(name))
 
 
-def main():
-    losses = {}
-    for name in METHODS:
-        with np.errstate(all="ignore"):
-            # one seed at a time: the runs of a grid in one batch would need more memory than a small machine has
-            parts = [race(name, grid(name), [seed], plays="tuning").loss for seed in TUNING_SEEDS]
-        losses[name] = np.round(np.minimum(np.nan_to_num(np.concatenate(parts, axis=1), nan=DIVERGED), DIVERGED), 5)
-        print(name, *(f"{lr:.3g}: {a:.3f}/{r:.3f}" for lr, a, r in zip(grid(name), *(g(losses[name]).mean(1) for g in GOALS.values()), strict=True)), flush=True)  # fmt: skip
-    saved = {
-        "made by": "python -m companion.experiments.sparse_embeddings.race", "steps": STEPS, "batch": BATCH, "dimension": DIMENSION,
-        "bins": ["all", *BINS], "losses": {name: loss.tolist() for name, loss in losses.items()},
-    }  # fmt: skip
-    FILE.write_text(
-        json.dumps(saved, ensure_ascii=False, indent=None).replace("]], ", "]],\n") + "\n", encoding="utf-8"
-    )
-
-
-if __name__ == "__main__":
-    main()
-
-
-COSTS = FILE.with_name("lazy_rows.json")
+def losses(name: str) -> list:
+    """What the file keeps of a method: its losses at every rate of its grid on the tuning seeds and plays."""
+    with np.errstate(all="ignore"):
+        # one seed at a time: the runs of a grid in one batch would need more memory than a small machine has
+        parts = [race(name, grid(name), [seed], plays="tuning").loss for seed in TUNING_SEEDS]
+    return np.round(np.minimum(np.nan_to_num(np.concatenate(parts, axis=1), nan=DIVERGED), DIVERGED), 5).tolist()
 
 
 def journey(rule, elapsed: int, steps: int):
@@ -186,10 +167,7 @@ def journey(rule, elapsed: int, steps: int):
 @lru_cache
 def costs():
     """name -> table size -> CPU milliseconds per step, round by round, as the benchmark recorded them."""
-    if not COSTS.is_file():
-        raise DatasetError(f"{COSTS.name} is missing; make it with: python benchmarks/lazy_rows.py --record")
-    saved = json.loads(COSTS.read_text(encoding="utf-8"))["milliseconds"]
-    return {name: {int(V): np.array(t) for V, t in times.items()} for name, times in saved.items()}
+    return {name: {int(V): np.array(t) for V, t in times.items()} for name, times in COSTS.read().items()}
 
 
 def speedup(slow: str, fast: str, V: int):
@@ -210,3 +188,7 @@ def state_sizes(table) -> float:
         kept = (v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1)
         sizes.append(sum(v.numel() * v.element_size() for v in kept))
     return sizes[0] / sizes[1]
+
+
+if __name__ == "__main__":
+    RATES.fill(METHODS, losses, sys.argv[1:])

@@ -36,11 +36,11 @@ class Corpus(NamedTuple):
 
 def pairs(word, play):
     """(word, neighbour) for all neighbours within `WINDOW` places in the same play; shape (n, 2)."""
-    found = []
+    near = []
     for k in range(1, WINDOW + 1):
-        near = np.stack([word[:-k], word[k:]], axis=1)[play[:-k] == play[k:]]
-        found += [near, near[:, ::-1]]
-    return np.concatenate(found)
+        ahead = np.stack([word[:-k], word[k:]], axis=1)[play[:-k] == play[k:]]
+        near += [ahead, ahead[:, ::-1]]
+    return np.concatenate(near)
 
 
 @lru_cache
@@ -72,23 +72,23 @@ def gradients(a, b, centre, other, batch):
     rows_a, rows_b = np.empty(n, np.int64), np.empty(n * k, np.int64)
     g_a, g_b = np.empty((n, d), a.dtype), np.empty((n * k, d), a.dtype)
     slot_a, slot_b = np.full(len(a), -1, np.int32), np.full(len(b), -1, np.int32)
-    found_a = found_b = 0
+    count_a = count_b = 0
     for i in range(n):
         row = centre[i]
         p = slot_a[row]
         if p < 0:
-            p = slot_a[row] = found_a
+            p = slot_a[row] = count_a
             rows_a[p] = row
             g_a[p] = 0
-            found_a += 1
+            count_a += 1
         for j in range(k):
             col = other[i, j]
             q = slot_b[col]
             if q < 0:
-                q = slot_b[col] = found_b
+                q = slot_b[col] = count_b
                 rows_b[q] = col
                 g_b[q] = 0
-                found_b += 1
+                count_b += 1
             s = a.dtype.type(0)
             for h in range(d):
                 s += a[row, h] * b[col, h]
@@ -96,7 +96,7 @@ def gradients(a, b, centre, other, batch):
             for h in range(d):
                 g_a[p, h] += e * b[col, h]
                 g_b[q, h] += e * a[row, h]
-    return rows_a[:found_a], g_a[:found_a], rows_b[:found_b], g_b[:found_b]
+    return rows_a[:count_a], g_a[:count_a], rows_b[:count_b], g_b[:count_b]
 
 
 @njit(cache=True)
@@ -171,8 +171,8 @@ def score(trained: Trained, held, text: Corpus, runs: int, limit: int = 100_000,
     other = np.concatenate([held[:, 1:], text.noise[rng.integers(len(text.noise), size=(len(held), NOISE))]], axis=1)
     count, V = text.counts[held[:, 0]], len(text.counts)
     a, b = trained.word.settle(), trained.neighbour.settle()
-    found = []
+    means = []
     for run in range(runs):
         loss = losses(a[run * V : (run + 1) * V], b[run * V : (run + 1) * V], held[:, 0], other)
-        found.append([loss.mean(), *(loss[(low <= count) & (count < high)].mean() for low, high in BINS.values())])
-    return np.array(found)
+        means.append([loss.mean(), *(loss[(low <= count) & (count < high)].mean() for low, high in BINS.values())])
+    return np.array(means)

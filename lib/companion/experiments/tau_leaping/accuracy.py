@@ -7,7 +7,7 @@ import numpy as np
 
 from companion.errors import NetworkError, SimulationError
 
-from . import textbook as kinetics
+from . import textbook
 from .leaping import Absolute, Activity, Cao, Fixed, leap, longest_step
 from .master_equation import MasterEquation
 from .network import Network
@@ -123,13 +123,13 @@ def compare(case: Case, runs: int, repeats: int, seed: int = 1000) -> dict[str, 
 
 def compare_all(cases: dict[str, Case], runs: int, repeats: int, seed: int = 1000) -> dict[str, dict[str, Score]]:
     """`compare` for every case; cases that ask the same runs for different species share them."""
-    found, walked = {}, {}
+    scores, walked = {}, {}
     for name, case in cases.items():
         run = id(case.network), case.time, case.eps
         if run not in walked:
             walked[run] = compare(case, runs, repeats, seed)
-        found[name] = {rule: score.asked(case) for rule, score in walked[run].items()}
-    return found
+        scores[name] = {rule: score.asked(case) for rule, score in walked[run].items()}
+    return scores
 
 
 def gain(scores: dict[str, Score], rule: str = "relative change", over: str = "fixed") -> np.ndarray:
@@ -137,16 +137,16 @@ def gain(scores: dict[str, Score], rule: str = "relative change", over: str = "f
     return np.log(scores[over].error / scores[rule].error)
 
 
-_DIMERS = kinetics.decaying_dimerising(5000)
+_DIMERS = textbook.decaying_dimerising(5000)
 
 #: name -> network, species, time, ceiling of the master equation (None: all states; 0: too many, so simulate).
 PROBLEMS = {
-    "decay": (kinetics.decay(1000), "X", 3.0, None),
-    "relaxation": (kinetics.immigration_death(100, 1.0, 5000), "X", 3.0, 5500),
-    "rest": (kinetics.immigration_death(1000, 1.0, 1000), "X", 5.0, 1500),
-    "pairs vanish": (kinetics.decay(4000, 0.01, 2), "X", 5.0, None),
-    "pairs vanish slowly": (kinetics.decay(4000, 0.001, 2), "X", 5.0, None),
-    "pairs come and go": (kinetics.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
+    "decay": (textbook.decay(1000), "X", 3.0, None),
+    "relaxation": (textbook.immigration_death(100, 1.0, 5000), "X", 3.0, 5500),
+    "rest": (textbook.immigration_death(1000, 1.0, 1000), "X", 5.0, 1500),
+    "pairs vanish": (textbook.decay(4000, 0.01, 2), "X", 5.0, None),
+    "pairs vanish slowly": (textbook.decay(4000, 0.001, 2), "X", 5.0, None),
+    "pairs come and go": (textbook.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
     "decaying dimers": (_DIMERS, "S2", 10.0, 0),
     "product of the dimers": (_DIMERS, "S3", 10.0, 0),
 }
@@ -154,7 +154,7 @@ PROBLEMS = {
 
 def cases(eps: dict, reference_runs: int = 8000) -> dict[str, Case]:
     """The problems of `PROBLEMS` that `eps` names, each with its law, to be run with that tolerance."""
-    found, simulated = {}, {}
+    chosen, simulated = {}, {}
     for name, tolerance in eps.items():
         network, species, time, ceiling = PROBLEMS[name]
         if ceiling == 0:
@@ -164,8 +164,8 @@ def cases(eps: dict, reference_runs: int = 8000) -> dict[str, Case]:
             law = simulated_law(simulated[run], species)
         else:
             law = exact_law(network, species, time, ceiling)
-        found[name] = Case(network, species, time, tolerance, law)
-    return found
+        chosen[name] = Case(network, species, time, tolerance, law)
+    return chosen
 
 
 def work_precision(case: Case, tolerances, runs: int, repeats: int) -> list[dict[str, Score]]:
@@ -180,7 +180,7 @@ def depths(order: int, factors, eps: float, runs: int, repeats: int, count: int 
     """
     gains = []
     speed = count ** (1 - order) * np.prod(np.arange(1, order))  # the time scale is 1 at the start
-    network = kinetics.decay(count, float(speed), order)
+    network = textbook.decay(count, float(speed), order)
     for factor in factors:
         t = float(np.log(factor) if order == 1 else (factor ** (order - 1) - 1) / (order - 1))
         case = Case(network, "X", t, eps, exact_law(network, "X", t))

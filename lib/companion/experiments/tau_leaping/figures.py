@@ -1,10 +1,10 @@
-"""The figures of the chapter on tau-leaping; what they show is computed in `leap_laws`, `leap_errors` and `leap_races`."""
+"""The figures of the chapter on tau-leaping; what they show is computed in `theory`, `accuracy` and `race`."""
 
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from companion.evidence import bootstrap, student
-from companion.evidence.figures import WIDTH, method, panels, plt
+from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 
 from .theory import stationary_inflation
 
@@ -23,24 +23,15 @@ def law_figure(zs, leaps, sgd):
     _, axes = plt.subplots(figsize=(WIDTH, 3.8))
     fine = np.linspace(0, 1.96, 400)
     axes.plot(fine, stationary_inflation(fine), **method("reference") | {"label": "$1/(1 - z/2)$"})
-    for name, found, colour, marker, shift in (
+    for name, spread, colour, marker, shift in (
         ("molecules, $z = c\\tau$", leaps, "#B5568C", "D", -0.012),
         ("SGD, $z = \\alpha h$", sgd, method("SGD")["color"], "o", 0.012),
     ):
-        axes.errorbar(
-            np.asarray(zs) + shift,
-            found.ratio,
-            2 * found.error,
-            ls="",
-            marker=marker,
-            color=colour,
-            capsize=3,
-            label=name,
-        )
+        bars = spread.ratio + 2 * spread.error * np.array([[-1], [0], [1]])
+        error_bars(axes, np.asarray(zs) + shift, *bars, marker=marker, color=colour, label=name)
     axes.axvline(2, color="black", lw=0.8)
     axes.set(yscale="log", xlabel="step $z$", ylabel="variance over its small-step limit", xlim=(0, 2.06))
-    axes.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-    axes.minorticks_off()
+    plain_ticks(axes.yaxis, [1, 2, 5, 10, 20])
     axes.legend(loc="upper left")
     return axes
 
@@ -67,7 +58,7 @@ def demand_figure(demands: dict, straight: dict):
             label=f"{name}: {round(d.slope, 2) + 0.0:g}",
         )
     axes.set(xscale="log", yscale="log", xlabel="activity, relative", ylabel="longest step, relative")
-    axes.figure.legend(loc="outside lower center", ncols=1)
+    legend_below(axes, ncols=1)
     return axes
 
 
@@ -84,9 +75,8 @@ def rest_figure(rests: dict):
 
 def work_figure(curves: dict, floors: dict):
     """Distance to the true law against work: {problem: [{rule: Score}]}; the band is what sampling alone would show."""
-    figure, axes = plt.subplots(
-        -(-len(curves) // 2), 2, figsize=(WIDTH, 2.5 * -(-len(curves) // 2) + 0.4), squeeze=False
-    )
+    rows = -(-len(curves) // 2)
+    _, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.5 * rows + 0.4), squeeze=False)
     for panel, (problem, scores) in zip(axes.flat, curves.items(), strict=True):
         for rule, (colour, marker, line) in _SELECTORS.items():
             cost, error = zip(*((s[rule].cost, s[rule].error.mean()) for s in scores), strict=True)
@@ -101,20 +91,17 @@ def work_figure(curves: dict, floors: dict):
         panel.set_xlabel("work per run")
     for panel in axes[:, 0]:
         panel.set_ylabel("distance / sd")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(axes[0, 0], ncols=4)
     return axes
 
 
 def depth_figure(factors, gains: dict):
     """Error of a fixed step over that of Cao's rule at equal work, {order: (factors, repeats) of logarithms}."""
     _, axes = plt.subplots(figsize=(WIDTH, 3.6))
-    for (order, found), (colour, marker, line) in zip(gains.items(), _ORDERS, strict=False):
-        middle = [student(row) for row in found]
-        low, high = (np.exp([getattr(i, end) for i in middle]) for end in ("low", "high"))
-        at = np.exp([i.estimate for i in middle])
-        axes.errorbar(
-            factors[: len(at)], at, [at - low, high - at], color=colour, marker=marker, ls=line, capsize=3,
-            label=f"order {order}: the time scale grows as factor$^{order - 1}$",
+    for (order, logs), (colour, marker, line) in zip(gains.items(), _ORDERS, strict=False):
+        error_bars(
+            axes, factors[: len(logs)], *np.exp(ends(map(student, logs))), joined=True, color=colour, marker=marker,
+            linestyle=line, label=f"order {order}: the time scale grows as factor$^{order - 1}$",
         )  # fmt: skip
     axes.axhline(1, color="black", lw=0.8)
     axes.set(
@@ -123,9 +110,8 @@ def depth_figure(factors, gains: dict):
         xlabel="factor by which the count falls",
         ylabel="error of a fixed step\nover error of the rule",
     )
-    for which, ticks in ((axes.set_xticks, factors), (axes.set_yticks, (0.5, 1, 2, 5, 10))):
-        which(ticks, [f"{x:g}" for x in ticks])
-    axes.minorticks_off()
+    plain_ticks(axes.xaxis, factors)
+    plain_ticks(axes.yaxis, [0.5, 1, 2, 5, 10])
     axes.legend()
     return axes
 
@@ -134,11 +120,9 @@ def race_figure(raced: dict):
     """Median loss of each rule on the reporting seeds with its 95 % interval, lowest at the bottom."""
     _, axes = plt.subplots(figsize=(WIDTH, 3.2))
     for row, (name, tuned) in enumerate(raced.items()):
-        i, style = bootstrap(tuned.scores, np.median), method(name)
-        axes.errorbar(
-            i.estimate, row, xerr=[[i.estimate - i.low], [i.high - i.estimate]], color=style["color"],
-            marker=style["marker"] or "D", capsize=3,
-        )  # fmt: skip
+        style = method(name)
+        style["marker"] = style["marker"] or "D"
+        error_bars(axes, [row], *ends([bootstrap(tuned.scores, np.median)]), horizontal=True, **style)
     axes.set_yticks(range(len(raced)), list(raced))
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="loss at the end, median over seeds")

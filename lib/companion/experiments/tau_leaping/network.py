@@ -134,7 +134,7 @@ class Network:
     @cached_property
     def reaction_list(self) -> tuple[Reaction, ...]:
         """The equations read and checked."""
-        found = []
+        read = []
         for entry in self.reactions:
             if isinstance(entry, str) or len(entry) != 2:
                 raise NetworkError(f"{entry!r} is no (equation, rate constant) pair; write ('A -> B', 1.0)")
@@ -142,8 +142,8 @@ class Network:
             reactants, products = parse(equation)
             for name in (*reactants, *products):
                 self._known(name, f"reaction {equation!r}")
-            found.append(Reaction(reactants, products, _finite(rate, f"rate constant of {equation!r}", 0)))
-        return tuple(found)
+            read.append(Reaction(reactants, products, _finite(rate, f"rate constant of {equation!r}", 0)))
+        return tuple(read)
 
     @cached_property
     def x0(self) -> np.ndarray:

@@ -26,7 +26,7 @@ def contestants(h: np.ndarray) -> dict:
 def rate_race(
     tuning: int, reporting: int, steps: int = 1500, d: int = 20, condition: float = 1e3, noise: float = 1.0, seed: int = 0
 ) -> dict:  # fmt: skip
-    """name -> Tuned: mean loss sum h x^2 / 2 over the last tenth of `steps`, lr chosen on other seeds than reported.
+    """name -> Choice: mean loss sum h x^2 / 2 over the last tenth of `steps`, lr chosen on other seeds than reported.
 
     Gradients are h x + noise; all rules of a seed start at the same point and meet the same noise. The grid of learning rates
     has four to a factor of ten.

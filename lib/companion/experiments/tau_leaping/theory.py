@@ -137,7 +137,7 @@ class Rest(NamedTuple):
 
 def cao_at_rest(level: int, eps: float, runs: int, time: float = 30.0, seed: int = 0) -> Rest:
     """Started at x = level, where the drift is zero. The last leap of a run, cut short by its end, is left out."""
-    found = leap(immigration_death(level, 1.0, level), [time], Cao(eps), runs, seed, record=2000)
-    taus = np.where(np.arange(2000) < found.leaps[:, None] - 1, found.taus, np.nan)
-    spread = _spread(found.x[:, 0, 0], level)
+    ensemble = leap(immigration_death(level, 1.0, level), [time], Cao(eps), runs, seed, record=2000)
+    taus = np.where(np.arange(2000) < ensemble.leaps[:, None] - 1, ensemble.taus, np.nan)
+    spread = _spread(ensemble.x[:, 0, 0], level)
     return Rest(taus[np.isfinite(taus)], float(spread.ratio), float(spread.error))
