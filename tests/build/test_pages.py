@@ -210,7 +210,7 @@ def test_the_front_page_has_a_tile_for_every_claim_which_leads_to_its_card(rows)
 
 def test_every_verdict_has_a_tile_of_its_own_shape():
     signs = {
-        v: str(pages._TEMPLATES.get_template("tiles.html").module.sign(v)) for v in (*pages.VERDICTS, pages.UNTESTED)
+        v: str(pages.TEMPLATES.get_template("tiles.html").module.sign(v)) for v in (*pages.VERDICTS, pages.UNTESTED)
     }
     assert len(set(signs.values())) == 5
     for sign in signs.values():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import stepsize
-from companion.evidence import Chapter, exact, student
+from companion.evidence import Chapter, chapter, exact, student
 from companion.evidence.claims import Claim, Measure
 from stepsize.errors import EvidenceError
 
@@ -80,10 +80,8 @@ def test_seeds_depend_on_the_chapters_seed_and_on_their_purpose():
 
 
 def test_the_summary_lists_every_claim_in_the_order_of_the_book(monkeypatch):
-    import myst_nb
-
     glued = {}
-    monkeypatch.setattr(myst_nb, "glue", lambda key, value, display: glued.update({key: value}))
+    monkeypatch.setattr(chapter, "glue", glued.__setitem__)
     c = book("P1", "P2")
     c.judge("P2", size={"here": exact(3.0)})
     with pytest.raises(EvidenceError, match="no evidence for P1"):

@@ -29,7 +29,7 @@ def test_student_covers_95_percent_of_normal_samples():
     held = coverage(student, 3.0, lambda rng: rng.normal(3, 2, 8), 2000)
     low, high = stats.binom.interval(1 - 1e-6, 2000, 0.95)
     assert low <= held <= high
-    narrow = mutant(intervals.student, "values.size - 1)", "10**6)")
+    narrow = mutant(intervals.student, "values.size - 1", "10**6")
     assert coverage(narrow, 3.0, lambda rng: rng.normal(3, 2, 8), 2000) < low
 
 
@@ -42,7 +42,7 @@ def test_the_bootstrap_covers_about_95_percent_of_normal_samples_of_40():
 
     low, high = stats.binom.interval(1 - 1e-6, 600, 0.94)
     assert low <= held(bootstrap) <= high
-    assert held(mutant(intervals.bootstrap, "(1 - level) / 2,", "0.5,")) < low
+    assert held(mutant(intervals.bootstrap, "(1 - level) / 2", "0.5")) < low
 
 
 def test_the_bootstrap_of_a_mean_has_the_width_of_the_normal_interval():

@@ -168,6 +168,8 @@ def picture(rows: list[dict], path: Path) -> str:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Polygon
 
+    plt.rcParams |= {"svg.hashsalt": "book", "svg.fonttype": "none"}
+
     groups = chapters(rows)
     most = max((len(mine) for _, mine in groups), default=1)
     left, pitch, height = 2.9, 0.82, 0.5  # inches: of the titles, from tile to tile, from row to row
