@@ -22,7 +22,7 @@ import torch
 from companion.experiments.adversarial_training.attacks import Target, judge, walk_in_ball
 from companion.experiments.adversarial_training.bilinear_game import Bilinear
 from companion.experiments.adversarial_training.classifiers import Classifier, digits, train
-from companion.experiments.adversarial_training.defenses import opposed, read
+from companion.experiments.adversarial_training.defenses import DEFENDERS, opposed
 from companion.experiments.adversarial_training.robustness import BALLS, standard, trainer
 from stepsize import Adam, descend
 from stepsize.rules import SignDescent
@@ -53,7 +53,7 @@ class Peer:
 
 
 def compare(cells):
-    peer, images, recorded = Peer(), digits()[2][:IMAGES], read()
+    peer, images, recorded = Peer(), digits()[2][:IMAGES], DEFENDERS.read()
     print(f"robust accuracy, % of {IMAGES} test images x {len(SEEDS)} defenders per cell\n")
     for cell in cells:
         kind = cell.split(" | ")[0]

@@ -18,9 +18,9 @@ from torch import nn
 
 from companion.experiments.archive import GRIDS
 from stepsize import Adam
+from stepsize.kernels import coalesce
 from stepsize.lazy import IdleAdam
 from stepsize.optim import Optimizer
-from stepsize.row_kernels import coalesce
 from stepsize.tables import Table
 
 torch.set_num_threads(1)

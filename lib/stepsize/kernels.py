@@ -1,9 +1,10 @@
 """A rule as one loop of machine code: traced from its `step`, every array read once and written once, in place.
 
-    run = kernel(Adam())
-    run(x, g, leaves, hyperparameters)
+    kernel(Adam())(x, g, leaves, hyperparameters)            one run: flat arrays, weights and clocks of shape (1,)
+    row_kernel(Adam())(x, g, rows, leaves, hyperparameters)  some rows of a table, each a run with a clock of its own
+    batch_kernel(Adam(), np.float32)(addresses, spans, tick, hyperparameters)    many runs, by the addresses of their arrays
 
-x, g and the leaves are flat arrays of one dtype, weights and clocks of shape (1,); hyper-parameters are plain numbers.
+The first two check every array before machine code sees it; what the third relies on is checked by `stepsize.addresses`.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import numpy as np
 import sympy
 from sympy.printing.pycode import pycode
 
-from .errors import TraceError
+from .errors import ShapeError, TraceError
 from .trace import G, X, trace
 
 _FUNCTIONS = {"Max": "np.maximum", "Min": "np.minimum", "sign": "np.sign"}
@@ -79,10 +80,13 @@ def parts(rule):
 
 
 def source(rule) -> str:
-    """The kernel of a rule as text: weights and constants in double precision, then the loop in that of the arrays."""
+    """The loop of a rule as text: weights and constants in double precision, then every coordinate in that of the arrays.
+
+    Clocks move only where `tick` says so: a run that is cut into pieces has one step, not several.
+    """
     t, per_run, arrays, before, body = parts(rule)
     lines = [
-        f"def run(x_, g_, {''.join(f'{name}_, ' for name in t.state)}{', '.join(t.hyperparameters)}):",
+        f"def run(x_, g_, {_listed(f'{name}_' for name in t.state)}{_listed(t.hyperparameters)}tick):",
         *(f"    {name} = float({name}_[0])" for name in per_run),
         *(f"    {line}" for line in before),
         "    for i in range(x_.size):",
@@ -90,25 +94,94 @@ def source(rule) -> str:
         *(f"        {line}" for line in body),
         *(f"        {name}_[i] = {t.new[name]}" for name in arrays),
         "        x_[i] = x - rate * direction",
-        *(f"    {name}_[0] = {t.new[name]}" for name in per_run),
+        "    if tick:",
+        *(f"        {name}_[0] = {t.new[name]}" for name in per_run),
+        "        pass",
     ]
     return "\n".join(lines)
 
 
-@lru_cache
-def _compile(text: str):
+def row_source(rule) -> str:
+    """The loop over active rows as text: a row's weights and constants in double precision, then its coordinates."""
+    t, per_row, arrays, before, body = parts(rule)
+    lines = [
+        f"def run(x_, g_, rows_, {_listed(f'{name}_' for name in (*t.state, *t.hyperparameters))}):",
+        "    for k in range(rows_.size):",
+        "        row = rows_[k]",
+        *(f"        {name} = float({name}_[row, 0])" for name in (*t.hyperparameters, *per_row)),
+        *(f"        {line}" for line in before),
+        "        for i in range(x_.shape[1]):",
+        "            x = x_[row, i]",
+        "            g = g_[k, i]",
+        *(f"            {name} = {name}_[row, i]" for name in arrays),
+        *(f"            {line}" for line in body),
+        *(f"            {name}_[row, i] = {t.new[name]}" for name in arrays),
+        "            x_[row, i] = x - rate * direction",
+        *(f"        {name}_[row, 0] = {t.new[name]}" for name in per_row),
+    ]
+    return "\n".join(lines)
+
+
+def batch_source(rule, dtype) -> str:
+    """The loop over many runs as text: it finds the arrays by their addresses and calls the loop of one run for each."""
+    t, per_run, *_ = parts(rule)
+    dtype = np.dtype(dtype)
+    piece = f"carray(pointer(addresses[k, {{}}] + {dtype.itemsize} * start), (stop - start,), np.{dtype})"
+    clock = f"carray(pointer(addresses[k, {{}}]), (1,), np.{dtype})"
+    arrays = [(clock if name in per_run else piece).format(c) for c, name in enumerate(("x", "g", *t.state))]
+    lines = [
+        f"def run(addresses, spans, tick, {', '.join(t.hyperparameters)}):",
+        "    for j in range(len(spans)):",
+        "        k, start, stop = spans[j, 0], spans[j, 1], spans[j, 2]",
+        f"        {_compile(source(rule)).__name__}(",
+        *(f"            {argument}," for argument in (*arrays, *t.hyperparameters, "tick")),
+        "        )",
+    ]
+    return "\n".join(lines)
+
+
+def _listed(names):
+    return "".join(f"{name}, " for name in names)
+
+
+def _numba():
     try:
         import numba
     except ImportError:
         raise TraceError("a kernel is compiled by numba, which is not installed; pip install numba") from None
+    return numba
+
+
+@lru_cache
+def _compile(text: str, loop=None):
+    """The text's function, compiled at its first call; it may call `loop`, another such function, by its name."""
+    numba = _numba()
     name = f"run_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     file = _written(text, Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__"), name)
     # numba asks for the module of a function that it keeps
     space = {"np": np, "sqrt": np.sqrt, "__name__": __name__}
+    if loop is not None:
+        space |= {"carray": numba.carray, "pointer": _pointer(), loop.__name__: loop}
     exec(compile(text, file or "<kernel>", "exec"), space)
     # one name for one text: machine code that several processes have made meets in later ones
     space["run"].__name__ = space["run"].__qualname__ = name
-    return numba.njit(space["run"], error_model="numpy", cache=bool(file), no_cfunc_wrapper=True)
+    return numba.njit(space["run"], error_model="numpy", cache=bool(file), no_cfunc_wrapper=True, nogil=True)
+
+
+@lru_cache
+def _pointer():
+    """In machine code: an address, an integer, as a pointer."""
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def pointer(typing_context, address):
+        def code(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+        return types.voidptr(types.int64), code
+
+    return pointer
 
 
 def _written(text: str, folder: Path, name: str) -> str:
@@ -133,7 +206,117 @@ def _written(text: str, folder: Path, name: str) -> str:
 def kernel(rule):
     """run(x, g, leaves, hyperparameters), in place; compiled at its first call for each dtype.
 
-    Rules that differ only in the values of their hyper-parameters share the machine code.
+    x, g and the leaves are flat arrays, weights and clocks of shape (1,); hyper-parameters are numbers. Rules that differ
+    only in the values of their hyper-parameters share the machine code. ShapeError where an array does not fit.
     """
-    run = _compile(source(rule))
-    return lambda x, g, leaves, hyperparameters: run(x, g, *leaves, *hyperparameters)
+    t, per_run, *_ = parts(rule)
+    loop, clocks = _compile(source(rule)), [name in per_run for name in t.state]
+
+    def run(x, g, leaves, hyperparameters):
+        leaves = list(leaves)
+        one, all_ = (1,), (x.size,)
+        expected = [all_, all_, *(one if clock else all_ for clock in clocks)]
+        _require_shapes([x, g, *leaves], expected, ["x", "g", *t.state])
+        loop(x, g, *leaves, *hyperparameters, True)
+
+    return run
+
+
+def row_kernel(rule):
+    """run(x, g, rows, leaves, hyperparameters), in place; compiled at its first call for each dtype.
+
+    x has shape (rows, d), g (active, d), `rows` holds the active rows, each once. Leaves have shape (rows, d) or, weights and
+    clocks, (rows, 1); a hyper-parameter is a number or has shape (rows, 1). ShapeError where an array does not fit.
+    """
+    loop, names, clocks = _row_loop(rule)
+
+    def run(x, g, rows, leaves, hyperparameters):
+        leaves, (n, d) = list(leaves), x.shape
+        settings = [h if np.ndim(h) else _spread(float(h), n) for h in hyperparameters]
+        clock_shapes = [(n, 1) if clock else (n, d) for clock in clocks]
+        expected = [(len(rows), d), *clock_shapes, *([(n, 1)] * len(settings))]
+        _require_shapes([g, *leaves, *settings], expected, names)
+        if rows.size and not 0 <= rows.min() <= rows.max() < n:
+            raise ShapeError(f"rows must lie in 0 ... {n - 1}, got {rows.min()} ... {rows.max()}")
+        loop(x, g, rows, *leaves, *settings)
+
+    return run
+
+
+@lru_cache
+def _row_loop(rule):
+    t, per_run, *_ = parts(rule)
+    names = ["g", *t.state, *t.hyperparameters]
+    return _compile(row_source(rule)), names, [name in per_run for name in t.state]
+
+
+def _require_shapes(arrays, expected, names):
+    """Machine code would read and write beyond the end of an array that is too short."""
+    if [a.shape for a in arrays] != expected:
+        wrong = next(k for k, (a, shape) in enumerate(zip(arrays, expected, strict=True)) if a.shape != shape)
+        raise ShapeError(
+            f"a kernel needs {names[wrong]} of shape {expected[wrong]}, got {arrays[wrong].shape}; "
+            "make the state with rule.init(x)"
+        )
+
+
+@lru_cache
+def _spread(value, n):
+    """One number for every row, in the place of one."""
+    return np.broadcast_to(np.float64(value), (n, 1))
+
+
+@lru_cache
+def batch_kernel(rule, dtype):
+    """run(addresses, spans, tick, *hyperparameters), in place, without any check: see `stepsize.addresses.Batch`.
+
+    addresses (runs, 2 + leaves) holds those of x, g and the leaves, all contiguous and of one dtype, float32 or float64.
+    spans (pieces, 3) names coordinates start ... stop of a run; clocks move where `tick`.
+    """
+    return _compile(batch_source(rule, dtype), _compile(source(rule)))
+
+
+def coalesce(indices, values):
+    """Sums of `values` (n, d) that share an index, and the indices, each once, in the order of their first appearance.
+
+    A hash table of 2 n slots, so that neither sorting nor a table of all rows is needed.
+    """
+    if np.ndim(values) != 2 or np.shape(indices) != np.shape(values)[:1]:
+        raise ShapeError(
+            f"coalesce needs n indices and values of shape (n, d), got {np.shape(indices)} and {np.shape(values)}"
+        )
+    return _coalescing()(indices, values)
+
+
+@lru_cache
+def _coalescing():
+    return _numba().njit(_coalesce, cache=True)
+
+
+def _coalesce(indices, values):
+    n, d = values.shape
+    bits = 4
+    while 1 << bits < 2 * n:
+        bits += 1
+    mask = (1 << bits) - 1
+    slots = np.full(mask + 1, -1, np.int32)
+    rows = np.empty(n, np.int64)
+    sums = np.empty((n, d), values.dtype)
+    found = 0
+    for j in range(n):
+        row = indices[j]
+        # Knuth's multiplicative hash: neighbouring rows land far apart
+        slot = ((row * 2654435769) >> 7) & mask
+        while slots[slot] >= 0 and rows[slots[slot]] != row:
+            slot = (slot + 1) & mask
+        k = slots[slot]
+        if k < 0:
+            slots[slot] = found
+            rows[found] = row
+            for i in range(d):
+                sums[found, i] = values[j, i]
+            found += 1
+        else:
+            for i in range(d):
+                sums[k, i] += values[j, i]
+    return rows[:found], sums[:found]

@@ -1,23 +1,51 @@
 """Any rule as a `torch.optim.Optimizer`: groups, schedulers, closures, checkpoints, sparse gradients. No formula is here.
 
-A dense parameter is one run, flattened to shape (d,). On the CPU its storage is handed to the rule as NumPy arrays,
-in blocks that stay in the cache; on other devices as tensors, whole. A parameter with sparse gradients has one run
-per row, shape (rows, d), each with its own clock; rows that a batch does not touch cost nothing and do not change.
+A dense parameter is one run, flattened to shape (d,). On the CPU all parameters of a group are stepped by one call of
+machine code, or their storage is handed to the rule as NumPy arrays, in blocks that stay in the cache; on other devices,
+and for subclasses of tensors, the rule sees tensors, whole. A parameter with sparse gradients has one run per row, shape
+(rows, d), each with its own clock; rows that a batch does not touch cost nothing and do not change.
 """
 
-from functools import lru_cache
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import lru_cache, partial
+from itertools import zip_longest
 
 import numpy as np
 import torch
 
-from .contract import hyperparameters, leaves, named, rebuild, require_rule, substitute
-from .errors import HyperparameterError, ShapeError
+from .addresses import Batch, addressable, beyond_storage, flat, on_cpu, overlaps_itself, shares_storage
+from .contract import DOMAINS, hyperparameters, leaves, named, rebuild, require_rule, substitute
+from .errors import HyperparameterError, ShapeError, TraceError, short
+from .kernels import batch_kernel, coalesce, kernel, row_kernel
 
 #: Coordinates per block: the arrays of one step of Adam, about ten of 4 bytes, fill most of a 2 MB cache.
 BLOCK = 2**15
 
-#: What torch's schedulers and helpers keep in a group beside the hyper-parameters.
-_BOOKKEEPING = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr"}
+#: dtype of a parameter -> of its state and of the arithmetic.
+WIDE = {
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+}
+
+#: What torch and its schedulers keep in a group beside the hyper-parameters.
+_BOOKKEEPING = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
+_BOOKKEEPING |= {"differentiable"}  # torch adds it to what comes from a pickle
+
+#: Settings of torch's optimizers; a rule that lacks one would ignore it.
+_SETTINGS = {
+    "weight_decay",
+    "decoupled_weight_decay",
+    "lr_decay",
+    "momentum",
+    "momentum_decay",
+    "dampening",
+    "nesterov",
+}
+_SETTINGS |= {"betas", "alpha", "centered", "amsgrad", "rho", "etas", "step_sizes", "lambd", "t0"}
+_SETTINGS |= {"initial_accumulator_value", "maximize", "foreach", "fused", "capturable"}
 
 
 @lru_cache(maxsize=256)
@@ -31,104 +59,318 @@ def _structure(rule):
 
 
 @lru_cache(maxsize=256)
+def _leaf_names(rule):
+    return tuple(named(leaves(_structure(rule))))
+
+
+@lru_cache(maxsize=256)
 def _names(rule):
     return tuple(hyperparameters(rule))
 
 
-def _wide(dtype):
-    """The dtype of state and arithmetic: the parameter's, but float32 for half precision."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+@lru_cache(maxsize=256)
+def _betas(rule):
+    """The hyper-parameters that torch's schedulers know as `betas`."""
+    return tuple(name for name in ("beta1", "beta2") if {name, "beta1"} <= set(_names(rule)))
+
+
+@lru_cache(maxsize=256)
+def _has_kernel(rule):
+    try:
+        kernel(rule)
+    except TraceError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def _blueprint(rule, shape, dtype):
+    """name -> a leaf without memory, of the shape and dtype that the rule keeps for runs of this shape."""
+    return named(leaves(rule.init(torch.empty(shape, dtype=dtype, device="meta"))))
+
+
+@lru_cache(maxsize=256)
+def _require_settings(rule, given):
+    """HyperparameterError where a group lacks a hyper-parameter, or has a setting that the rule would ignore.
+
+    Entries that are no setting, as `lr_scale`, are the caller's own.
+    """
+    names = (*_names(rule), "betas") if _betas(rule) else _names(rule)
+    others = [name for name in given if name not in names and name not in _BOOKKEEPING]
+    idle = [
+        name
+        for name in others
+        if name in _SETTINGS or name in DOMAINS or get_close_matches(str(name), names, cutoff=0.75)
+    ]
+    if idle:
+        raise HyperparameterError(
+            f"group has {idle}, which {type(rule).__name__} lacks and would ignore; it has {', '.join(names)}"
+        )
+    if missing := [name for name in _names(rule) if name not in given]:
+        raise HyperparameterError(f"group lacks {missing}; {type(rule).__name__} has {', '.join(names)}")
+
+
+def _plain(value):
+    """A number as a checkpoint may hold it; a tensor stays, a scheduler writes into it."""
+    return value if isinstance(value, torch.Tensor) else float(value)
+
+
+def _numbers(values):
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise HyperparameterError("Optimizer takes one number per hyper-parameter; use groups for more") from None
 
 
 def _array(tensor):
-    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+    return tensor.numpy() if on_cpu(tensor) else tensor
+
+
+def _runs(p, rows):
+    """The shape of the runs of a parameter: its rows, or all of it."""
+    return (len(p), p[0].numel()) if rows else (p.numel(),)
+
+
+def _misfits(rule, p, memory) -> Iterator[str]:
+    """What keeps `memory` from being the state of `p`, in words."""
+    if not isinstance(memory, dict) or set(memory) != {*_leaf_names(rule), "rows"}:
+        yield (
+            f"has a state of {short(sorted(map(str, memory)) if isinstance(memory, dict) else memory)}, "
+            f"{type(rule).__name__} keeps {sorted([*_leaf_names(rule), 'rows'])}; load it into an Optimizer of the same rule"
+        )
+    elif not isinstance(memory["rows"], bool) or (memory["rows"] and not (p.dim() and len(p))):
+        yield f"has a state with rows = {short(memory['rows'])}; True is for a table of one or more rows, else False"
+    else:
+        for name, like in _blueprint(rule, _runs(p, memory["rows"]), WIDE[p.dtype]).items():
+            leaf = memory[name]
+            if not isinstance(leaf, torch.Tensor) or leaf.layout is not torch.strided or leaf.is_complex():
+                yield f"has {name} = {short(leaf)} in its state; it must be a dense tensor of real numbers"
+            elif leaf.shape != like.shape:
+                yield (
+                    f"has {name} of shape {tuple(leaf.shape)} in its state, {tuple(like.shape)} fits; give the parameters in the "
+                    "order of the saved ones, or begin anew: del optimizer.state[parameter]"
+                )
+            elif on_cpu(leaf) and beyond_storage(leaf):
+                yield f"has {name} in its state that reaches beyond its storage; do not resize storages"
 
 
 class Optimizer(torch.optim.Optimizer):
-    """x <- x - rate * direction in place, for every parameter that has a gradient.
+    """x <- x - rate * direction in place, for every parameter that has a gradient; all of them, or none where one does not fit.
 
     A group may override any hyper-parameter of the rule by its name, wrapped rules included; schedulers set
-    them there. State entries are named as in the rule's formula. float16 and bfloat16 parameters keep float32
-    state and arithmetic, and are rounded once per step. Gradients are not searched for NaN: that is the
-    business of a gradient scaler or of `torch.nn.utils.get_total_norm`.
+    them there. `betas`, which OneCycleLR and CyclicLR write, is another name for beta1 and beta2. Other entries of a group
+    are kept, but not a setting that would have no effect. State entries are named as in the rule's formula. float16 and
+    bfloat16 parameters keep float32 state and arithmetic, and are rounded once per step. Gradients are not searched for
+    NaN: that is the business of a gradient scaler or of `torch.nn.utils.get_total_norm`.
 
-    compiled=True runs an elementwise rule as one loop of machine code on the CPU (numba; the first step takes half a
-    second), over a dense parameter or over the active rows of a sparse one; what else there is runs as before. Results
-    agree to rounding.
+    On the CPU an elementwise rule runs as one loop of machine code (numba; the first step of a rule takes half a second),
+    over all dense parameters of a group, on `torch.get_num_threads()` threads where they are large, or over the active rows
+    of a sparse one. compiled=True refuses a rule for which there is none, compiled=False takes NumPy. Results agree to
+    rounding.
     """
 
-    def __init__(self, params, rule, *, compiled: bool = False):
-        self.rule, self.compiled = require_rule(rule, "Optimizer"), compiled
+    def __init__(self, params, rule, *, compiled: bool | None = None):
+        self.rule, self.compiled, self._batches, self._agreed = require_rule(rule, "Optimizer"), compiled, {}, {}
         if compiled:
-            self._kernel()  # a rule without a formula is refused here, not at the first step
+            kernel(rule)  # a rule without a formula is refused here, not at the first step
         params = params if isinstance(params, (torch.Tensor, dict)) else list(params)
         if isinstance(params, list) and not params:
             raise ShapeError("Optimizer got no parameters; pass model.parameters(), and a generator only once")
-        super().__init__(params, hyperparameters(rule))
+        defaults = dict(zip(_names(rule), _numbers(hyperparameters(rule).values()), strict=True))
+        if names := _betas(rule):
+            defaults["betas"] = tuple(defaults[name] for name in names)
+        super().__init__(params, defaults)
+
+    # ------------------------------------------------------------ groups
 
     def add_param_group(self, param_group):
-        """Checks the group's hyper-parameters as the rule itself would, and refuses names that it does not have."""
-        if unknown := set(param_group) - _BOOKKEEPING - set(names := _names(self.rule)):
-            raise HyperparameterError(
-                f"group has {sorted(unknown)}, which {type(self.rule).__name__} lacks; it has {', '.join(names)}"
-            )
-        self._rule({**self.defaults, **param_group})
+        """Checks the group's hyper-parameters as the rule itself would, and refuses settings that it would ignore."""
+        group = {**self.defaults, **param_group}
+        values, agreed = self._values(group, self.defaults.get("betas"))
+        _with_values(self.rule, values)
+        param_group.update(group, **{name: _plain(group[name]) for name in _names(self.rule)})
         super().add_param_group(param_group)
-        if odd := [p for p in self.param_groups[-1]["params"] if not p.is_floating_point()]:
-            self.param_groups.pop()
-            raise ShapeError(f"a parameter has dtype {odd[0].dtype}; rules need real floats")
+        for p in self.param_groups[-1]["params"]:
+            if p.layout is not torch.strided or p.dtype not in WIDE:
+                self.param_groups.pop()
+                raise ShapeError(
+                    f"a parameter of shape {tuple(p.shape)} has layout {p.layout} and dtype {p.dtype}; "
+                    "rules need dense tensors of real floats, 16 to 64 bits"
+                )
+        self._agreed[len(self.param_groups) - 1] = agreed
 
-    def _values(self, group):
-        try:
-            return tuple(float(group[name]) for name in _names(self.rule))
-        except (TypeError, ValueError):
-            raise HyperparameterError("Optimizer takes one number per hyper-parameter; use groups for more") from None
+    def _values(self, group, agreed):
+        """The hyper-parameters of a group as numbers, and its betas.
 
-    def _rule(self, group):
-        return _with_values(self.rule, self._values(group))
+        beta1 and beta2 are there twice: under their own names, and as `betas`. The one that differs from what they agreed on
+        last has been set since, and counts.
+        """
+        _require_settings(self.rule, tuple(group))
+        betas = None
+        if names := _betas(self.rule):
+            own, betas = (_numbers(part) for part in ([group[name] for name in names], group.get("betas", agreed)))
+            if own != betas:
+                if len(betas) != len(names) or agreed not in (own, betas, None):
+                    raise HyperparameterError(
+                        f"a group has betas {betas}, but {' and '.join(names)} {own}; set one of them"
+                    )
+                betas = own if betas == agreed else betas
+                group.update(zip(names, betas, strict=True))
+            group["betas"] = betas
+        return _numbers(group[name] for name in _names(self.rule)), betas
 
-    def _kernel(self):
-        from .kernels import kernel
+    def _rule(self, k):
+        """The rule with the values of group `k`, checked."""
+        values, self._agreed[k] = self._values(self.param_groups[k], self._agreed.get(k))
+        return _with_values(self.rule, values), values
 
-        return kernel(self.rule)
+    # ------------------------------------------------------------ one step
 
-    @torch.no_grad()
     def step(self, closure=None):
         """One step; `closure`, where given, computes the loss and its gradients again and is called once."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            rule = self._rule(group)
-            for p in group["params"]:
-                if p.grad is not None and p.numel():
-                    (self._step_rows if p.grad.is_sparse else self._step_whole)(rule, p)
-                    torch.autograd.graph.increment_version(p)  # NumPy writes are invisible to autograd
+        # all parameters are checked before the first one moves
+        moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
+        for move in moves:
+            move()
         return loss
 
-    def _memory(self, rule, p, shape):
-        """The state of `p` as tensors by name, made at its first gradient for runs of this shape."""
-        memory = self.state[p]
-        if "rows" not in memory:
-            x = p.detach().to(_wide(p.dtype)).reshape(shape)
-            memory |= {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
-            memory["rows"] = len(shape) == 2
-        elif memory["rows"] != (len(shape) == 2):
-            raise ShapeError(
-                f"a parameter of shape {tuple(p.shape)} had sparse and dense gradients; choose one, as with Embedding(sparse=...)"
+    def _moves(self, k):
+        """The steps of a group, still to be made: one for its dense parameters of one kind, one for each sparse one."""
+        (rule, values), moves, kinds = self._rule(k), [], {}
+        for p in self.param_groups[k]["params"]:
+            g = p.grad
+            if g is not None and p.numel():
+                kind = k, g.layout, p.dtype, p.is_cpu
+                if kind not in kinds:
+                    kinds[kind] = [], []
+                kinds[kind][0].append(p)
+                kinds[kind][1].append(g)
+        for kind, (params, gradients) in kinds.items():
+            if self._checked_before(kind, params, gradients):
+                moves.append(partial(self._run, self._batches[kind], params, gradients, values))
+                continue
+            for p in params:
+                if fault := next(self._faults(p), None):
+                    raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
+            if kind[1] is torch.strided:
+                moves.append(partial(self._step_dense, rule, params, kind))
+            else:
+                moves += [partial(self._step_rows, rule, p) for p in params]
+        return moves
+
+    def _checked_before(self, kind, params, gradients):
+        """Whether nothing has changed since machine code stepped these parameters last."""
+        if kind not in self._batches:
+            return False
+        names, state = _leaf_names(self.rule), self.state
+        try:
+            leaves = [state[p][name] for p in params for name in names]
+            return self._batches[kind].fits([*params, *leaves], gradients)
+        except (KeyError, TypeError, RuntimeError):  # no state, or no tensor: `_faults` says it
+            return False
+
+    def _kept(self, p):
+        return [self.state[p][name] for name in _leaf_names(self.rule)]
+
+    def _called(self, p):
+        """A parameter as an error names it."""
+        for k, group in enumerate(self.param_groups):
+            for i, (q, name) in enumerate(zip_longest(group["params"], group.get("param_names", ()))):
+                if q is p:
+                    return f"parameter {i} of group {k}" if name is None else f"parameter {name!r}"
+
+    def _faults(self, p) -> Iterator[str]:
+        """What keeps a parameter from its step, in words."""
+        g, memory = p.grad, self.state.get(p) or {}
+        if p.layout is not torch.strided or p.dtype not in WIDE:
+            yield f"has layout {p.layout} and dtype {p.dtype}; rules need dense tensors of real floats, 16 to 64 bits"
+        if g.layout not in (torch.strided, torch.sparse_coo):
+            yield f"has a gradient of layout {g.layout}; convert it, gradient.to_sparse_coo()"
+        if g.shape != p.shape or g.device != p.device or g.is_complex():
+            yield (
+                f"on {p.device} has a gradient of shape {tuple(g.shape)} and {g.dtype} on {g.device}; "
+                "compute the gradient again after a change of the parameter"
             )
-        return [leaf for name, leaf in memory.items() if name != "rows"]
+        if on_cpu(p) and overlaps_itself(p):
+            yield f"has strides {p.stride()}, several numbers in one place of memory; clone() it before it becomes a parameter"
+        if any(on_cpu(t) and beyond_storage(t) for t in (p, g)):
+            yield "reaches beyond its storage, or its gradient does; give it its memory back before the step"
+        if memory:
+            yield from _misfits(self.rule, p, memory)
+            for name in _leaf_names(self.rule):
+                if memory[name].dtype != WIDE[p.dtype] or memory[name].device != p.device:
+                    yield (
+                        f"has become {p.dtype} on {p.device}, its state has {name} in {memory[name].dtype} on "
+                        f"{memory[name].device}; optimizer.load_state_dict(optimizer.state_dict()) converts it"
+                    )
+            if memory["rows"] != g.is_sparse:
+                yield "had sparse and dense gradients; choose one, as with Embedding(sparse=...)"
+        if g.is_sparse:
+            yield from self._row_faults(p, g)
+
+    @staticmethod
+    def _row_faults(p, g):
+        indices, values = g._indices(), g._values()
+        if len(indices) != 1 or values.shape != (indices.shape[1], *p.shape[1:]):
+            yield "has a sparse gradient; it must be sparse in its first axis only"
+        elif any(on_cpu(t) and beyond_storage(t) for t in (indices, values)):
+            yield "has a sparse gradient that reaches beyond its storage; do not resize storages"
+        elif indices.numel():
+            low, high = (int(i) for i in indices.aminmax())
+            if not 0 <= low <= high < len(p):
+                yield f"has a gradient for rows {low} ... {high}; its rows are 0 ... {len(p) - 1}"
+
+    def _memory(self, rule, p, rows):
+        """The leaves of the state of `p`, made at its first gradient."""
+        memory = self.state[p]
+        if not memory:
+            x = p.detach().to(WIDE[p.dtype]).reshape(_runs(p, rows))
+            memory |= {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
+            memory["rows"] = rows
+        for name in _leaf_names(self.rule):
+            if on_cpu(p) and not addressable(memory[name]):
+                memory[name] = flat(memory[name], memory[name].dtype).view(memory[name].shape)
+        return self._kept(p)
+
+    @torch.no_grad()
+    def _step_dense(self, rule, params, kind):
+        """Dense parameters of one kind: in one call of machine code, or one by one where memory is shared or there is none."""
+        if self.compiled is False or not all(map(on_cpu, params)) or not _has_kernel(self.rule):
+            for p in params:
+                self._step_whole(rule, p)
+            return
+        wide = WIDE[params[0].dtype]
+        flats = [p if addressable(p) and p.dtype == wide else flat(p, wide) for p in params]
+        run = batch_kernel(self.rule, str(wide).removeprefix("torch."))
+        batch = Batch(run, flats, [self._memory(rule, p, False) for p in params])
+        if not batch.disjoint and len(params) > 1:
+            for p in params:
+                self._step_dense(rule, [p], kind)
+            return
+        self._run(batch, params, [flat(p.grad, wide) for p in params], tuple(hyperparameters(rule).values()))
+        copies = [(p, x) for p, x in zip(params, flats, strict=True) if x is not p]
+        for p, x in copies:
+            p.copy_(x.view_as(p))
+        if not copies:
+            self._batches[kind] = batch
+
+    def _run(self, batch, params, gradients, values):
+        batch.step(gradients, values)
+        torch.autograd.graph.increment_version(params)  # autograd sees neither machine code nor NumPy write
 
     def _step_whole(self, rule, p):
-        memory = [_array(leaf) for leaf in self._memory(rule, p, (-1,))]
-        x, g = (a.detach().to(_wide(p.dtype)).reshape(-1) for a in (p, p.grad))
-        if self.compiled and p.device.type == "cpu":
-            self._kernel()(_array(x), _array(g), memory, hyperparameters(rule).values())
-        else:
-            self._step_blocks(rule, _array(x), _array(g), memory)
-        if not p.is_contiguous() or x.dtype != p.dtype:  # x is a copy
+        memory, wide = self._memory(rule, p, False), WIDE[p.dtype]
+        x, g = flat(p, wide), flat(p.grad, wide)
+        if on_cpu(p) and shares_storage(g, (p, *memory)):
+            g = g.clone()
+        self._step_blocks(rule, _array(x), _array(g), list(map(_array, memory)))
+        if not addressable(p) or x.dtype != p.dtype:  # x may be a copy
             p.copy_(x.view_as(p))
+        torch.autograd.graph.increment_version(p)
 
     def _step_blocks(self, rule, x, g, memory):
         """In place on flat arrays; a rule that looks at the whole gradient, or tensors elsewhere, make one block."""
@@ -147,49 +389,100 @@ class Optimizer(torch.optim.Optimizer):
             if not own:  # a run's clock moves once, after its last block
                 leaf[...] = value
 
+    @torch.no_grad()
     def _step_rows(self, rule, p):
-        if p.grad.sparse_dim() != 1:
-            raise ShapeError(f"a sparse gradient of shape {tuple(p.shape)} must be sparse in its first axis only")
-        memory = self._memory(rule, p, (len(p), -1))
-        if self.compiled and p.device.type == "cpu" and p.dtype == _wide(p.dtype) and p.is_contiguous():
-            return self._step_rows_compiled(p, memory, hyperparameters(rule).values())
-        grad = p.grad.coalesce()
-        size = max(1, BLOCK * len(p) // max(1, p.numel()))
-        for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
-            x, g = (a.to(_wide(p.dtype)).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
-            old = (_array(leaf.index_select(0, rows)) for leaf in memory)
-            state, rate, direction = rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
-            for leaf, (_, value) in zip(memory, leaves(state), strict=True):
-                leaf.index_copy_(0, rows, torch.as_tensor(value))
-            x = torch.as_tensor(_array(x) - rate * direction)
-            p.detach().index_copy_(0, rows, x.reshape(values.shape).to(p.dtype))
+        if not p.grad._nnz():
+            return
+        memory, wide = self._memory(rule, p, True), WIDE[p.dtype]
+        if self.compiled is not False and p.dtype == wide and addressable(p) and _has_kernel(self.rule):
+            self._step_rows_compiled(rule, p, memory)
+        else:
+            grad = p.grad.coalesce()
+            size = max(1, BLOCK * len(p) // max(1, p.numel()))
+            for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
+                x, g = (a.to(wide).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
+                old = (_array(leaf.index_select(0, rows)) for leaf in memory)
+                state, rate, direction = rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
+                for leaf, (_, value) in zip(memory, leaves(state), strict=True):
+                    leaf.index_copy_(0, rows, torch.as_tensor(value))
+                x = torch.as_tensor(_array(x) - rate * direction)
+                p.detach().index_copy_(0, rows, x.reshape(values.shape).to(p.dtype))
+        torch.autograd.graph.increment_version(p)
 
-    def _step_rows_compiled(self, p, memory, values):
-        from .row_kernels import coalesce, row_kernel
+    def _step_rows_compiled(self, rule, p, memory):
+        rows = p.grad._indices()[0].numpy()
+        g = flat(p.grad._values(), p.dtype)
+        if shares_storage(g, (p, *memory)):
+            g = g.clone()
+        g = g.view(len(rows), -1).numpy()
+        if not p.grad.is_coalesced():
+            rows, g = coalesce(rows, g)
+        x = p.detach().view(len(p), -1).numpy()
+        row_kernel(self.rule)(x, g, rows, [leaf.numpy() for leaf in memory], hyperparameters(rule).values())
 
-        values = [float(v) for v in values]
-        indices, g = p.grad._indices()[0].numpy(), p.grad._values().detach().reshape(p.grad._nnz(), -1).numpy()
-        rows, g = (indices, g) if p.grad.is_coalesced() else coalesce(indices, np.ascontiguousarray(g))
-        row_kernel(self.rule)(p.detach().view(len(p), -1).numpy(), g, rows, [leaf.numpy() for leaf in memory], values)
+    # ------------------------------------------------------------ checkpoints
+
+    def state_dict(self):
+        """As torch's; hyper-parameters are plain floats, so that `torch.load(weights_only=True)` reads it."""
+        for k, group in enumerate(self.param_groups):
+            _, self._agreed[k] = self._values(group, self._agreed.get(k))
+            group.update({name: _plain(group[name]) for name in _names(self.rule)})
+        return super().state_dict()
 
     def load_state_dict(self, state_dict):
-        """As torch's, but state keeps its own dtype and is copied; a state of another rule is refused."""
-        expected = {*named(leaves(_structure(self.rule))), "rows"}
-        for memory in state_dict["state"].values():
-            if set(memory) != expected:
-                raise ShapeError(
-                    f"state_dict holds {sorted(memory)}, {type(self.rule).__name__} keeps {sorted(expected)}; "
-                    "load it into an Optimizer of the same rule"
-                )
-        super().load_state_dict(state_dict)
+        """As torch's, hooks included, but state keeps its own dtype and is copied, and what does not fit is refused before
+        anything is loaded: ShapeError, HyperparameterError."""
+        final = {}
+
+        def check(_, after_hooks):
+            self._require_fit(after_hooks)
+            final.update(after_hooks)
+
+        def keep_dtype(_):
+            for index, p in self._indexed(final):
+                if memory := final["state"].get(index):
+                    like = _blueprint(self.rule, _runs(p, memory["rows"]), WIDE[p.dtype])
+                    copies = {
+                        name: memory[name].detach().to(p.device, leaf.dtype, copy=True) for name, leaf in like.items()
+                    }
+                    self.state[p] = {**copies, "rows": memory["rows"]}
+
+        # after the caller's own pre-hooks, whose result counts, and before the caller's post-hooks
+        handles = [
+            self.register_load_state_dict_pre_hook(check),
+            self.register_load_state_dict_post_hook(keep_dtype, prepend=True),
+        ]
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _indexed(self, state_dict):
         saved = (index for group in state_dict["param_groups"] for index in group["params"])
-        for index, p in zip(saved, (p for group in self.param_groups for p in group["params"]), strict=True):
-            for name, leaf in state_dict["state"].get(index, {}).items():
-                if name != "rows":
-                    self.state[p][name] = leaf.to(p.device, _wide(p.dtype), copy=True)
+        return zip(saved, (p for group in self.param_groups for p in group["params"]), strict=True)
+
+    def _require_fit(self, state_dict):
+        saved, own = (
+            [len(group["params"]) for group in groups] for groups in (state_dict["param_groups"], self.param_groups)
+        )
+        if saved != own:
+            raise ShapeError(
+                f"state_dict has groups of {saved} parameters, the optimizer of {own}; make the groups alike"
+            )
+        for index, p in self._indexed(state_dict):
+            memory = state_dict["state"].get(index)
+            if fault := memory and next(_misfits(self.rule, p, memory), None):
+                raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
+        for group in state_dict["param_groups"]:
+            _with_values(self.rule, self._values(dict(group), None)[0])
 
     def __getstate__(self):
         return super().__getstate__() | {"rule": self.rule, "compiled": self.compiled}
+
+    def __setstate__(self, state):
+        self._batches, self._agreed = {}, {}
+        super().__setstate__(state)
 
     def __repr__(self):
         return f"{self.rule!r} as {super().__repr__()}"

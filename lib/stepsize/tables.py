@@ -8,7 +8,7 @@ from numba import njit
 
 from .contract import hyperparameters, leaves, named, rebuild, require_rule
 from .errors import ShapeError
-from .row_kernels import row_kernel
+from .kernels import row_kernel
 
 
 @njit(cache=True)
@@ -95,7 +95,7 @@ class Table:
             raise ShapeError(f"rows must lie in 0 ... {len(self.x) - 1}, got {rows.min()} ... {rows.max()}")
         self.touch(rows)
         if not _distinct(rows, self.seen, self.now + 1):
-            raise ShapeError("a row is named twice; sum its gradients with row_kernels.coalesce")
+            raise ShapeError("a row is named twice; sum its gradients with kernels.coalesce")
         self.run(self.x, g, rows, self.memory, self.values)
         self.now += 1
 

@@ -190,8 +190,8 @@ OPTIM = [
     (lambda: Optimizer([parameter(2)], Adam(np.array([0.1, 0.2]))), "one number", "use groups"),
     (lambda: Optimizer([{"params": [parameter(2)], "lr": -1}], Adam()), "Adam: lr", "at least 0"),
     (
-        lambda: Optimizer([{"params": [parameter(2)], "betas": (0.9, 0.99)}], Adam()),
-        "['betas']",
+        lambda: Optimizer([{"params": [parameter(2)], "weight_decay": 0.1}], Adam()),
+        "['weight_decay']",
         "lr, beta1, beta2, eps",
     ),
     (lambda: Optimizer([parameter(2, dtype=torch.int64)], Adam()), "torch.int64", "real floats"),

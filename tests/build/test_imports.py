@@ -1,6 +1,7 @@
 """The shape of the library: who may import whom, where imports stand, how large its folders are, how fast it starts."""
 
 import ast
+import re
 import subprocess
 import sys
 import time
@@ -88,3 +89,11 @@ def test_the_commands_start_without_figures_and_kernels():
     code = "import companion.__main__, sys; print({'matplotlib', 'pandas', 'papermill', 'scipy', 'snakemake', 'torch'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_the_api_pages_name_every_module_and_no_other():
+    pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "chapters").glob("api*.md"))
+    named = re.findall(r"automodule:: (\S+)", pages)
+    modules = {".".join(p.relative_to(LIB).with_suffix("").parts) for p in MODULES if not p.name.startswith("__")}
+    assert len(named) == len(set(named))
+    assert set(named) == modules

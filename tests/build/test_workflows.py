@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import small_book
 from small_book import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -60,6 +62,21 @@ def test_the_laboratory_takes_arguments_and_runs_in_a_container():
     said = run("make", "-n", "lab", "ARGS=--no-browser").stdout
     assert "chapters --no-browser" in said
     assert ("--allow-root" in said) == (os.getuid() == 0)
+
+
+def test_the_linter_names_the_line_of_a_chapter_and_formats_its_cells(tmp_path):
+    path = small_book.write(tmp_path).joinpath("chapters/tiny.md")
+    sound = path.read_text(encoding="utf-8")
+    cells = runpy.run_path(str(ROOT / ".ci/lint"))["cells"]
+    assert cells([path], fix=False) == []
+    path.write_text(sound.replace("time.sleep(nap)", "time.sleep( nap ); lost = undefined  # " + "long " * 20))
+    faults = cells([path], fix=False)
+    at = sound[: sound.index("time.sleep")].count("\n") + 1
+    assert [line.partition(" ")[0] for line in faults] == [f"{path}:{at}:"] * len(faults)
+    text = "\n".join(faults)
+    assert all(word in text for word in ("E501", "F821 Undefined name", "E702", "not formatted")), text
+    cells([path], fix=True)
+    assert "time.sleep(nap)\nlost = undefined  # long" in path.read_text(encoding="utf-8")
 
 
 def test_the_environment_is_made_by_a_python_that_runs_and_is_new_enough(tmp_path):

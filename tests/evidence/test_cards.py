@@ -241,7 +241,11 @@ def test_an_axis_is_logarithmic_where_its_numbers_span_more_than_a_factor_20():
     assert not Axis.of([-1, 100], (1, INF)).log
     assert not Axis.of([0.01, 0.98], (0.8, 1)).log  # a share
     assert Axis.of([0.01, 0.98, 30], (0.8, 1)).log
-    assert not mutant(Axis, "max(positive) > 20 * min(positive)", "max(positive) > 60 * min(positive)").of([0.5, 11], (1, INF)).log
+    assert (
+        not mutant(Axis, "max(positive) > 20 * min(positive)", "max(positive) > 60 * min(positive)")
+        .of([0.5, 11], (1, INF))
+        .log
+    )
 
 
 values = st.floats(-1e6, 1e6).map(lambda v: round(v, 6))

@@ -15,8 +15,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
+from companion.build.pages import VERDICT_COLOURS
 from companion.evidence import Interval, figures
-from companion.evidence.figures import VERDICT_COLOURS, band, ends, error_bars, house_style, method, panels, plain_ticks
+from companion.evidence.figures import band, ends, error_bars, house_style, method, panels, plain_ticks
 from stepsize.signals import ZOO
 
 NAMES = list(figures._METHODS)

@@ -9,11 +9,11 @@ from torch import nn
 
 from mutants import mutant
 from references import RULES
-from stepsize import SGD, AdaGrad, Adam, ClipByNorm, Decoupled, chain, row_kernels
+from stepsize import SGD, AdaGrad, Adam, ClipByNorm, Decoupled, chain, kernels, optim
 from stepsize.contract import hyperparameters, leaves, named, rebuild
 from stepsize.errors import TraceError
+from stepsize.kernels import coalesce, row_kernel, row_source
 from stepsize.optim import Optimizer
-from stepsize.row_kernels import coalesce, row_kernel, source
 
 ELEMENTWISE = {name: rule for name, rule in RULES.items() if rule.elementwise}
 
@@ -21,7 +21,7 @@ ELEMENTWISE = {name: rule for name, rule in RULES.items() if rule.elementwise}
 def interpreted(rule, text=None):
     """The kernel's text run by Python, without compiling it."""
     space = {"np": np, "sqrt": np.sqrt}
-    exec(text or source(rule), space)
+    exec(text or row_source(rule), space)
     return lambda x, g, rows, memory, values: space["run"](
         x, g, rows, *memory, *(np.full((len(x), 1), v) for v in values)
     )
@@ -59,10 +59,13 @@ def test_machine_code_makes_the_steps_of_its_rule_row_by_row(dtype):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("{name}_[row, 0] = {t.new[name]}", "{name}_[row, 0] = {name}"), ("x_[row, i] = x - rate", "x_[k, i] = x - rate")],
+    [
+        ('f"        {name}_[row, 0] = {t.new[name]}"', 'f"        {name}_[row, 0] = {name}"'),
+        ('"            x_[row, i] = x - rate * direction"', '"            x_[k, i] = x - rate * direction"'),
+    ],
 )
 def test_a_row_kernel_written_wrongly_is_caught(old, new):
-    broken = mutant(row_kernels.source, old, new)(Adam(0.1))
+    broken = mutant(kernels.row_source, old, new)(Adam(0.1))
     assert not deviation(Adam(0.1), interpreted(Adam(0.1), broken)) <= 1e-9
 
 
@@ -101,5 +104,5 @@ def test_a_compiled_optimizer_steps_sparse_rows_as_it_does_without(rule):
 
 
 def test_a_compiled_optimizer_that_forgets_to_sum_is_caught(monkeypatch):
-    monkeypatch.setattr(row_kernels, "coalesce", lambda rows, g: (rows, g))
+    monkeypatch.setattr(optim, "coalesce", lambda rows, g: (rows, g))
     assert (walk(Adam(0.1), True) - walk(Adam(0.1), False)).abs().max() > 1e-3

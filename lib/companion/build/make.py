@@ -29,7 +29,10 @@ def make(args) -> int:
     out = Path(args.out or out_folder(args.profile))
     targets = [t.format(out=out) for t in args.targets]
     if "sweep" in targets:
-        sweeps.points(book, args.plan)
+        progress.LogHandler.names = {
+            name: f"{run['chapter']}, {', '.join(f'{key} = {value}' for key, value in run['point'].items())}"
+            for name, run in sweeps.points(book, args.plan).items()
+        }
     alone = [Path(t).stem for t in targets if Path(t).parent == out / "executed"]
     for chapter in alone:
         book.source(chapter)

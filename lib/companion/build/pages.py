@@ -14,7 +14,8 @@ from .book import write_whole
 from .ledger import records
 
 UNTESTED = "not yet tested"
-COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B", UNTESTED: "#D9D9D9"}
+VERDICT_COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
+COLOURS = VERDICT_COLOURS | {UNTESTED: "#D9D9D9"}
 VERBS = {"holds": ("holds", "hold"), "in part": ("holds in part", "hold in part"), "fails": ("fails", "fail"), "open": ("stays open", "stay open"), UNTESTED: (f"is {UNTESTED}", f"are {UNTESTED}")}  # fmt: skip
 
 TEMPLATES = environment(Path(__file__).parent / "templates")

@@ -6,6 +6,7 @@ A logger plugin of Snakemake, registered by `companion.build.make`.
 import logging
 import sys
 import time
+from typing import ClassVar
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -21,6 +22,7 @@ class LogHandler(LogHandlerBase):
     writes_to_stream, writes_to_file, needs_rulegraph = True, False, False
     has_filter, has_formatter = True, True
     silent = False
+    names: ClassVar[dict[str, str]] = {}  # wildcard -> what a reader calls it
 
     def __post_init__(self):
         self.jobs, self.done, self.total = {}, 0, 0
@@ -33,7 +35,7 @@ class LogHandler(LogHandlerBase):
             self.total = sum(record.stats.get(rule, 0) for rule in RUNS)
         elif event == LogEvent.JOB_INFO:
             name = next(iter((record.wildcards or {}).values()), record.rule_name)
-            self.jobs[record.jobid] = record.rule_name, name, time.monotonic()
+            self.jobs[record.jobid] = record.rule_name, self.names.get(name, name), time.monotonic()
         elif event == LogEvent.JOB_FINISHED:
             rule, name, start = self.jobs[record.job_id]
             if rule in RUNS:

@@ -137,8 +137,15 @@ def plain(app, what, name, obj, options, lines):
             written += [".. code-block:: python", ""]
         parts = [line] if code else re.split(r"(`[^`]+`)", line)
         escaped = (p if code else f"`{p}`" if j % 2 else re.sub(r"([*|_\\])", r"\\\1", p) for j, p in enumerate(parts))
-        written.append("".join(escaped))
+        written.append(re.sub(r"(`[^`]+``)(?=\w)", r"\1\\ ", "".join(escaped)))  # ``set``\ s: a literal ends at a blank
     lines[:] = written
+
+
+def skip(app, what, name, obj, skipped, options):
+    """The API pages leave out constants and the fields of named tuples, which have no words of their own."""
+    data = what == "module" and not callable(obj)
+    field = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+    return True if data or field else None
 
 
 def tidy(app, error):
@@ -169,5 +176,6 @@ def setup(app):
     app.add_role("glued", GluedElsewhere())
     app.add_role("chapter", ChapterLink())
     app.connect("autodoc-process-docstring", plain)
+    app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -73,8 +73,6 @@ def _spare(k: int) -> tuple:
 # a rule of the library that has no style above gets the next spare one
 _METHODS |= {name: _spare(k) for k, name in enumerate(name for name in ZOO if name not in _METHODS)}
 
-VERDICT_COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
-
 
 def method(name: str) -> dict:
     """Line properties of a method, the same in every chapter: plt.plot(t, x, **method("Adam")).

@@ -44,7 +44,9 @@ def test_both_gradients_are_those_of_automatic_differentiation(monkeypatch):
     assert (losses(z, Y).mean(-1) - total.detach()).abs().max() < 1e-13
     _, own = net.by_image(X, U, Y, cross_entropy)
     assert (own / 7 - by_u).abs().max() < 1e-14  # each image's own loss, not the mean
-    monkeypatch.setattr(classifiers, "way_back", mutant(classifiers._way_back, "below[i, j] > 0", "below[i, j] >= 0"))
+    monkeypatch.setattr(
+        classifiers, "backpropagate", mutant(classifiers._backpropagate, "below[i, j] > 0", "below[i, j] >= 0")
+    )
     assert (net.by_image(X, U, Y, cross_entropy)[1] / 7 - by_u).abs().max() > 1e-4
     assert (net.by_weights(X, U, Y)[1] - by_x).abs().max() > 1e-4
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import FederationError
-from companion.experiments.federated_learning import synthetic
+from companion.experiments.federated_learning import figures, synthetic
 from companion.experiments.federated_learning.aggregation import (
     Agnostic,
     ClientRate,
@@ -45,7 +45,7 @@ from companion.experiments.federated_learning.theory import (
 )
 from mutants import mutant
 from stepsize import SGD
-from stepsize.errors import HyperparameterError
+from stepsize.errors import EvidenceError, HyperparameterError
 
 
 def hospitals(seed=0, k=4, n=30, d=3):
@@ -290,9 +290,22 @@ def test_the_excess_of_the_truth_is_zero_and_a_shift_is_its_square():
 
 
 def test_a_race_reports_on_federations_it_was_not_tuned_on():
-    found = race("FedAvg", range(3), range(10, 15), 10)
-    assert found.excess.shape == (5, 6)
-    assert found.macro == pytest.approx((5 * found.clean + found.odd) / 6)
+    raced = race("FedAvg", range(3), range(10, 15), 10)
+    assert raced.excess.shape == (5, 6)
+    assert raced.macro == pytest.approx((5 * raced.clean + raced.odd) / 6)
+    again = final(FedAvg(raced.choice.lr, 5), sample(range(10, 15)), 10)
+    np.testing.assert_allclose(again, raced.excess, rtol=1e-10)
+    with pytest.raises(EvidenceError, match="in both sets"):
+        race("FedAvg", range(3), range(2, 7), 10)
+
+
+def test_the_table_of_a_race_has_a_row_for_each_rule_with_means_and_rates():
+    raced = {shift: {"FedAvg": race("FedAvg", range(3), range(10, 15), 10, shift=shift)} for shift in (0.0, 1.0)}
+    table = figures.race_table(raced)
+    assert list(table.index) == ["FedAvg"]
+    last = raced[1.0]["FedAvg"]
+    assert list(table.loc["FedAvg"])[3:5] == [f"{last.clean.mean():.4f}", f"{last.odd.mean():.3f}"]
+    assert table.loc["FedAvg", "1: rate"] == f"{last.choice.lr:.2g}" + " (edge)" * last.choice.at_edge
 
 
 GOOD = Report(np.ones(2), np.ones(1), np.ones(1), np.ones(1), np.ones(1), np.ones(2))

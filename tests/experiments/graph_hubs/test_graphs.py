@@ -8,7 +8,7 @@ from convolution import Propagation, TwoLayers
 
 from companion.errors import DatasetError
 from companion.experiments import datasets
-from companion.experiments.graph_hubs import gcn, graphs, import_graph, link_prediction, race
+from companion.experiments.graph_hubs import figures, gcn, graphs, import_graph, link_prediction, race
 from companion.experiments.graph_hubs.gcn import GCN, split
 from companion.experiments.graph_hubs.graphs import Graph, adjacency, bins, power_law
 from companion.experiments.graph_hubs.link_prediction import LinkTask, pair_gradient
@@ -403,6 +403,17 @@ def test_the_exponent_among_nodes_of_like_degree_counts_those_without_a_gradient
     broken = mutant(race.exponent, "np.mean", "np.max")
     values[0] = 100.0
     assert abs(broken(degree, values) - race.exponent(degree, values)) > 0.1
+
+
+def test_the_table_has_the_chosen_rate_and_the_mean_over_the_reported_seeds():
+    cell, runs = (race.recorded()["links, torch"][part]["Adam"] for part in ("tuning", "runs"))
+    row = figures.table(["links, torch"]).loc["links, torch: Adam"]
+    best = np.argmax(np.mean(cell["scores"], axis=1))
+    assert 0 < best < 4
+    assert (row["rate"], row["rates"]) == (f"{cell['lrs'][best]:.2g}", 5)
+    assert (row["tuning seeds"], row["seeds"]) == (3, len(runs))
+    assert row["all"] == f"{np.mean([r['score'] for r in runs]):.3f}"
+    assert row["≥ 25"] == f"{np.mean([r['bins'][3] for r in runs]):.3f}"
 
 
 @pytest.mark.slow

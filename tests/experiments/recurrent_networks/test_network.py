@@ -64,7 +64,7 @@ def test_the_gradient_through_time_is_autograds(loss):
     ],
 )
 def test_a_slip_on_the_way_back_shows(monkeypatch, old, new):
-    monkeypatch.setattr(network, "way_back", mutant(network._way_back, old, new))
+    monkeypatch.setattr(network, "backpropagate", mutant(network._backpropagate, old, new))
     x, inputs, targets = problem()
     assert (
         gap(NET.backward(x, inputs, targets, squared).gradient, by_autograd(x, inputs, targets, plain(squared))[1])

@@ -1,7 +1,7 @@
 """Many small image classifiers at once: logits, gradients by the weights and by the image, and how rules train them.
 
 The weights of a classifier are one flat vector, x of shape (runs, d), so that every rule of the library trains them as it
-stands. float64 in one thread: a classifier in an ensemble and the same one alone differ by rounding. The ways through the
+stands. float64 in one thread: a classifier in an ensemble and the same one alone differ by rounding. The passes through the
 layers are compiled loops that finish one classifier before the next; the loss between them is torch's.
 """
 
@@ -56,7 +56,7 @@ def _forward(x, sizes, u, hidden, z):
             below, w, at = out, w + (rows + 1) * columns, at + n * columns
 
 
-def _way_back(x, sizes, u, hidden, slope, by_x, by_u):
+def _backpropagate(x, sizes, u, hidden, slope, by_x, by_u):
     """From slope = dL / dz (runs, n, classes) through the layers: by_x <- dL / dx (runs, d), by_u <- dL / du (runs, n, inputs).
 
     One of the two is empty and left out. `hidden` is what `_forward` wrote.
@@ -109,7 +109,7 @@ def _leads(z, y, out):
         out[i] = z[i, y[i]] - rival
 
 
-forward, way_back, slopes, leads = (compiled(loop) for loop in (_forward, _way_back, _slopes, _leads))
+forward, backpropagate, slopes, leads = (compiled(loop) for loop in (_forward, _backpropagate, _slopes, _leads))
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,14 @@ class Classifier:
         """logits, and the gradient of each image's `loss` by that image; u (runs, n, inputs), y (n,) or (runs, n)."""
         x, u, hidden, z = self._forward(x, u)
         g, slope = z.new_empty(u.shape), loss(z, y).mul_(self.scale)
-        way_back(x, self._widths, u, hidden, slope.numpy(), np.empty((0, 0)), g.numpy())
+        backpropagate(x, self._widths, u, hidden, slope.numpy(), np.empty((0, 0)), g.numpy())
         return z, g
 
     def by_weights(self, x, u, y):
         """logits, and the gradient of the mean cross-entropy by the weights, (runs, d)."""
         x, u, hidden, z = self._forward(x, u)
         g, slope = z.new_empty(x.shape), cross_entropy(z, y).mul_(self.scale / z.shape[1])
-        way_back(x, self._widths, u, hidden, slope.numpy(), g.numpy(), np.empty((0, 0, 0)))
+        backpropagate(x, self._widths, u, hidden, slope.numpy(), g.numpy(), np.empty((0, 0, 0)))
         return z, g
 
     def right(self, x, images: Images) -> torch.Tensor:

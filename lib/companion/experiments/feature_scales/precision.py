@@ -24,9 +24,9 @@ OPTIMIZERS: dict[str, Callable] = {
     "torch AdamW": lambda p, lr, eps: torch.optim.AdamW(p, lr=lr, eps=eps, weight_decay=0.0),
     "torch RMSprop": lambda p, lr, eps: torch.optim.RMSprop(p, lr=lr, eps=eps),
     "torch Adagrad": lambda p, lr, eps: torch.optim.Adagrad(p, lr=lr, eps=eps),
-    "our Adam": lambda p, lr, eps: Optimizer(p, Adam(lr, eps=eps)),
-    "our RMSProp": lambda p, lr, eps: Optimizer(p, RMSProp(lr, eps=eps)),
-    "our AdaGrad": lambda p, lr, eps: Optimizer(p, AdaGrad(lr, eps=eps)),
+    "our Adam": lambda p, lr, eps: Optimizer(p, Adam(lr, eps=eps), compiled=False),
+    "our RMSProp": lambda p, lr, eps: Optimizer(p, RMSProp(lr, eps=eps), compiled=False),
+    "our AdaGrad": lambda p, lr, eps: Optimizer(p, AdaGrad(lr, eps=eps), compiled=False),
 }
 
 

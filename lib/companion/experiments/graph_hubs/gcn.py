@@ -1,6 +1,6 @@
 """Node classification by a two-layer graph convolution, many runs at once: logits = A relu(A X W0) W1.
 
-A is symmetric, so the way back through it is A again; A X is computed once. Parameters are one flat vector per run.
+A is symmetric, so a gradient passes back through A again; A X is computed once. Parameters are one flat vector per run.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""How far back a recurrent network hears: the gradient's way through time at the start, in training, and its far share."""
+"""How far back a recurrent network hears: the gradient through time at the start, in training, and its far share."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def heard(task, gain: float | None, seeds) -> np.ndarray:
 
 
 def far_share(task, x, seeds, reach: int) -> np.ndarray:
-    """|g - g_near| / |g| per network, g_near the gradient whose way back ends after `reach` steps: what the far past contributes."""
+    """|g - g_near| / |g| per network, g_near the gradient that is cut off after `reach` steps: what the far past contributes."""
     batch = next(task.stream(seeds))
     whole, near = (task.net.backward(x, *batch, task.loss, r).gradient for r in (None, reach))
     return ((whole - near).norm(dim=1) / whole.norm(dim=1)).numpy()

@@ -1,7 +1,7 @@
 """A whole ensemble of small recurrent networks at once: states, gradients through time, and how fast those grow.
 
 Parameters are one flat vector per network, x of shape (runs, d), so that every rule of the library trains them as it stands.
-float64, so that an ensemble and its members apart differ by rounding alone. The ways through time are compiled loops that
+float64, so that an ensemble and its members apart differ by rounding alone. The passes through time are compiled loops that
 finish one network before the next; the loss between them is torch's.
 """
 
@@ -56,7 +56,7 @@ def _forward(x, u, h):
             tanh(z)
 
 
-def _way_back(x, u, h, slope, last, g, size):
+def _backpropagate(x, u, h, slope, last, g, size):
     """From slope = dL / d outputs (runs, B, O) to the last-th input: dL / dx is added to g (runs, d).
 
     size (runs, T + 1) <- |dL / dh_t|, from t = last on.
@@ -93,7 +93,7 @@ def _way_back(x, u, h, slope, last, g, size):
             g[r, c:] += slope[r, i]
 
 
-forward, way_back = compiled(_forward), compiled(_way_back)
+forward, backpropagate = compiled(_forward), compiled(_backpropagate)
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,14 @@ class TanhNet:
     def backward(self, x, inputs, targets, loss: Callable, reach: int | None = None, watch: bool = False) -> Backward:
         """The gradient through time of `loss(outputs, targets) -> (losses, dL / d outputs)`.  Werbos (1990), backpropagation through time.
 
-        `reach` stops the way back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
+        `reach` stops the pass back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
         Norms through time are taken where `watch` asks for them, else None.
         """
         net, x, T = self.parts(x), x.contiguous(), inputs.shape[1]
         h = self.states(x, inputs)
         value, slope = loss(torch.baddbmm(net.c, h[:, -1], net.V), targets)
         last, g, size = max(0, T - (reach or T)), torch.zeros_like(x), x.new_empty(len(x), T + 1)
-        way_back(*(a.numpy() for a in (x, inputs, h, slope.contiguous())), last, g.numpy(), size.numpy())
+        backpropagate(*(a.numpy() for a in (x, inputs, h, slope.contiguous())), last, g.numpy(), size.numpy())
         return Backward(value, g, size[:, last:] if watch else None)
 
 

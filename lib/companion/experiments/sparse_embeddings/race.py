@@ -69,13 +69,10 @@ def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", he
     trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
     state = rebuild(trained.word.state, iter(trained.word.memory))
     with np.errstate(divide="ignore", invalid="ignore"):  # words that no batch has brought
-        v = (
-            state.v.mean
-            if hasattr(state, "v")
-            else np.ones(trained.word.x.shape)
-            if isinstance(state, tuple)
-            else state
-        )
+        if hasattr(state, "v"):
+            v = state.v.mean
+        else:  # the sum of AdaGrad, or none
+            v = np.ones(trained.word.x.shape) if isinstance(state, tuple) else state
         facts = [a.reshape(runs, -1) for a in (v.mean(-1), (v**-0.5).mean(-1), trained.way / trained.visits)]
     loss = score(trained, getattr(text, plays), text, runs, held).reshape(len(lrs), len(seeds), -1)
     return Raced(loss, *facts, trained.visits.reshape(runs, -1))

@@ -1,0 +1,146 @@
+"""Flat tensors on the CPU as a table of addresses, so that one compiled call steps all parameters of a group.
+
+Machine code sees neither shapes nor strides. What it relies on is checked when a table is made, and compared before every call.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+
+_address, _room = torch.Tensor.data_ptr, torch.UntypedStorage.nbytes
+
+#: What may be addressed; a subclass, as DTensor is, may keep its numbers elsewhere.
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+#: Coordinates for which a thread of its own is worth the hand-over, about 30 microseconds.
+GRAIN = 2**17
+
+
+def on_cpu(t: torch.Tensor) -> bool:
+    """Whether NumPy may look into `t`: its numbers lie in memory as they are."""
+    return type(t) in PLAIN and t.is_cpu and t.layout is torch.strided and not t.is_neg()
+
+
+def addressable(t: torch.Tensor) -> bool:
+    """Whether an address and a length say all about `t`: contiguous, and within its storage."""
+    return on_cpu(t) and t.is_contiguous() and t.data_ptr() + t.nbytes <= _end(t.untyped_storage())
+
+
+def _end(storage):
+    return storage.data_ptr() + storage.nbytes()
+
+
+def beyond_storage(t: torch.Tensor) -> bool:
+    """Whether a tensor on the CPU reaches beyond its storage, which somebody has resized."""
+    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
+    return t.numel() > 0 and t.data_ptr() + (last + 1) * t.element_size() > _end(t.untyped_storage())
+
+
+def overlaps_itself(t: torch.Tensor) -> bool:
+    """Whether two numbers of a tensor have one place in memory, as after `expand`."""
+    reach = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(t.shape, t.stride(), strict=True) if size > 1):
+        if stride < reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
+def _readable(g, dtype, length):
+    """Whether machine code may read a gradient of known shape where it lies."""
+    room = g.untyped_storage().nbytes() - g.storage_offset() * dtype.itemsize
+    return g.dtype is dtype and g.is_contiguous() and room >= length and on_cpu(g)
+
+
+def shares_storage(a: torch.Tensor, tensors) -> bool:
+    """Whether `a` lies in the storage of one of the tensors."""
+    return a.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in tensors}
+
+
+def flat(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`t` as one run of shape (d,): its own memory where that is contiguous and of this dtype, else a copy."""
+    t = t.detach().to(dtype)
+    return t.view(-1) if addressable(t) else t.resolve_neg().reshape(-1).contiguous()
+
+
+def pieces(sizes: list[int], parts: int) -> list[np.ndarray]:
+    """Runs of these sizes in `parts` shares of equal length, each as rows (run, start, stop)."""
+    ends = np.cumsum([0, *sizes])
+    cuts = np.linspace(0, ends[-1], parts + 1).astype(np.int64)
+    shares = []
+    for low, high in pairwise(cuts):
+        start, stop = (np.clip(cut - ends[:-1], 0, sizes) for cut in (low, high))
+        (runs,) = np.nonzero(stop > start)
+        shares.append(np.stack([runs, start[runs], stop[runs]], axis=1))
+    return shares
+
+
+class Batch:
+    """Parameters with the leaves of their states, contiguous and of one dtype on the CPU, stepped in place by one compiled call.
+
+    `run` is a `kernels.batch_kernel`; leaves[i] belong to params[i]. `disjoint` says that no two of the tensors share memory;
+    others are stepped one by one. The storages are kept, so that nobody else gets their addresses.
+    """
+
+    def __init__(self, run: Callable, params: list[torch.Tensor], leaves: list[list[torch.Tensor]]):
+        tensors = [*params, *chain.from_iterable(leaves)]
+        self.run, self.storages, self.gradients, self.shares = run, [t.untyped_storage() for t in tensors], None, {}
+        self.dtype, self.shapes, self.seats = params[0].dtype, [p.shape for p in params], self._seats(tensors)
+        self.sizes, self.lengths = [p.numel() for p in params], [p.nbytes for p in params]
+        rows = zip(params, leaves, strict=True)
+        self.addresses = np.array([[p.data_ptr(), 0, *map(_address, own)] for p, own in rows], np.int64)
+        spans = sorted((t.data_ptr(), t.data_ptr() + t.nbytes) for t in tensors)
+        self.starts, self.ends = np.array([*spans, (2**63 - 1, 2**63 - 1)]).T
+        self.disjoint = bool((self.starts[1:] >= self.ends[:-1]).all())
+
+    def _seats(self, tensors):
+        """What must not change between a check and a call."""
+        return [*map(_address, tensors), *map(_room, self.storages)]
+
+    def fits(self, tensors: list[torch.Tensor], gradients: list[torch.Tensor]) -> bool:
+        """Whether these are the tensors that were checked, parameters first, where and as they were, and gradients readable."""
+        return (
+            [g.shape for g in gradients] == self.shapes
+            and self._seats(tensors) == self.seats
+            and all(p.is_contiguous() and p.nbytes == n for p, n in zip(tensors, self.lengths, strict=False))
+            and all(_readable(g, self.dtype, n) for g, n in zip(gradients, self.lengths, strict=True))
+        )
+
+    def step(self, gradients: list[torch.Tensor], values: tuple[float, ...]) -> None:
+        """One step of every run. A gradient, as long as its run, is copied first where it lies in memory that is written."""
+        addresses = list(map(_address, gradients))
+        if addresses != self.gradients:
+            self.gradients = addresses if self._point_to(gradients, np.array(addresses)) else None
+        threads = min(torch.get_num_threads(), 1 + sum(self.sizes) // GRAIN)
+        if threads == 1:
+            self.run(self.addresses, self._shares(1)[0], True, *values)
+        else:
+            calls = [(self.addresses, share, False, *values) for share in self._shares(threads)]
+            list(_pool(threads, os.getpid()).map(lambda call: self.run(*call), calls))
+            # clocks move once, when all pieces are done: pieces of no length
+            self.run(self.addresses, self._shares(1)[0] * [1, 0, 0], True, *values)
+
+    def _point_to(self, gradients, starts) -> bool:
+        """Fill in the addresses of gradients, or of copies; whether there was nothing to copy."""
+        written = self.starts[np.searchsorted(self.ends, starts, side="right")] < starts + self.lengths
+        for k in np.nonzero(written)[0]:
+            gradients[k] = gradients[k].clone()
+            starts[k] = gradients[k].data_ptr()
+        self.addresses[:, 1] = starts
+        return not written.any()
+
+    def _shares(self, threads):
+        if threads not in self.shares:
+            self.shares[threads] = pieces(self.sizes, threads)
+        return self.shares[threads]
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """A forked process has none of its parent's threads: it starts its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="stepsize")
