@@ -8,11 +8,12 @@ JOBS    ?= all
 GATE    ?= stop
 TIMEOUT ?= 900
 PLAN    ?= sweep.yml
+N       ?= 20
 VENV    := .venv/bin
 MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
 TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
-.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep zip reproduce clean distclean
+.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip reproduce clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +54,9 @@ federation: ## a server and four hospitals, as real processes on this machine, a
 
 sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table, one picture
 	$(MAKE_IT) sweep
+
+replicate: venv ## the book under N further seeds: how often each verdict comes out, in chapters/replication.json
+	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --timeout $(TIMEOUT) --replications $(N) replicate
 
 reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal verdicts and numbers
 	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed

@@ -8,6 +8,7 @@ import sys
 
 from companion.build.book import Book
 from companion.build.dependencies import dependencies, digest, library_files
+from companion.build.replication import seeds
 from companion.build.site import pages
 from companion.build.sweeps import points
 
@@ -18,11 +19,13 @@ CHAPTERS = BOOK.chapters
 TOOL = f"{shlex.quote(sys.executable)} -m companion"
 PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
+REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
 
 
 wildcard_constraints:
     chapter=r"\w+",
     point=r"\w+-\w+",
+    seed=r"\d+",
 
 
 rule html:
@@ -54,8 +57,9 @@ rule ledger:
     input:
         records=expand(f"{OUT}/executed/{{chapter}}.json", chapter=CHAPTERS),
         claims=CLAIMS,
+        replications=REPLICATIONS,
     output:
-        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.json"]),
+        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
     params:
         chapters=CHAPTERS,
         code=digest(dependencies(["import companion.build.pages"])),
@@ -93,6 +97,34 @@ rule site:
     threads: workflow.cores
     shell:
         "{TOOL} html --profile {PROFILE} {OUT:q}"
+
+
+# Every chapter that has claims, under further seeds -> how often each verdict comes out. The record is committed.
+COUNT = int(config.get("replications") or 0)
+RECORD = "chapters/replication.json" if PROFILE == "published" else f"{OUT}/replication.json"
+JUDGED = [chapter for chapter in CHAPTERS if BOOK.claims().get(chapter)]
+
+
+rule replica:
+    input:
+        "chapters/{chapter}.md",
+    output:
+        notebook=temp(f"{OUT}/replications/{{seed}}/{{chapter}}.ipynb"),
+        record=f"{OUT}/replications/{{seed}}/{{chapter}}.json",
+    params:
+        fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter, {"seed": int(wildcards.seed)}),
+        parameters=lambda wildcards: json.dumps({"seed": int(wildcards.seed)}),
+    shell:
+        "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {wildcards.chapter} {output.record:q}"
+
+
+rule replicate:
+    input:
+        expand(f"{OUT}/replications/{{seed}}/{{chapter}}.json", seed=seeds(COUNT) if COUNT else [], chapter=JUDGED),
+    output:
+        update(RECORD),
+    shell:
+        "{TOOL} replicate --profile {PROFILE} {OUT:q}/replications {COUNT} {output:q}"
 
 
 rule zip:

@@ -16,9 +16,25 @@ chapters:
 """
 
 CLAIMS = """tiny:
-  T1: {text: The mean is positive., verdict: holds}
+  T1:
+    text: The mean is positive.
+    phrase: positive
+    quantifier: always
+    subject: result
+    setting: These values.
+    measures:
+      mean: {is: mean, region: [0, .inf], because: Zero is not positive., stated: ["the values are *"]}
+    verdict: holds
 unwritten:
-  U1: {text: Nobody has looked yet., verdict: null}
+  U1:
+    text: Nobody has looked yet.
+    phrase: nobody
+    quantifier: can
+    subject: reason
+    setting: Nowhere.
+    measures:
+      size: {is: size, region: [0, .inf], because: It is., pending: [anywhere]}
+    verdict: null
 """
 
 LEDGER = """# Ledger
@@ -55,9 +71,9 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.evidence import Chapter, Evidence, student
+from companion.evidence import Chapter, student
 
-book = Chapter("tiny")
+book = Chapter("tiny", seed=0)
 ```
 
 ```{code-cell} ipython3
@@ -86,8 +102,7 @@ plt.plot(values, "o");
 ```
 
 ```{code-cell} ipython3
-positive = Evidence("always", "mean", student(values), (0, np.inf))
-book.judge("T1", positive)
+book.judge("T1", mean={"the values are what they are": student(values)})
 ```
 
 ```{code-cell} ipython3

@@ -43,8 +43,47 @@
     for (const element of document.querySelectorAll(".citation-list, .citation")) element.removeAttribute("role");
   }
 
+  // the ledger: its rows are filtered and sorted where they stand; ?verdict=fails in the address chooses beforehand
+  function ledger() {
+    const tools = document.querySelector(".ledger-tools"), list = document.querySelector(".ledger");
+    if (!tools) return;
+    const items = [...list.children], rows = items.filter(item => item.matches(".ledger-row"));
+    const words = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
+    for (const [name, value] of new URLSearchParams(location.search)) if (tools.elements[name]) tools.elements[name].value = value;
+
+    function show() {
+      const asked = Object.fromEntries(new FormData(tools)), sought = asked.words.toLowerCase().split(/\s+/);
+      for (const row of rows)
+        row.hidden = !["verdict", "chapter", "subject"].every(name => !asked[name] || row.dataset[name] === asked[name])
+          || !sought.every(word => words.get(row).includes(word));
+      for (const head of items.filter(item => item.matches(".ledger-chapter")))
+        head.hidden = asked.sort || !rows.some(row => !row.hidden && row.dataset.chapter === head.dataset.chapter);
+      const place = row => Number(row.getAttribute("data-by-" + asked.sort));
+      list.append(...(asked.sort ? [...items].sort((a, b) => place(a) - place(b)) : items));
+      const shown = rows.filter(row => !row.hidden).length;
+      tools.querySelector("output").textContent = shown + " of " + rows.length + " claims";
+      document.querySelector(".ledger-none").hidden = shown > 0;
+    }
+
+    function unfold() {
+      const row = rows.find(row => row.id && "#" + row.id === location.hash);
+      if (!row) return;
+      if (row.hidden) { tools.reset(); show(); }
+      row.querySelector("details").open = true;
+      row.scrollIntoView();
+    }
+
+    tools.hidden = false;
+    tools.addEventListener("input", show);
+    tools.addEventListener("submit", event => event.preventDefault());
+    addEventListener("hashchange", unfold);
+    show();
+    unfold();
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     roles();
+    ledger();
     wrapFigures();
     reach();
     addEventListener("resize", reach);

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stepsize.errors import StepsizeError
 
-from .build import execution, pages, site, sweeps
+from .build import execution, pages, replication, site, sweeps
 from .build import ledger as records
 from .build.book import Book, write_whole
 from .build.make import make
@@ -91,6 +91,14 @@ def sweep(args) -> None:
     print(f"sweep · {len(found)} runs · {args.output}.csv · {args.output}.svg", flush=True)
 
 
+def replicate(args) -> None:
+    """Gather replications, chapters executed under further seeds, in one record."""
+    book = Book(args.root, args.profile)
+    names = [chapter for chapter in book.chapters if book.claims().get(chapter)]
+    replication.write(Path(args.folder), names, int(args.count), args.profile, Path(args.output))
+    print(f"replications · {args.count} seeds · {len(names)} chapters · {args.output}", flush=True)
+
+
 def compare(args) -> None:
     """Compare verdicts and glued values of two executed trees."""
     if found := records.compare(Path(args.one), Path(args.two)):
@@ -112,7 +120,9 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument(f"--{name}", default=default)
         return sub
 
-    sub = command(make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml")
+    sub = command(
+        make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml", replications="0"
+    )
     sub.add_argument("--verbose", action="store_true")
     sub.add_argument("--more", action="append", default=[], help="an option for Snakemake itself")
     sub.add_argument("targets", nargs="+", help="files or rules of the Snakefile; {out} is the profile's folder")
@@ -122,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     command(html, "out", root=".")
     command(pack, "html", "output")
     command(sweep, "plan", "folder", "output", root=".")
+    command(replicate, "folder", "count", "output", root=".")
     command(compare, "one", "two")
     return top
 

@@ -100,7 +100,7 @@ def test_the_library_is_all_files_but_caches():
     listed = {p.relative_to(LIBRARY).as_posix() for p in library_files()}
     assert {
         "stepsize/rules.py",
-        "companion/build/ledger.html",
+        "companion/build/templates/ledger.html",
         "companion/experiments/data/heart_disease.csv",
     } <= listed
     assert not any("__pycache__" in name or "egg-info" in name for name in listed)

@@ -13,8 +13,7 @@ from torch import nn
 
 import stepsize
 from companion.build.book import Book
-from companion.evidence import Chapter, Evidence, Interval, bootstrap, combine, exact, proportion, student
-from companion.evidence.claims import load_claims
+from companion.evidence import Chapter, Interval, bootstrap, decide, exact, proportion, student
 from companion.experiments import datasets
 from stepsize import (
     SGD,
@@ -77,11 +76,6 @@ def parameter(*shape, dtype=torch.float32):
 
 def losses(lrs, seeds):
     return np.ones((len(lrs), len(seeds)))
-
-
-def bare(name, **fields):
-    """An evidence with one field replaced."""
-    return replace(Evidence("if so", "size", exact(1), (0, 2)), **{name: fields["to"]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,20 +219,8 @@ EVIDENCE = [
     (lambda: proportion(2.5, 8), "2.5 successes", "two counts"),
     (lambda: exact(math.nan), "nan", "look for NaN"),
     (lambda: Interval(5, 0, 1, "m", 9), "5", "not inside its interval [0, 1]"),
-    (lambda: bare("region", to=(2, 1)), "region (2, 1) of 'size'", "low < high"),
-    (lambda: bare("region", to=(1, 1)), "(1, 1)", "low < high"),
-    (lambda: bare("region", to=(math.nan, 1)), "nan", "low < high"),
-    (lambda: bare("region", to=(0, 1, 2)), "(0, 1, 2)", "(low, high)"),
-    (lambda: bare("region", to=(-math.inf, math.inf)), "cannot be missed", "bound it on one side"),
-    (lambda: bare("interval", to=0.5), "0.5", "bootstrap, student, proportion or exact"),
-    (lambda: bare("condition", to=" "), "condition=' '", "fill both"),
-    (lambda: bare("measure", to=""), "measure=''", "fill both"),
-    (lambda: combine([]), "without evidence", "measure something"),
-    (lambda: Chapter("c", {"P1": "one"}).judge("P2", bare("region", to=(0, 2))), "no claim 'P2'", "it has P1"),
-    (lambda: Chapter("c", {"P1": "one"}).judge("P1"), "P1 was judged without evidence", "measure something"),
-    (lambda: Chapter("c", {"P1": "one"}).judge("P1", [bare("region", to=(0, 2))]), "P1", "one by one"),
-    (lambda: Chapter("c", {"P1": "one"}).summary(), "no evidence for P1", "judge each claim"),
-    (lambda: Chapter("c", {}).glue("share", math.nan), "c:share is NaN", "cannot say it"),
+    (lambda: decide("always", []), "without stated evidence", "measure where the text stands"),
+    (lambda: Chapter("c", claims={}).glue("share", math.nan), "c:share is NaN", "cannot say it"),
 ]
 
 OTHERS = [
@@ -276,28 +258,8 @@ def test_bad_input_is_named_on_one_line_with_its_remedy(call, offender, remedy):
         says(call, offender, remedy)
 
 
-def test_a_second_judgement_on_other_evidence_is_refused():
-    book = Chapter("c", {"P1": "one"})
-    book.judge("P1", bare("region", to=(0, 2)))
-    says(lambda: book.judge("P1", bare("region", to=(0, 3))), "P1 was judged before", "all in one call")
-
-
-CLAIMS = [
-    ("c:\n  P1: {text: one}\n  P1: {text: two}\n", "['P1']", "keep one of each"),
-    ("c:\n  P1: {text: one}\nd:\n  P1: {text: two}\n", "P1 is in c and in d", "unique in the book"),
-    ("c:\n  P1: {text: ''}\n", "P1 of c has no text", "write what the source says"),
-    ("c:\n  P1: {text: one, verdict: maybe}\n", "'maybe' is no verdict", "holds only if"),
-]
-
-
-@pytest.mark.parametrize(("text", "offender", "remedy"), CLAIMS)
-def test_claims_that_contradict_themselves_are_refused(tmp_path, text, offender, remedy):
-    (tmp_path / "claims.yml").write_text(text)
-    says(lambda: load_claims(tmp_path / "claims.yml"), offender, remedy)
-
-
 def test_a_chapter_without_claims_or_a_folder_without_a_book_says_so(tmp_path, monkeypatch):
-    (tmp_path / "claims.yml").write_text("c:\n  P1: {text: one}\n")
+    (tmp_path / "claims.yml").write_text("c: {}\n")
     monkeypatch.chdir(tmp_path)
     says(lambda: Chapter("d"), "no chapter 'd'", "it has c")
 

@@ -1,4 +1,4 @@
-"""The ledger: claims and their published verdicts, the gate, the comparison of two runs, and the page."""
+"""The ledger: what the gate compares with the register, and the comparison of two runs."""
 
 import json
 
@@ -6,20 +6,13 @@ import numpy as np
 import pytest
 
 import small_book
-from companion.build import ledger, pages
+from companion.build import ledger
 from companion.build.book import Book, write_whole
-from companion.evidence import Evidence, Verdict, student
+from companion.evidence import Chapter, student
 from companion.evidence.claims import load_claims
 from stepsize.errors import EvidenceError
 
 SAMPLE = np.random.default_rng(0).normal(1, 0.1, 20)
-
-
-def verdict(*regions, claim="T1"):
-    evidence = tuple(
-        Evidence(f"case <{n}>", "mean & more", student(SAMPLE), region) for n, region in enumerate(regions)
-    )
-    return json.loads(json.dumps(Verdict("tiny", claim, "The mean is positive.", evidence).record(), allow_nan=False))
 
 
 def executed(root, *verdicts, glued=None):
@@ -33,33 +26,26 @@ def book(tmp_path):
     return Book(small_book.write(tmp_path / "book"))
 
 
-HOLDS, FAILS, MIXED = [(0, float("inf"))], [(2, 3)], [(0, float("inf")), (2, 3)]
+def verdict(book, shift=0.0, condition="the values are these"):
+    made = Chapter("tiny", claims=book.claims()["tiny"]).judge("T1", mean={condition: student(SAMPLE + shift)})
+    return json.loads(json.dumps(made.record(), allow_nan=False))
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("a: {X1: {text: x, verdict: null}}\nb: {X1: {text: y, verdict: null}}", "X1 is in a and in b"),
-        ("a: {X1: {text: x, verdict: maybe}}", "'maybe' is no verdict"),
-        ("a: {X1: {text: '', verdict: null}}", "X1 of a has no text"),
-        ("a: {X1: {text: x}, X1: {text: y}}", "repeated"),
-    ],
-)
-def test_a_broken_list_of_claims_is_refused(tmp_path, text, says):
-    path = tmp_path / "claims.yml"
-    path.write_text(text)
-    with pytest.raises(EvidenceError, match=says):
-        load_claims(path)
+def register(book, old, new):
+    path = book.root / "chapters/claims.yml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    load_claims(path)
 
 
-def test_the_gate_is_open_when_computed_and_published_verdicts_agree(book, tmp_path):
-    assert ledger.differences(book, executed(tmp_path / "x", verdict(*HOLDS))) == []
+def test_the_gate_is_open_when_verdict_region_and_setting_are_as_registered(book, tmp_path):
+    assert ledger.differences(book, executed(tmp_path / "x", verdict(book))) == []
 
 
 def test_the_gate_names_claim_both_verdicts_and_numbers(book, tmp_path):
-    (line,) = ledger.differences(book, executed(tmp_path / "x", verdict(*FAILS)))
-    assert line.startswith("claim T1 of tiny: published holds, computed fails: mean & more = ")
-    assert "claimed 2 to 3, contradicts" in line
+    (line,) = ledger.differences(book, executed(tmp_path / "x", verdict(book, shift=-3)))
+    assert line.startswith("claim T1 of tiny: published holds, computed fails: mean = -2")
+    assert "claimed at least 0, contradicts (stated: the values are these)" in line
 
 
 def test_the_gate_asks_for_the_verdict_of_every_claim_of_an_existing_chapter(book, tmp_path):
@@ -67,20 +53,50 @@ def test_the_gate_asks_for_the_verdict_of_every_claim_of_an_existing_chapter(boo
     assert "the chapter computes no verdict" in line
 
 
-def test_the_gate_does_not_let_an_unpublished_verdict_pass(book, tmp_path):
-    path = book.root / "chapters/claims.yml"
-    path.write_text(path.read_text().replace("verdict: holds", "verdict: null"))
-    (line,) = ledger.differences(book, executed(tmp_path / "x", verdict(*HOLDS)))
-    assert "published nothing (null), computed holds" in line
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("verdict: holds", "verdict: null", "published nothing (null), computed holds"),
+        ("region: [0, .inf]", "region: [0.5, .inf]", "the run used region"),
+        ('stated: ["the values are *"]', 'stated: [other], beyond: ["the values are *"]', "was run as stated, registered is beyond"),
+        ('stated: ["the values are *"]', 'stated: ["the values are *", "never run"]', "no row of the run is 'never run'"),
+        ("      mean: {", "      size: {", "measure 'mean' is not registered"),
+    ],
+)  # fmt: skip
+def test_the_gate_stops_on_what_changed_without_the_register(book, tmp_path, old, new, says):
+    run = executed(tmp_path / "x", verdict(book))
+    register(book, old, new)
+    assert any(says in line for line in ledger.differences(book, run))
 
 
-def test_equal_runs_compare_equal_and_one_changed_digit_is_found(tmp_path):
+SIDES = """    separates: {supports: [the values are these], contradicts: [the values are those]}
+    condition: The values must be these.
+    verdict: in part"""
+
+
+@pytest.mark.parametrize(("right", "sides"), [(True, SIDES), (False, SIDES.replace("those]", "other]"))])
+def test_the_condition_of_in_part_is_checked_against_the_rows(book, tmp_path, right, sides):
+    register(book, "    verdict: holds", sides)
+    rows = {"the values are these": student(SAMPLE), "the values are those": student(SAMPLE - 3)}
+    made = Chapter("tiny", claims=book.claims()["tiny"]).judge("T1", mean=rows)
+    found = ledger.differences(book, executed(tmp_path / "x", json.loads(json.dumps(made.record()))))
+    assert (found == []) == right
+    assert right or "does not separate: 'the values are those' contradicts" in found[0]
+
+
+def test_a_chapter_s_verdicts_in_a_line_each(book, tmp_path):
+    lines = ledger.lines(book, "tiny", executed(tmp_path / "x", verdict(book, shift=-3)))
+    assert lines[0].startswith("T1: fails, -2")
+    assert lines[0].endswith("<- claims.yml has holds")
+
+
+def test_equal_runs_compare_equal_and_one_changed_digit_is_found(book, tmp_path):
     glue = {"tiny:mean": {"text/plain": "0.98"}}
-    one = executed(tmp_path / "one", verdict(*HOLDS), glued=glue)
-    assert ledger.compare(one, executed(tmp_path / "two", verdict(*HOLDS), glued=glue)) == []
-    other = executed(tmp_path / "three", verdict(*HOLDS), glued={"tiny:mean": {"text/plain": "0.99"}})
+    one = executed(tmp_path / "one", verdict(book), glued=glue)
+    assert ledger.compare(one, executed(tmp_path / "two", verdict(book), glued=glue)) == []
+    other = executed(tmp_path / "three", verdict(book), glued={"tiny:mean": {"text/plain": "0.99"}})
     assert "tiny, glued tiny:mean" in ledger.compare(one, other)[0]
-    changed = verdict(*HOLDS)
+    changed = verdict(book)
     changed["evidence"][0]["interval"]["low"] *= 1 + 1e-15
     assert "tiny, claim T1" in ledger.compare(one, executed(tmp_path / "four", changed, glued=glue))[0]
     assert "only in one" in ledger.compare(one, tmp_path / "empty")[0]
@@ -89,44 +105,3 @@ def test_equal_runs_compare_equal_and_one_changed_digit_is_found(tmp_path):
 def test_nothing_to_compare_is_an_error(tmp_path):
     with pytest.raises(EvidenceError, match="no executed chapter"):
         ledger.compare(tmp_path / "a", tmp_path / "b")
-
-
-def test_the_ledger_lists_every_claim_and_those_not_yet_tested_last(book, tmp_path):
-    rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", verdict(*MIXED))))
-    assert [(r["claim"], r["verdict"]) for r in rows] == [("T1", "holds only if"), ("U1", None)]
-    assert pages.counts(rows) == {"holds only if": 1, "not yet tested": 1}
-    assert pages.sentence(rows) == "Of 2 claims, 1 hold only under a stated condition, 1 are not yet tested."
-
-
-def test_the_page_links_each_claim_to_its_card_and_escapes_what_it_prints(book, tmp_path):
-    pages.write(book, executed(tmp_path / "x", verdict(*MIXED)), tmp_path / "out")
-    page = (tmp_path / "out/ledger.txt").read_text()
-    assert 'href="tiny.html#claim-T1"' in page
-    assert "mean &amp; more" in page
-    assert "case &lt;0&gt;" in page
-    assert "case <0>" not in page
-    assert "not yet tested" in page
-    assert "differs from the published verdict: holds" in page
-    summary = (tmp_path / "out/summary.txt").read_text()
-    assert ":alt: Horizontal bars" in summary
-    assert "A tiny chapter: 1 holds only if" in summary
-    assert "| [A tiny chapter](tiny.ipynb) | 3.2 | 30 | 2.0 |" in (tmp_path / "out/timings.txt").read_text()
-
-
-def test_the_verdicts_for_programs_are_strict_json(book, tmp_path):
-    pages.write(book, executed(tmp_path / "x", verdict(*HOLDS)), tmp_path / "out")
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    data = json.loads((tmp_path / "out/verdicts.json").read_text(), parse_constant=refuse)
-    assert [c["claim"] for c in data["claims"]] == ["T1", "U1"]
-    assert data["profile"] == "published"
-
-
-def test_two_writes_of_the_same_records_are_equal_byte_for_byte(book, tmp_path):
-    source = executed(tmp_path / "x", verdict(*HOLDS))
-    for name in ("a", "b"):
-        pages.write(book, source, tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name

@@ -33,12 +33,12 @@ def test_a_glued_value_is_written_as_myst_nb_writes_it(theirs, value):
 
 def test_text_is_glued_without_quotes_and_formatted(theirs):
     with capture_output() as shown:
-        Chapter("tiny", {}).glue("share", 0.5, ".0%")
+        Chapter("tiny", claims={}).glue("share", 0.5, ".0%")
     assert shown.outputs[0].data == {"application/papermill.record/text/plain": "50%"}
 
 
 @pytest.mark.parametrize("code", ["from pathlib import Path; from companion.build.notebooks import convert; convert(Path('chapters/explorer.md'))",
-                                  "from companion.evidence import Chapter; Chapter('c', {}).glue('k', 1.0)"])  # fmt: skip
+                                  "from companion.evidence import Chapter; Chapter('c', claims={}).glue('k', 1.0)"])  # fmt: skip
 def test_neither_a_build_nor_a_chapter_makes_grammars_of_iris(code):
     said = f"{code}; import sys; print('rfc3987_syntax' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)

@@ -146,8 +146,50 @@ def test_the_picture_in_the_readme_shows_the_verdicts_of_the_book(browser):
     def words(path):
         return [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")) if text]
 
-    built, shown = HTML / "_images" / "verdicts.svg", Path(__file__).parents[2] / ".github" / "verdicts.svg"
+    built, shown = HTML.parent / "ledger" / "verdicts.svg", Path(__file__).parents[2] / ".github" / "verdicts.svg"
     assert words(shown) == words(built), "copy _build/ledger/verdicts.svg to .github/verdicts.svg"
+
+
+def test_the_ledger_is_filtered_by_verdict_and_by_words_and_sorted_by_keyboard(page):
+    page.goto(address("chapters/ledger.html"))
+    rows, shown = page.locator(".ledger-row"), page.locator(".ledger-row:visible")
+    claims = rows.evaluate_all("e => e.map(row => row.id)")
+    for verdict in page.locator(".ledger-tools [name=verdict] option").evaluate_all("e => e.map(o => o.value)")[1:]:
+        page.locator(".ledger-tools [name=verdict]").select_option(verdict)
+        assert set(shown.evaluate_all("e => e.map(row => row.dataset.verdict)")) == {verdict}
+        assert page.locator(".ledger-tools output").inner_text() == f"{shown.count()} of {len(claims)} claims"
+    page.locator(".ledger-tools [name=verdict]").select_option("")
+    some = claims[-1].removeprefix("ledger-")
+    page.locator(".ledger-tools [name=words]").focus()
+    page.keyboard.type(some.lower())
+    assert some in shown.evaluate_all("e => e.map(row => row.id.slice(7))")
+    page.keyboard.type(" no such word")
+    assert shown.count() == 0
+    assert page.locator(".ledger-none").is_visible()
+    page.locator(".ledger-tools [name=words]").fill("")
+    page.locator(".ledger-tools [name=sort]").select_option("margin")
+    places = shown.evaluate_all("e => e.map(row => Number(row.getAttribute('data-by-margin')))")
+    assert places == sorted(places)
+    assert len(places) == len(claims)
+    page.locator(".ledger-tools [name=sort]").select_option("")
+    assert rows.evaluate_all("e => e.map(row => row.id)") == claims
+
+
+def test_an_address_chooses_rows_of_the_ledger_and_unfolds_one(page):
+    page.goto(address("chapters/ledger.html") + "?verdict=holds")
+    assert set(page.locator(".ledger-row:visible").evaluate_all("e => e.map(r => r.dataset.verdict)")) == {"holds"}
+    last = page.locator(".ledger-row").last.get_attribute("id")
+    page.goto(address("chapters/ledger.html") + "#" + last)
+    assert page.locator(f"#{last} > details").evaluate("e => e.open")
+    assert page.locator(f"#{last} .ledger-body").is_visible()
+
+
+def test_every_tile_of_the_front_page_leads_to_a_card(page):
+    page.goto(address("chapters/index.html"))
+    links = page.locator("a.tile").evaluate_all("e => e.map(a => a.getAttribute('href'))")
+    assert links
+    page.locator("a.tile").first.click()
+    assert page.locator(f".verdict-card#{links[0].partition('#')[2]}").is_visible()
 
 
 BROKEN = """<!doctype html><html lang="en" data-theme="light"><title>Broken</title><body><main class="bd-article"><h1>Broken</h1>

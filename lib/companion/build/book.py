@@ -5,12 +5,13 @@ import json
 import os
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
 from companion.errors import BookError
-from companion.evidence.claims import load_claims
+from companion.evidence.claims import Claim, load_claims
 
 from .dependencies import dependencies, digest
 from .notebooks import convert, is_notebook, parameter_defaults
@@ -45,11 +46,10 @@ class Book:
         return path
 
     def parameters(self, chapter: str, given: dict | None = None) -> dict:
-        """What papermill passes: nothing in the published profile, smoke.yml's entry in the smoke profile."""
-        values = dict(given or {})
-        where = "the given parameters"
-        if self.profile == "smoke" and given is None:
-            where, values = "chapters/smoke.yml", self.smoke().get(chapter) or {}
+        """What papermill passes: in the smoke profile smoke.yml's entry, and what is given."""
+        small = (self.smoke().get(chapter) or {}) if self.profile == "smoke" else {}
+        where = "the given parameters" if given else "chapters/smoke.yml"
+        values = small | (given or {})
         known = parameter_defaults(self.source(chapter))
         for name, value in values.items():
             if name not in known:
@@ -84,10 +84,7 @@ class Book:
         """
         source, pins = self.source(chapter), self.root / "requirements.txt"
         code = [c.source for c in convert(source).cells if c.cell_type == "code"]
-        claims = {
-            claim: {key: value for key, value in entry.items() if key != "verdict"}
-            for claim, entry in self.claims().get(chapter, {}).items()
-        }
+        claims = [asdict(claim) | {"verdict": None} for claim in self.claims().get(chapter, {}).values()]
         parts = [
             source.read_bytes(),
             json.dumps([self.profile, self.parameters(chapter, given), claims], sort_keys=True, default=str).encode(),
@@ -97,7 +94,7 @@ class Book:
         ]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
-    def claims(self) -> dict[str, dict[str, dict]]:
+    def claims(self) -> dict[str, dict[str, Claim]]:
         """chapters/claims.yml; a book without one has no claims."""
         path = self.root / "chapters" / "claims.yml"
         return load_claims(path) if path.is_file() else {}

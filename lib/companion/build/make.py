@@ -50,6 +50,7 @@ def make(args) -> int:
     options = ["--cores", str(args.jobs), "--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy"]
     options += [] if args.verbose else ["--logger", "book"]
     options += ["--config", f"profile={args.profile}", f"out={out}", f"gate={args.gate}", f"plan={plan}"]
+    options += [f"replications={args.replications}"] if "replicate" in targets else []
     code, interrupted = _run(["--snakefile", args.snakefile or "Snakefile", *options, *args.more, "--", *targets])
     lock.close()
     if interrupted:

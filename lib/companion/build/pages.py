@@ -1,42 +1,25 @@
-"""What the pages show of the ledger: every claim with its verdict, a picture of all of them, and the timings."""
+"""What the pages show of the ledger: every claim with its verdict and its evidence, a picture of all of them, and the timings."""
 
 import json
+import math
 import re
-from itertools import accumulate
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from companion.evidence.cards import DOTS, VERDICT_SIGNS, environment
+from companion.evidence.claims import SUBJECTS, VERDICTS, Claim
+from companion.evidence.wording import number
 
-from companion.evidence.cards import VERDICT_SIGNS, badge
-from companion.evidence.verdict import VERDICTS
-from companion.evidence.wording import describe_region
-
+from . import replication
 from .book import write_whole
-from .ledger import records, span
+from .ledger import records
 
 UNTESTED = "not yet tested"
-VERDICT_COLOURS = {"holds": "#00805F", "holds only if": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
+VERDICT_COLOURS = {"holds": "#00805F", "in part": "#B87700", "fails": "#C2410C", "open": "#6B6B6B"}
 COLOURS = VERDICT_COLOURS | {UNTESTED: "#D9D9D9"}
+VERBS = {"holds": ("holds", "hold"), "in part": ("holds in part", "hold in part"), "fails": ("fails", "fail"), "open": ("stays open", "stay open"), UNTESTED: (f"is {UNTESTED}", f"are {UNTESTED}")}  # fmt: skip
 
-
-def tally(evidence: list[dict]) -> str:
-    """'3 measurements: 1 supports, 2 contradict'."""
-    says = [e["says"] for e in evidence]
-    words = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict")}
-    numbers = ((n, *words.get(s, (s, s))) for s in ("supports", "contradicts", "undecided") if (n := says.count(s)))
-    parts = [f"{n} {one if n == 1 else many}" for n, one, many in numbers]
-    return f"{len(says)} measurement{'s' * (len(says) > 1)}: {', '.join(parts)}"
-
-
-#: The texts of the pages stand beside this file.
-TEMPLATES = Environment(loader=PackageLoader("companion.build", ""), autoescape=True, undefined=StrictUndefined)
-TEMPLATES.filters |= {
-    "badge": lambda verdict: Markup(badge(verdict)),
-    "region": lambda region: describe_region(tuple(map(float, region))),
-    "span": span,
-    "tally": tally,
-}
+TEMPLATES = environment(Path(__file__).parent / "templates")
+TEMPLATES.globals |= {"signs": VERDICT_SIGNS, "dot_signs": DOTS, "verdicts": VERDICTS, "subjects": SUBJECTS, "untested": UNTESTED}  # fmt: skip
 
 
 def title(book, chapter: str) -> str:
@@ -48,46 +31,31 @@ def title(book, chapter: str) -> str:
 
 
 def entries(book, records: dict[str, dict]) -> list[dict]:
-    """Every claim of the book in the order of its chapters, then those of unwritten chapters."""
-    claims = book.claims()
+    """Every claim of the book in the order of its chapters, then those of unwritten chapters.
+
+    An entry is the record of the verdict (`Verdict.record`, with verdict None where the chapter computes none), the title of the
+    chapter, the published verdict, and `replication`: {runs, same, others, fragile} or None.
+    """
+    claims, replications = book.claims(), replication.read(book.root)
     order = [c for c in records if c in claims] + [c for c in claims if c not in records]
     rows = []
     for chapter in order:
         done = {v["claim"]: v for v in records.get(chapter, {}).get("verdicts", [])}
-        for claim, entry in claims[chapter].items():
-            found = done.get(claim)
-            rows.append(
-                {
-                    "claim": claim,
-                    "chapter": chapter,
-                    "title": title(book, chapter),
-                    "text": entry["text"],
-                    "verdict": found["verdict"] if found else None,
-                    "published": entry.get("verdict"),
-                    "conditions": found["conditions"] if found else [],
-                    "evidence": found["evidence"] if found else [],
-                }
-            )
+        for name, claim in claims[chapter].items():
+            record = done.get(name) or _untested(claim)
+            same = replication.replicated(replications, name, record["verdict"]) if record["verdict"] else None
+            rows.append(record | {"title": title(book, chapter), "published": claim.verdict, "replication": same})
     return rows
 
 
-def table(book, rows: list[dict]) -> str:
-    """The ledger: one heading and one table per chapter, as MyST text with inline HTML."""
-    template = TEMPLATES.get_template("ledger.html")
-    parts = []
-    for chapter in dict.fromkeys(r["chapter"] for r in rows):
-        mine = [r for r in rows if r["chapter"] == chapter]
-        parts.append(
-            template.render(
-                chapter=chapter,
-                title=mine[0]["title"],
-                rows=mine,
-                tested=any(r["verdict"] for r in mine),
-                untested=UNTESTED,
-                gate_open=book.profile == "published",
-            )
-        )
-    return "\n\n".join(parts) + "\n"
+def _untested(claim: Claim) -> dict:
+    names = (
+        "chapter", "text", "phrase", "paragraph", "ours", "reading_of", "part_of", "quantifier", "subject", "setting", "test", "redo",
+    )  # fmt: skip
+    registered = {"claim": claim.id} | {name: getattr(claim, name) for name in names}
+    return registered | {
+        "verdict": None, "condition": "", "boundary": None, "margin": None, "shares": {}, "evidence": [],
+    }  # fmt: skip
 
 
 def counts(rows: list[dict]) -> dict[str, int]:
@@ -95,37 +63,159 @@ def counts(rows: list[dict]) -> dict[str, int]:
     return {v: n for v in (*VERDICTS, UNTESTED) if (n := sum((r["verdict"] or UNTESTED) == v for r in rows))}
 
 
+def count(n: int, verdict: str) -> str:
+    """'3 hold in part'"""
+    return f"{n} {VERBS[verdict][n != 1]}"
+
+
+def support(rows: list[dict], *settings: str) -> tuple[int, int]:
+    """(how many support, of how many) measurements in these settings; an identity is no measurement."""
+    says = [e["says"] for r in rows for e in r["evidence"] if e["setting"] in settings and e["kind"] != "identity"]
+    return says.count("supports"), len(says)
+
+
 def sentence(rows: list[dict]) -> str:
     """The counts in words."""
-    verbs = {
-        "holds": "hold",
-        "holds only if": "hold only under a stated condition",
-        "fails": "fail",
-        "open": "stay open",
+    if not rows:
+        return "There are no claims yet."
+    found = [count(n, v) for v, n in counts(rows).items()]
+    measured = support(rows, "stated", "beyond", "control")[1]
+    kept, of = support([r for r in rows if r["verdict"] == "holds"], "beyond")
+    beyond = f" Beyond it, {kept} of {of} measurements still support the claims that hold." if of else ""
+    return f"{len(rows)} claims, {measured} measurements. In the setting of which the text speaks, {', '.join(found)}.{beyond}"
+
+
+def by_subject(rows: list[dict]) -> list[dict]:
+    """For what a claim speaks of: the claims, their verdicts, and how often measurements support them."""
+    table = []
+    for subject in SUBJECTS:
+        mine = [r for r in rows if r["subject"] == subject]
+        if mine:
+            table.append(
+                {
+                    "subject": subject,
+                    "claims": len(mine),
+                    "counts": counts(mine),
+                    "stated": support(mine, "stated"),
+                    "beyond": support(mine, "beyond"),
+                }
+            )
+    return table
+
+
+def identities_alone(rows: list[dict]) -> list[dict]:
+    """The claims whose verdict rests on no measurement."""
+    stated = {r["claim"]: {e["kind"] for e in r["evidence"] if e["setting"] == "stated"} for r in rows}
+    return [r for r in rows if stated[r["claim"]] == {"identity"}]
+
+
+def tightness(record: dict) -> float:
+    """The margin as a number to sort by: the logarithm of its factor, or the move relative to the larger value; inf without one."""
+    m = record["margin"]
+    if m is None:
+        return math.inf
+    edge, moved = float(m["edge"]), float(m["moved_to"])
+    return math.log(m["factor"]) if m["factor"] else abs(moved - edge) / max(abs(moved), abs(edge), 1e-300)
+
+
+def in_short(record: dict) -> str:
+    """The margin in a few signs: a factor, or the edge and where it must move."""
+    m = record["margin"]
+    if m is None:
+        return "–"
+    return f"× {number(m['factor'])}" if m["factor"] else f"{number(float(m['edge']))} → {number(float(m['moved_to']))}"
+
+
+def chapters(rows: list[dict]) -> list[tuple[str, list[dict]]]:
+    """(chapter, its claims), in the order of the rows."""
+    return [(c, [r for r in rows if r["chapter"] == c]) for c in dict.fromkeys(r["chapter"] for r in rows)]
+
+
+def choices(rows: list[dict]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """What the ledger is filtered by: the name, its label, and (value, words) to choose from."""
+    return [
+        ("verdict", "verdict", [(v, f"{v} ({n})") for v, n in counts(rows).items()]),
+        ("chapter", "chapter", [(c, mine[0]["title"]) for c, mine in chapters(rows)]),
+        ("subject", "about the", [(s["subject"], f"{s['subject']} ({s['claims']})") for s in by_subject(rows)]),
+    ]
+
+
+def ranks(rows: list[dict]) -> dict[str, dict[str, int]]:
+    """order -> claim -> its place; a claim without the property in question comes last."""
+    verdicts = [*VERDICTS, None]
+    keys = {
+        "verdict": lambda r: verdicts.index(r["verdict"]),
+        "reach": lambda r: b["reaches"] / b["of"] if (b := r["boundary"]) and b["of"] else math.inf,
+        "margin": tightness,
+        "same": lambda r: s["same"] / s["runs"] if (s := r["replication"]) else math.inf,
     }
-    parts = [f"{n} {verbs.get(v, f'are {v}')}" for v, n in counts(rows).items()]
-    return f"Of {len(rows)} claims, {', '.join(parts)}." if rows else "There are no claims yet."
+    return {name: {r["claim"]: i for i, r in enumerate(sorted(rows, key=key))} for name, key in keys.items()}
+
+
+TEMPLATES.globals |= {f.__name__: f for f in (by_subject, chapters, choices, count, counts, identities_alone, in_short, ranks)}  # fmt: skip
+
+
+def html(name: str, rows: list[dict], **more) -> str:
+    """A template of the ledger as MyST text."""
+    body = TEMPLATES.get_template(name).render(rows=rows, **more)
+    return f"```{{raw}} html\n{body}\n```\n"
 
 
 def picture(rows: list[dict], path: Path) -> str:
-    """Stacked bars, one per chapter, as an SVG file; returns the alternative text."""
-    titles = {r["chapter"]: r["title"] for r in rows}
-    each = {chapter: counts([r for r in rows if r["chapter"] == chapter]) for chapter in titles}
-    bars = []
-    for chapter, verdicts in each.items():
-        long = len(titles[chapter]) >= 34
-        bars.append({"title": titles[chapter].partition(":")[0] if long else titles[chapter], "parts": []})
-        for (verdict, n), start in zip(verdicts.items(), accumulate(verdicts.values(), initial=0), strict=False):
-            label = f"{VERDICT_SIGNS.get(verdict, '')} {n}".strip()
-            ink = "#000" if verdict == UNTESTED else "#fff"
-            bars[-1]["parts"].append({"start": start, "n": n, "colour": COLOURS[verdict], "ink": ink, "label": label})
-        bars[-1]["total"] = sum(verdicts.values())
-    most = max((bar["total"] for bar in bars), default=1)
-    kinds = [{"name": v, "colour": COLOURS[v], "sign": VERDICT_SIGNS.get(v, "·")} for v in counts(rows)]
-    svg = TEMPLATES.get_template("verdicts.svg").render(bars=bars, kinds=kinds, ticks=range(0, most + 1, 2))
-    write_whole(path, svg + "\n")
-    words = "; ".join(f"{titles[c]}: {', '.join(f'{n} {v}' for v, n in each[c].items())}" for c in each)
-    return f"Horizontal bars, one per chapter, divided by verdict. {sentence(rows)} {words}."
+    """The tiles of the front page as a drawing, a row for every chapter; returns the alternative text."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Polygon
+
+    plt.rcParams |= {"svg.hashsalt": "book", "svg.fonttype": "none"}
+
+    groups = chapters(rows)
+    most = max((len(mine) for _, mine in groups), default=1)
+    left, pitch, height = 2.9, 0.82, 0.5  # inches: of the titles, from tile to tile, from row to row
+    figure = plt.figure(figsize=(left + pitch * most, height * (len(groups) + 1)), layout="none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, left + pitch * most), ylim=(height * (len(groups) + 1), 0))
+    axes.axis("off")
+
+    def tile(x, y, verdict):
+        colour, side = COLOURS.get(verdict, "#6B6B6B"), 0.3
+        filled = {"holds": side, "in part": side / 2}.get(verdict, 0)
+        for width, fill in ((side, "white"), (filled, colour)):
+            axes.add_patch(Polygon([(x, y), (x + width, y), (x + width, y + side), (x, y + side)], fc=fill, ec=colour))
+        sign = "" if verdict == "in part" else VERDICT_SIGNS.get(verdict, "·")
+        ink = "white" if verdict == "holds" else colour
+        axes.text(x + side / 2, y + side / 2, sign, ha="center", va="center", color=ink, size=11, weight="bold")
+
+    x = 0.1
+    for verdict, n in counts(rows).items():
+        tile(x, 0.1, verdict)
+        axes.text(x + 0.38, 0.25, count(n, verdict), va="center", size=9)
+        x += 1.55
+    for y, (_, mine) in enumerate(groups, 1):
+        name = mine[0]["title"] if len(mine[0]["title"]) < 34 else mine[0]["title"].partition(":")[0]
+        axes.text(0.1, height * y + 0.25, name, va="center", size=9)
+        axes.axhline(height * y, color="#DFDCD4", lw=0.8)
+        for k, r in enumerate(mine):
+            x = left + pitch * k
+            tile(x, height * y + 0.1, r["verdict"])
+            axes.text(x + 0.36, height * y + 0.1, r["claim"], va="top", size=7.5, color="#57606A")
+            says = sorted((e["says"] for e in r["evidence"] if e["setting"] == "beyond"), key=list(DOTS).index)
+            for d, said in enumerate(says):
+                colour = COLOURS[{"supports": "holds", "contradicts": "fails", "undecided": "open"}[said]]
+                axes.plot(
+                    x + 0.39 + 0.075 * (d % 5), height * y + 0.29 + 0.075 * (d // 5), "D" if said == "undecided" else "o",
+                    ms=3.4, mec=colour, mfc=colour if said == "supports" else "white", mew=0.8,
+                )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    each = "; ".join(
+        f"{mine[0]['title']}: {', '.join(f'{n} {v}' for v, n in counts(mine).items())}" for _, mine in groups
+    )
+    return (
+        f"A row of tiles for every chapter, a tile for every claim, marked with its verdict. {sentence(rows)} {each}."
+    )
 
 
 def timings(book, records: dict[str, dict]) -> str:
@@ -139,17 +229,15 @@ def timings(book, records: dict[str, dict]) -> str:
 
 
 def write(book, executed: Path, target: Path) -> None:
-    """What the pages take from the ledger of the runs in `executed`: ledger.txt, summary.txt, counts.txt, timings.txt, verdicts.svg and verdicts.json in `target`."""
+    """What the pages take from the ledger of the runs in `executed`: in `target`, summary.txt (the tiles), subjects.txt, ledger.txt,
+    counts.txt, timings.txt, verdicts.svg with its alternative text in verdicts.txt, and verdicts.json."""
     runs = records(book, executed)
     rows = entries(book, runs)
-    alt = picture(rows, target / "verdicts.svg").replace("\n", " ")
-    write_whole(target / "ledger.txt", table(book, rows))
+    write_whole(target / "verdicts.txt", picture(rows, target / "verdicts.svg") + "\n")
+    write_whole(target / "summary.txt", html("tiles.html", rows, sentence=sentence(rows)))
+    write_whole(target / "subjects.txt", html("subjects.html", rows))
+    write_whole(target / "ledger.txt", html("ledger.html", rows, gate=book.profile == "published"))
     write_whole(target / "counts.txt", sentence(rows) + "\n")
-    write_whole(
-        target / "summary.txt",
-        f"```{{figure}} _generated/verdicts.svg\n:alt: {alt}\n:class: verdict-summary\n\n"
-        f"The verdicts of the book, chapter by chapter. {sentence(rows)}\n```\n",
-    )
     write_whole(target / "timings.txt", timings(book, runs))
     public = {"profile": book.profile, "counts": counts(rows), "claims": rows}
     write_whole(target / "verdicts.json", json.dumps(public, ensure_ascii=False, indent=1) + "\n")

@@ -61,6 +61,16 @@ class VerdictOf(LedgerRole):
         return [nodes.raw("", html, format="html")], []
 
 
+class TextSays(LedgerRole):
+    """{says}`A3`: the phrase of the text that the claim takes up, in quotation marks; a claim of ours in its own words."""
+
+    def run(self):
+        claim = self.claim(self.text)
+        if claim is None:
+            return self.refuse("no such claim in claims.yml")
+        return [nodes.inline("", f"“{claim['phrase']}”" if claim["phrase"] else claim["text"])], []
+
+
 class Measured(LedgerRole):
     """{measured}`A3 | rotated`: the estimate of the claim's one measurement whose words contain the second part."""
 
@@ -161,6 +171,7 @@ def setup(app):
     app.setup_extension("myst_nb")
     app.add_role_to_domain("glue", "text", GluedText(), override=True)
     app.add_role("verdict", VerdictOf())
+    app.add_role("says", TextSays())
     app.add_role("measured", Measured())
     app.add_role("glued", GluedElsewhere())
     app.add_role("chapter", ChapterLink())

@@ -1,8 +1,8 @@
 """From measurements to verdicts: what a chapter uses."""
 
 from .chapter import Chapter
-from .intervals import Interval, bootstrap, exact, geometric, proportion, student
-from .verdict import Evidence, Verdict, combine
+from .intervals import Interval, bootstrap, each, exact, geometric, proportion, student
+from .verdict import Evidence, Verdict, decide
 
 __all__ = [
     "Chapter",
@@ -10,7 +10,8 @@ __all__ = [
     "Interval",
     "Verdict",
     "bootstrap",
-    "combine",
+    "decide",
+    "each",
     "exact",
     "geometric",
     "proportion",

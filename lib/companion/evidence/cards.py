@@ -1,63 +1,231 @@
-"""How a verdict looks: a small card in the chapter, a row in a table. Plain HTML, styled by the book's style sheet."""
+"""How a verdict looks: its badge, a card with a strip for every measurement, a row in the table of a chapter.
 
-from html import escape
+Everything is drawn from the plain data of `Verdict.record()`, where an infinity is a string that `float` reads.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
 from .wording import describe_region, number
 
-VERDICT_SIGNS = {"holds": "✓", "holds only if": "◐", "fails": "✗", "open": "?"}
+VERDICT_SIGNS = {"holds": "✓", "in part": "◐", "fails": "✗", "open": "?"}
+SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contradicts the claim"), "undecided": ("?", "undecided")}  # fmt: skip
+DOTS = {"supports": "●", "contradicts": "○", "undecided": "◇"}
+PLACES = {"supports": "inside the claimed values", "contradicts": "outside them", "undecided": "across their edge"}
+QUANTIFIERS = {
+    "always": "Claimed without exception: all measurements in this setting must support it.",
+    "can": "Claimed as a possibility: one supporting case suffices.",
+    "definition": "A definition.",
+    "theorem": "A theorem.",
+}
+HEADINGS = {"stated": "in the text’s setting", "beyond": "beyond the text’s setting", "control": "controls"}
+
+GUTTER = 6.0  # per cent of a strip on either side, where arrows lead to infinity
+APART = 17.0  # per cent of a strip between two labels of its axis
 
 
-def _class(verdict: str) -> str:
-    return "verdict-" + verdict.replace(" ", "-")
+@dataclass(frozen=True)
+class Axis:
+    """The axis that all strips of one measure share; places are in per cent of its width."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def of(cls, values: Iterable[float], region: tuple[float, float]) -> "Axis":
+        """Logarithmic where the values are positive and span, with the region's edges, more than a factor 20.
+
+        A share, whose region ends at 1 and which is never larger, stays linear. An edge at 0 of a logarithmic axis lies off it.
+        """
+        values = [v for v in values if math.isfinite(v)]
+        numbers = [*values, *filter(math.isfinite, region)]
+        positive = [v for v in numbers if v > 0]
+        share = region[1] == 1 == max(numbers) and min(numbers) >= 0
+        if min([*values, 1]) > 0 <= min(numbers) and max(positive) > 20 * min(positive) and not share:
+            return cls(min(positive), max(positive), True)
+        low, high = min(numbers), max(numbers)
+        return cls(low, high, False) if low < high else cls(low - (abs(low) or 1) / 2, low + (abs(low) or 1) / 2, False)
+
+    def place(self, value: float) -> float:
+        """Where a value stands; what is infinite, or 0 on a logarithmic axis, stands at the end of the strip."""
+        if math.isinf(value) or (self.log and value <= 0):
+            return 100.0 if value > 0 else 0.0
+        scale = math.log if self.log else float
+        low, high = scale(self.low), scale(self.high)
+        return GUTTER + (100 - 2 * GUTTER) * (scale(value) - low) / (high - low)
+
+    def ticks(self, edges: Iterable[float]) -> list[tuple[float, float, bool]]:
+        """(place, value, whether it is an edge): the region's edges, then round numbers where there is room for a label."""
+        span = self.high / self.low if self.log else self.high - self.low
+        power = math.floor(math.log10(self.low if self.log else span / 2))
+        if not self.log:
+            step = max(s for s in (10.0**power * m for m in (1, 2, 5, 10)) if s <= span / 1.9)
+            round_numbers = [step * k for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        elif span < 1000:
+            round_numbers = [m * 10.0 ** (power + k) for k in range(4) for m in (1, 2, 5)]
+        else:
+            by = math.ceil(math.log10(span) / 4)
+            round_numbers = [10.0 ** (power + k) for k in range(0, math.ceil(math.log10(span)) + 2, by)]
+        placed = []
+        for value, edge in [*((e, True) for e in edges), *((v, False) for v in round_numbers)]:
+            at = self.place(value)
+            if self.low <= value <= self.high and all(abs(at - other) >= APART for other, *_ in placed):
+                placed.append((at, value, edge))
+        return placed
 
 
-def badge(verdict: str) -> str:
-    """The verdict as a coloured word with a sign; never by colour alone."""
-    return f'<span class="verdict {_class(verdict)}"><span aria-hidden="true">{VERDICT_SIGNS[verdict]}</span> {verdict}</span>'
+def _row(e: dict, axis: Axis, shares: dict) -> dict:
+    """One strip: where its marks stand, its numbers, and all of it in a sentence."""
+    estimate, low, high = (float(e["interval"][k]) for k in ("estimate", "low", "high"))
+    region = describe_region(tuple(map(float, e["region"])))
+    value = number(estimate) + (f", interval {number(low)} to {number(high)}" if low < high else "")
+    control = e["setting"] == "control"
+    says = PLACES[e["says"]] if control else SAYS[e["says"]][1]
+    share = f"{shares[e['condition']]:.0%} of the effect" if control and e["condition"] in shares else ""
+    sentence = f"{e['condition']}: {e['measure']} is {value}; claimed {region}; {says}{share and f'; {share}'}."
+    return {
+        "condition": e["condition"], "says": e["says"], "control": control, "share": share,
+        "estimate": number(estimate), "span": f"[{number(low)}, {number(high)}]" if low < high else "",
+        "sign": "" if control else SAYS[e["says"]][0], "sentence": sentence,
+        "at": axis.place(estimate), "low": axis.place(low), "high": axis.place(high), "interval": low < high,
+        "beyond": [at for at, v in ((0, low), (100, high)) if axis.place(v) == at],
+    }  # fmt: skip
 
 
-def _rows(verdict):
-    for e in verdict.evidence:
-        i = e.interval
-        span = number(i.estimate) if i.low == i.high else f"{number(i.estimate)} [{number(i.low)}, {number(i.high)}]"
-        yield (
-            f'<tr class="says-{e.says}"><td>{escape(e.condition)}</td><td>{escape(e.measure)}</td>'
-            f'<td>{span}</td><td>{describe_region(e.region)}</td><td title="{escape(i.method)}, n = {i.n}">{e.says}</td></tr>'
+def measures(record: dict) -> list[dict]:
+    """What the strips of a record show, measure by measure; measures of the text's own setting come first, identities apart."""
+    by_key: dict[str, list[dict]] = {}
+    for e in sorted(record["evidence"], key=lambda e: list(HEADINGS).index(e["setting"])):
+        if e["kind"] != "identity":
+            by_key.setdefault(e["key"], []).append(e)
+    drawn = []
+    for rows in by_key.values():
+        low, high = region = tuple(map(float, rows[0]["region"]))
+        axis = Axis.of([float(e["interval"][k]) for e in rows for k in ("estimate", "low", "high")], region)
+        groups = [
+            (HEADINGS[s], [_row(e, axis, record["shares"]) for e in rows if e["setting"] == s])
+            for s in HEADINGS
+            if any(e["setting"] == s for e in rows)
+        ]
+        drawn.append(
+            {
+                "words": rows[0]["measure"],
+                "claimed": describe_region(region),
+                "because": rows[0]["because"],
+                "post_hoc": rows[0]["post_hoc"],
+                "from": axis.place(low),
+                "to": axis.place(high),
+                "edges": [axis.place(e) for e in region if GUTTER <= axis.place(e) <= 100 - GUTTER],
+                "ticks": axis.ticks(e for e in region if math.isfinite(e)),
+                "log": axis.log,
+                "ends": {at for _, rows in groups for r in rows for at in r["beyond"]},
+                "groups": groups,
+            }
         )
+    return drawn
 
 
-def card(verdict) -> str:
+def identities(record: dict) -> list[tuple[str, str]]:
+    """(sign, sentence) of what was checked to round-off."""
+    return [
+        (
+            SAYS[e["says"]][0],
+            f"{e['measure']} ({e['condition']}): {number(float(e['interval']['estimate']))}, "
+            f"must be {describe_region(tuple(map(float, e['region'])))}",
+        )
+        for e in record["evidence"]
+        if e["kind"] == "identity"
+    ]
+
+
+def boundary(record: dict) -> str:
+    """How far the verdict reaches, in words."""
+    b = record["boundary"]
+    if not b["of"]:
+        return "Not measured beyond the text’s setting."
+    name = "true_when" if "true_when" in b else "breaks_when"
+    when = "; ".join(dict.fromkeys(b[name]))  # one condition may be measured in several ways
+    if name == "true_when":
+        return f"Supported in {b['reaches']} of {b['of']} further settings." + (when and f" True when: {when}.")
+    return f"Reaches {b['reaches']} of {b['of']} further settings." + (when and f" Breaks when: {when}.")
+
+
+def margin(record: dict) -> str:
+    """The smallest move of an edge that changes the verdict, in words."""
+    m = record["margin"]
+    if m is None:
+        return "No move of one edge changes the verdict."
+    words = {e["key"]: e["measure"] for e in record["evidence"]}
+    which = f" ({words[m['measure']]})" if len(words) > 1 else ""
+    edge, moved = number(float(m["edge"])), number(float(m["moved_to"]))
+    factor = "" if m["factor"] is None else f", a factor {number(float(m['factor']))}"
+    return f"The verdict changes if the edge {edge}{which} moves to {moved}{factor}."
+
+
+def methods(record: dict) -> str:
+    """How the intervals were made, each way once."""
+    sizes: dict[str, set[int]] = {}
+    for e in record["evidence"]:
+        if e["kind"] == "measurement":
+            # "Wilson score, 98.33%": the level is that of one row, widened until all hold together
+            sizes.setdefault(e["interval"]["method"].partition(",")[0], set()).add(e["interval"]["n"])
+    made = [f"{how}, n = {min(n)}" + (f" to {max(n)}" if len(n) > 1 else "") for how, n in sizes.items()]
+    return f"Intervals, jointly valid at 95% within a setting: {'; '.join(made)}." if made else ""
+
+
+def badge(verdict: str) -> Markup:
+    """The verdict as a coloured word with a sign; never by colour alone."""
+    sign = Markup('<span aria-hidden="true">{}</span>').format(VERDICT_SIGNS[verdict])
+    return Markup('<span class="verdict verdict-{}">{} {}</span>').format(verdict.replace(" ", "-"), sign, verdict)
+
+
+def dots(record: dict) -> Markup:
+    """A dot for every measurement beyond the text's setting: filled where it supports, hollow where it contradicts."""
+    says = [e["says"] for e in record["evidence"] if e["setting"] == "beyond"]
+    if not says:
+        return Markup("")
+    label = f"{says.count('supports')} of {len(says)} further settings support"
+    signs = Markup("").join(Markup('<span class="says-{}">{}</span>').format(s, DOTS[s]) for s in sorted(says, key=list(DOTS).index))  # fmt: skip
+    return Markup('<span class="dots" role="img" aria-label="{}">{}</span>').format(label, signs)
+
+
+def environment(folder: Path) -> Environment:
+    """Templates of a folder, with what every one of them may say of a record; all they print is escaped."""
+    templates = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent / "templates"]),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    templates.globals |= {f.__name__: f for f in (badge, boundary, dots, identities, margin, measures, methods)}
+    templates.globals["quantifiers"] = QUANTIFIERS
+    templates.filters |= {
+        "number": lambda v: number(float(v)),
+        "region": lambda r: describe_region(tuple(map(float, r))),
+    }
+    return templates
+
+
+_TEMPLATES = environment(Path(__file__).parent / "templates")
+
+
+def card(record: dict) -> str:
     """One claim with its evidence: what was measured, the interval, what the claim demands, what follows."""
-    only_if = (
-        f'<p class="only-if">… {escape("; ".join(verdict.conditions))}</p>' if verdict.says == "holds only if" else ""
-    )
-    methods = "; ".join(dict.fromkeys(f"{e.interval.method}, n = {e.interval.n}" for e in verdict.evidence))
-    return (
-        f'<div class="verdict-card {_class(verdict.says)}" id="claim-{escape(verdict.claim)}">'
-        f'<p class="claim"><strong>{escape(verdict.claim)}</strong> {escape(verdict.text)} {badge(verdict.says)}</p>{only_if}'
-        '<div class="table-scroll" tabindex="0" role="region" '
-        f'aria-label="Evidence for claim {escape(verdict.claim)}">'
-        "<table><thead><tr><th>when</th><th>measured</th><th>value [interval]</th><th>claimed</th><th>says</th></tr></thead>"
-        f"<tbody>{''.join(_rows(verdict))}</tbody></table></div>"
-        f'<p class="methods">{escape(methods)}</p></div>'
-    )
+    return _TEMPLATES.get_template("card.html").render(r=record)
 
 
 class Table:
     """The verdicts of a chapter at a glance, each linked to its card."""
 
-    def __init__(self, verdicts):
-        self.verdicts = verdicts
+    def __init__(self, records: list[dict]):
+        self.records = records
 
     def __repr__(self):
-        return "\n".join(f"{v.claim}: {v.says}" for v in self.verdicts)
+        return "\n".join(f"{r['claim']}: {r['verdict']}" for r in self.records)
 
     def _repr_html_(self):
-        rows = "".join(
-            f'<tr><td><a href="#claim-{escape(v.claim)}">{escape(v.claim)}</a></td><td>{escape(v.text)}</td><td>{badge(v.says)}</td></tr>'
-            for v in self.verdicts
-        )
-        return (
-            '<div class="table-scroll verdict-table" tabindex="0" role="region" aria-label="Verdicts of this chapter">'
-            f"<table><thead><tr><th>claim</th><th>the text says</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table></div>"
-        )
+        return _TEMPLATES.get_template("table.html").render(records=self.records)

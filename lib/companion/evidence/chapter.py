@@ -1,37 +1,77 @@
 """The claims of one chapter, its verdicts, and the numbers that its prose takes from the run."""
 
 import math
+import zlib
+
+import numpy as np
 
 from stepsize.errors import EvidenceError, short
 
 from .cards import Table
-from .claims import read_claims
+from .claims import Claim, read_claims
 from .glue import Text, glue
-from .verdict import Evidence, Verdict
+from .intervals import Interval
+from .verdict import Evidence, Verdict, joint
 
 
 class Chapter:
     """The claims of one chapter, its verdicts, and the numbers its prose takes from the run.
 
-    `Chapter("plateau_and_valley")` reads the claims from claims.yml in the working directory or in
-    chapters/ of a directory above it.
+    `Chapter("plateau_and_valley", seed)` reads the claims from claims.yml in the working directory or in chapters/ of a
+    directory above it. All randomness of the chapter comes from `seed`: through `rng` and `seeds`, and through the bootstraps
+    of its intervals.
     """
 
-    def __init__(self, name: str, claims: dict[str, str] | None = None):
-        self.name, self.verdicts = name, {}
+    def __init__(self, name: str, seed: int = 0, claims: dict[str, Claim] | None = None):
+        self.name, self.seed, self.verdicts = name, int(seed), {}
         self.claims = read_claims(name) if claims is None else claims
 
-    def judge(self, claim: str, *evidence: Evidence) -> Verdict:
-        """The verdict on `claim`; display it as the last value of a cell."""
+    def seeds(self, purpose: str, n: int) -> list[int]:
+        """n seeds for a purpose, such as "tuning"; another purpose, or another seed of the chapter, gives others."""
+        return [int(s) for s in self._sequence(purpose).generate_state(n)]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for a purpose."""
+        return np.random.default_rng(self._sequence(purpose))
+
+    def _sequence(self, purpose: str) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
+
+    def region(self, claim: str, measure: str) -> tuple[float, float]:
+        """The registered region of a measure, for a figure that draws it."""
+        return self._measures(claim)[measure].region
+
+    def _measures(self, claim: str):
         if claim not in self.claims:
             raise EvidenceError(f"chapter {self.name} has no claim {claim!r}; it has {', '.join(self.claims)}")
-        if not evidence:
-            raise EvidenceError(f"claim {claim} was judged without evidence; measure something")
-        if not all(isinstance(e, Evidence) for e in evidence):
+        return self.claims[claim].measures
+
+    def judge(self, claim: str, **measured: dict[str, Interval]) -> Verdict:
+        """The verdict on `claim` from condition -> interval for each of its measures; display it as the last value of a cell.
+
+        Words, regions and settings are those that claims.yml registers for the measure. Intervals are widened until they
+        hold jointly: over the stated rows of the claim, and over those beyond.
+        """
+        measures = self._measures(claim)
+        if set(measured) != set(measures):
             raise EvidenceError(
-                f"claim {claim} was given {short(evidence)}; give Evidence(...) one by one, not in a list"
+                f"claim {claim} was given {', '.join(measured) or 'nothing'}; claims.yml registers {', '.join(measures)}"
             )
-        verdict = Verdict(self.name, claim, self.claims[claim], evidence)
+        rows = []
+        for key, conditions in measured.items():
+            if not isinstance(conditions, dict) or not conditions:
+                raise EvidenceError(
+                    f"claim {claim}, {key}: give {{condition: interval}} with at least one row, got {short(conditions)}"
+                )
+            for condition, interval in conditions.items():
+                if not isinstance(interval, Interval):
+                    raise EvidenceError(
+                        f"claim {claim}, {key}, {condition}: {short(interval)} is no interval; "
+                        "make it with bootstrap, student, proportion or exact"
+                    )
+                setting = measures[key].setting(condition)
+                rows.append(Evidence(measures[key], condition, interval, setting))
+        verdict = Verdict(self.claims[claim], tuple(joint(rows, (self.seed, zlib.crc32(claim.encode())))))
         # running the cell again is no second judgement
         if self.verdicts.setdefault(claim, verdict) != verdict:
             raise EvidenceError(
@@ -45,8 +85,13 @@ class Chapter:
             raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
         glue(f"{self.name}:{key}", Text(format(value, spec) if spec else str(value)))
 
+    def glue_all(self, values: dict) -> None:
+        """Store many numbers for the prose: key -> value, or key -> (value, spec)."""
+        for key, value in values.items():
+            self.glue(key, *(value if isinstance(value, tuple) else (value,)))
+
     def summary(self) -> None:
         """Glue the table of all verdicts as `chapter:verdicts`; every claim must have been judged."""
         if missing := [c for c in self.claims if c not in self.verdicts]:
             raise EvidenceError(f"chapter {self.name} has no evidence for {', '.join(missing)}; judge each claim")
-        glue(f"{self.name}:verdicts", Table([self.verdicts[c] for c in self.claims]))
+        glue(f"{self.name}:verdicts", Table([self.verdicts[c].record() for c in self.claims]))

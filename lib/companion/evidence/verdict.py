@@ -1,66 +1,212 @@
-"""From measurements to verdicts: an interval against a claimed region, and nothing else.
+"""From measurements to verdicts: intervals against registered regions, where the text stands, and nothing else.
 
-The interval lies inside the region: the evidence supports the claim. Outside: it contradicts. Across: undecided.
-All support: the claim holds. All contradict: it fails. Mixed: it holds only if. Any undecided: open.
+An interval inside the region supports the claim, outside it contradicts, across an edge it is undecided. The verdict follows
+from the *stated* rows alone, by the claim's quantifier; rows *beyond* draw the boundary and never change it.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from stepsize.errors import EvidenceError, short
+from stepsize.errors import EvidenceError
 
 from .cards import card
-from .intervals import Interval, middle
+from .claims import Claim, Measure
+from .intervals import Interval
 from .wording import describe_region, number
 
 MIME = "application/vnd.stepsize.verdict+json"
-VERDICTS = ("holds", "holds only if", "fails", "open")
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One measurement that bears on a claim: where its interval lies against the region in which the claim is true.
+    """One row: a measure under a condition, its interval, and in which setting of the claim it lies."""
 
-    `measure` says in words what was measured, `condition` under which circumstances; `region` is a closed
-    interval (low, high), either end may be infinite.
-    """
-
+    measure: Measure
     condition: str
-    measure: str
     interval: Interval
-    region: tuple[float, float]
-
-    def __post_init__(self):
-        if not isinstance(self.interval, Interval):
-            raise EvidenceError(
-                f"the interval of '{self.measure}' is {short(self.interval)}; make it with bootstrap, student, proportion or exact"
-            )
-        if len(self.region) != 2 or not self.region[0] < self.region[1]:
-            raise EvidenceError(f"region {self.region} of '{self.measure}' is empty; give (low, high) with low < high")
-        if math.isinf(self.region[0]) and math.isinf(self.region[1]):
-            raise EvidenceError(f"region {self.region} of '{self.measure}' cannot be missed; bound it on one side")
-        if not (self.condition.strip() and self.measure.strip()):
-            raise EvidenceError(
-                f"evidence needs words: condition={self.condition!r}, measure={self.measure!r}; fill both"
-            )
+    setting: str
 
     @property
     def says(self) -> str:
         """'supports', 'contradicts' or 'undecided'."""
-        (low, high), i = self.region, self.interval
-        if low <= i.low and i.high <= high:
-            return "supports"
-        return "contradicts" if i.high < low or i.low > high else "undecided"
+        return compare(self.interval, self.measure.region)
+
+    @property
+    def kind(self) -> str:
+        """'identity', 'computation' (no sampling error) or 'measurement'."""
+        return "identity" if self.measure.identity else "measurement" if self.interval.again else "computation"
 
 
-def combine(evidence) -> str:
-    """The verdict that follows from a list of evidence; one of `VERDICTS`."""
-    says = {e.says for e in evidence}
+def compare(interval: Interval, region: tuple[float, float]) -> str:
+    """Where an interval lies against a region: 'supports', 'contradicts' or 'undecided'."""
+    low, high = region
+    if low <= interval.low and interval.high <= high:
+        return "supports"
+    return "contradicts" if interval.high < low or interval.low > high else "undecided"
+
+
+def decide(quantifier: str, says: Iterable[str]) -> str:
+    """The verdict from what the stated rows say, in Kleene's three-valued logic.
+
+    *can* needs one support. All others need every row: with a support and a contradiction the claim holds in part, whatever
+    the undecided rows would turn out to be; otherwise an undecided row leaves it open.
+    """
+    says = list(says)
     if not says:
-        raise EvidenceError("a claim without evidence has no verdict; measure something")
-    if "undecided" in says:
-        return "open"
-    return "holds only if" if len(says) == 2 else "holds" if "supports" in says else "fails"
+        raise EvidenceError("a claim without stated evidence has no verdict; measure where the text stands")
+    supported, contradicted, undecided = (s in says for s in ("supports", "contradicts", "undecided"))
+    if quantifier == "can":
+        return "holds" if supported else "open" if undecided else "fails"
+    if supported and contradicted:
+        return "in part"
+    return "open" if undecided else "holds" if supported else "fails"
+
+
+def joint(rows: list[Evidence], seed: tuple[int, ...] = (0,)) -> list[Evidence]:
+    """The rows with intervals that hold together at 95 % (Bonferroni), the stated ones and those beyond each for themselves."""
+    wide = []
+    for i, row in enumerate(rows):
+        family = [r for r in rows if r.setting == row.setting and r.kind == "measurement"]
+        again = row.interval.again if row.kind == "measurement" else None
+        wide.append(replace(row, interval=again(1 - (1 - LEVEL) / len(family), (*seed, i))) if again else row)
+    return wide
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says of one claim. Shown as a card; read by the ledger through its own MIME type."""
+
+    claim: Claim
+    evidence: tuple[Evidence, ...]
+
+    def rows(self, setting: str) -> tuple[Evidence, ...]:
+        return tuple(e for e in self.evidence if e.setting == setting)
+
+    @property
+    def says(self) -> str:
+        return decide(self.claim.quantifier, [e.says for e in self.rows("stated")])
+
+    @property
+    def boundary(self) -> dict:
+        """How far the verdict reaches: of the rows beyond, how many support, where it breaks, or where a failed claim is true."""
+        beyond = self.rows("beyond")
+        kept, lost = ([e.condition for e in beyond if e.says == s] for s in ("supports", "contradicts"))
+        where = {"true_when": kept} if self.says == "fails" else {"breaks_when": lost}
+        return {"reaches": len(kept), "of": len(beyond)} | where
+
+    @property
+    def margin(self) -> dict | None:
+        """The smallest move of one edge of a region that changes the verdict: the measure, the edge, where to, by what factor.
+
+        `factor` is None where the edge or its new place is not positive. None where no finite edge changes anything.
+        """
+        moves = []
+        for measure in {e.measure.key: e.measure for e in self.rows("stated")}.values():
+            for side, edge in enumerate(measure.region):
+                for end in _ends(self.rows("stated"), measure) if math.isfinite(edge) else ():
+                    for moved in (math.nextafter(end, -math.inf), end, math.nextafter(end, math.inf)):
+                        region = tuple(moved if s == side else e for s, e in enumerate(measure.region))
+                        if region[0] < region[1] and self._under(measure, region) != self.says:
+                            moves.append((_distance(edge, moved), measure.key, edge, end))
+        if not moves:
+            return None
+        distance, key, edge, end = min(moves)
+        factor = math.exp(distance) if edge > 0 and end > 0 else None
+        return {"measure": key, "edge": edge, "moved_to": end, "factor": factor}
+
+    def _under(self, measure: Measure, region) -> str:
+        says = [
+            compare(e.interval, region if e.measure.key == measure.key else e.measure.region)
+            for e in self.rows("stated")
+        ]
+        return decide(self.claim.quantifier, says)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the stated effect that each control attains: control condition -> (control - none) / (effect - none)."""
+        return {e.condition: s for e in self.rows("control") if (s := self._share(e)) is not None}
+
+    def _share(self, row: Evidence) -> float | None:
+        effects = sorted(e.interval.estimate for e in self.rows("stated") if e.measure.key == row.measure.key)
+        if row.measure.no_effect is None or not effects:
+            return None
+        scale = math.log if row.measure.log else float
+        none, effect = scale(row.measure.no_effect), scale(effects[len(effects) // 2])
+        return (scale(row.interval.estimate) - none) / (effect - none) if effect != none else None
+
+    def record(self) -> dict:
+        """Plain data for the ledger, valid JSON: what is infinite stands as the string that `float` reads."""
+        c = self.claim
+        return _plain(
+            {
+                "claim": c.id,
+                "chapter": c.chapter,
+                "text": c.text,
+                "phrase": c.phrase,
+                "paragraph": c.paragraph,
+                "ours": c.ours,
+                "reading_of": c.reading_of,
+                "part_of": c.part_of,
+                "quantifier": c.quantifier,
+                "subject": c.subject,
+                "setting": c.setting,
+                "verdict": self.says,
+                "condition": c.condition if self.says == "in part" else "",
+                "test": c.test,
+                "redo": c.redo,
+                "boundary": self.boundary,
+                "margin": self.margin,
+                "shares": self.shares,
+                "evidence": [
+                    {
+                        "setting": e.setting,
+                        "kind": e.kind,
+                        "says": e.says,
+                        "condition": e.condition,
+                        "key": e.measure.key,
+                        "measure": e.measure.words,
+                        "because": e.measure.because,
+                        "post_hoc": e.measure.post_hoc,
+                        "interval": e.interval.record(),
+                        "region": e.measure.region,
+                    }
+                    for e in self.evidence
+                ],
+            }
+        )
+
+    def __repr__(self):
+        lines = [f"{self.claim.id}: {self.says}"]
+        for e in self.evidence:
+            lines.append(
+                f"  {e.setting}, {e.says}: {e.measure.words} = {describe(e.interval)}, "
+                f"claimed {describe_region(e.measure.region)} ({e.condition})"
+            )
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        record = self.record()
+        return {MIME: record, "text/html": card(record), "text/plain": repr(self)}
+
+
+def describe(interval: Interval) -> str:
+    """An interval in words: the estimate and, where there is sampling error, its ends."""
+    i = interval
+    return number(i.estimate) + ("" if i.low == i.high else f" [{number(i.low)}, {number(i.high)}]")
+
+
+def _ends(rows, measure) -> set[float]:
+    of = [e.interval for e in rows if e.measure.key == measure.key]
+    return {end for i in of for end in (i.low, i.high) if math.isfinite(end)}
+
+
+def _distance(edge: float, moved: float) -> float:
+    """Between two places of an edge: of logarithms where both are positive, else relative to the larger."""
+    if edge > 0 and moved > 0:
+        return abs(math.log(moved / edge))
+    return abs(moved - edge) / max(abs(moved), abs(edge), 1e-300)
 
 
 def _plain(a):
@@ -69,54 +215,6 @@ def _plain(a):
         return {key: _plain(value) for key, value in a.items()}
     if isinstance(a, (tuple, list)):
         return [_plain(value) for value in a]
-    return a if isinstance(a, (str, int)) else float(a) if math.isfinite(a) else str(float(a))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the evidence says of one claim. Shown as a card; read by the ledger through its own MIME type."""
-
-    chapter: str
-    claim: str
-    text: str
-    evidence: tuple[Evidence, ...]
-
-    @property
-    def says(self) -> str:
-        return combine(self.evidence)
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Conditions under which the claim was supported; they complete 'holds only if'."""
-        return tuple(dict.fromkeys(e.condition for e in self.evidence if e.says == "supports"))
-
-    def record(self) -> dict:
-        """Plain data for the ledger, valid JSON: what is infinite stands as the string that `float` reads."""
-        return {
-            "chapter": self.chapter,
-            "claim": self.claim,
-            "text": self.text,
-            "verdict": self.says,
-            "conditions": list(self.conditions) if self.says == "holds only if" else [],
-            "evidence": [_plain(asdict(e)) | {"says": e.says} for e in self.evidence],
-        }
-
-    def __repr__(self):
-        head = f"{self.claim} {self.says}" + (f": {'; '.join(self.conditions)}" if self.says == "holds only if" else "")
-        rows = (
-            f"  {e.says}: {e.measure} = {number(e.interval.estimate)} "
-            f"[{number(e.interval.low)}, {number(e.interval.high)}], claimed {describe_region(e.region)} ({e.condition})"
-            for e in self.evidence
-        )
-        return "\n".join([head, *rows])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return {MIME: self.record(), "text/html": card(self), "text/plain": repr(self)}
-
-
-def each(samples: dict, words: str, region, interval=middle, when="") -> list[Evidence]:
-    """One piece of evidence per sample. Its name is the condition; with `when` as the condition, it begins the measure."""
-    return [
-        Evidence(when or name, f"{name}: {words}" if when else words, interval(values), region)
-        for name, values in samples.items()
-    ]
+    if a is None or isinstance(a, (str, int)):
+        return a
+    return float(a) if math.isfinite(a) else str(float(a))

@@ -1,0 +1,72 @@
+"""The whole book again under other seeds: how often does each claim get the verdict that is published?
+
+`make replicate N=20` executes every chapter under N further seeds through Snakemake, resumes where it was stopped, and writes
+chapters/replication.json: the seeds, the versions, and for every claim its verdict under each seed.
+"""
+
+import json
+import sys
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+from companion.errors import BookError
+
+from .book import write_whole
+
+FIRST_SEED = 1001
+FRAGILE = 0.9
+PACKAGES = ("numpy", "scipy", "torch", "numba")
+
+
+def seeds(n: int) -> list[int]:
+    """The seeds of n replications; the first n of any larger number."""
+    if n < 1:
+        raise BookError(f"N={n} replications make no record; use N=1 or more")
+    return list(range(FIRST_SEED, FIRST_SEED + n))
+
+
+def gather(records: dict[int, list[dict]], profile: str) -> dict:
+    """seed -> records of its chapters -> the content of replication.json."""
+    verdicts: dict[str, dict[int, str]] = {}
+    for seed, chapters in records.items():
+        for v in (v for record in chapters for v in record["verdicts"]):
+            verdicts.setdefault(v["claim"], {})[seed] = v["verdict"]
+    if lost := [claim for claim, by_seed in verdicts.items() if set(by_seed) != set(records)]:
+        raise BookError(f"claim {lost[0]} has no verdict under some seeds; run make replicate again")
+    return {
+        "profile": profile,
+        "seeds": list(records),
+        "versions": {"python": sys.version.split()[0]} | {name: version(name).split("+")[0] for name in PACKAGES},
+        "claims": {claim: [by_seed[seed] for seed in records] for claim, by_seed in verdicts.items()},
+    }
+
+
+def write(folder: Path, names: list[str], count: int, profile: str, target: Path) -> None:
+    """`target` from the executed chapters below `folder`/<seed>/."""
+    records = {
+        seed: [json.loads((folder / str(seed) / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+        for seed in seeds(count)
+    }
+    lines = json.dumps(gather(records, profile), ensure_ascii=False, indent=1)
+    write_whole(target, lines + "\n")
+
+
+def read(root: Path) -> dict:
+    """chapters/replication.json of a book; {} where there is none."""
+    path = root / "chapters" / "replication.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def replicated(record: dict, claim: str, verdict: str) -> dict | None:
+    """{runs, same, others} of one claim: in how many replications its verdict is `verdict`; None without a record."""
+    verdicts = record.get("claims", {}).get(claim)
+    if not verdicts:
+        return None
+    counts = Counter(verdicts)
+    return {
+        "runs": len(verdicts),
+        "same": counts[verdict],
+        "others": {v: n for v, n in counts.items() if v != verdict},
+        "fragile": counts[verdict] < FRAGILE * len(verdicts),
+    }

@@ -1,0 +1,49 @@
+"""What is recorded of replications, and when a claim is called fragile."""
+
+import json
+
+import pytest
+
+from companion.build import replication
+from companion.errors import BookError
+
+
+def record(**verdicts):
+    return {"verdicts": [{"claim": claim, "verdict": v} for claim, v in verdicts.items()]}
+
+
+def test_every_claim_has_its_verdict_under_every_seed():
+    made = replication.gather(
+        {7: [record(A="holds"), record(B="open")], 8: [record(A="fails"), record(B="open")]}, "smoke"
+    )
+    assert made["seeds"] == [7, 8]
+    assert made["claims"] == {"A": ["holds", "fails"], "B": ["open", "open"]}
+    assert {"python", "numpy", "torch"} <= set(made["versions"])
+
+
+def test_a_claim_that_a_seed_lacks_is_named():
+    with pytest.raises(BookError, match="claim B has no verdict under some seeds"):
+        replication.gather({7: [record(A="holds", B="open")], 8: [record(A="holds")]}, "smoke")
+
+
+@pytest.mark.parametrize(("same", "fragile"), [(20, False), (18, False), (17, True)])
+def test_a_claim_below_nine_in_ten_is_fragile(same, fragile):
+    verdicts = {"claims": {"A": ["holds"] * same + ["open"] * (20 - same)}}
+    made = replication.replicated(verdicts, "A", "holds")
+    assert (made["runs"], made["same"], made["fragile"]) == (20, same, fragile)
+    assert replication.replicated({}, "A", "holds") is None
+
+
+def test_more_replications_begin_with_the_same_seeds():
+    assert replication.seeds(20)[:5] == replication.seeds(5)
+    with pytest.raises(BookError, match="use N=1 or more"):
+        replication.seeds(0)
+
+
+def test_the_record_is_written_from_executed_chapters(tmp_path):
+    for seed in replication.seeds(2):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "tiny.json").write_text(json.dumps(record(A="holds")))
+    target = tmp_path / "chapters" / "replication.json"
+    replication.write(tmp_path, ["tiny"], 2, "published", target)
+    assert replication.read(tmp_path)["claims"] == {"A": ["holds", "holds"]}

@@ -1,0 +1,47 @@
+"""Numbers and regions as the book prints them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from companion.evidence.wording import describe_region, number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.5, "0.5"),
+        (0.12345, "0.123"),
+        (12.345, "12.3"),
+        (999.4, "999"),
+        (999.9, "1,000"),
+        (1234.5, "1,234"),
+        (99999, "99,999"),
+        (123456, "1.2 × 10⁵"),
+        (0.001, "0.001"),
+        (0.00012, "1.2 × 10⁻⁴"),
+        (-3.5e-17, "-3.5 × 10⁻¹⁷"),
+        (-0.25, "-0.25"),
+        (math.inf, "∞"),
+        (-math.inf, "-∞"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_a_number_as_the_book_prints_it(value, text):
+    assert number(value) == text
+
+
+@given(st.floats(-1e15, 1e15).filter(lambda x: abs(x) > 1e-15))
+def test_a_printed_number_is_within_five_percent(value):
+    text = number(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    assert "e" not in text
+    assert float(text.replace(",", "").replace(" × 10", "e")) == pytest.approx(value, rel=0.051)
+
+
+def test_a_region_in_words():
+    assert describe_region((-math.inf, 2)) == "at most 2"
+    assert describe_region((0.5, math.inf)) == "at least 0.5"
+    assert describe_region((1, 2000)) == "1 to 2,000"
