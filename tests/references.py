@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from stepsize import (
+    ADOPT,
     SGD,
     AdaBelief,
     AdaGrad,
@@ -25,8 +26,12 @@ from stepsize import (
     HeavyBall,
     InverseRoot,
     LinearDecay,
+    Lion,
     Pooled,
+    Prodigy,
     RMSProp,
+    RowAdaGrad,
+    ScheduleFree,
     SignDescent,
     chain,
 )
@@ -127,6 +132,27 @@ def sign_descent(x):
         yield x
 
 
+@as_loop(
+    Lion(0.02, 0.7, 0.95),
+    [
+        ("sign(self.beta1 * m + (1 - self.beta1) * g)", "sign(self.beta2 * m + (1 - self.beta2) * g)"),
+        ("sign(self.beta1 * m + (1 - self.beta1) * g)", "sign(g)"),
+        ("sign(self.beta1 * m + (1 - self.beta1) * g)", "self.beta1 * m + (1 - self.beta1) * g"),
+        ("self.beta2 * m + (1 - self.beta2) * g", "self.beta1 * m + (1 - self.beta1) * g"),
+        ("self.beta2 * m + (1 - self.beta2) * g", "self.beta2 * m + g"),
+        ("constant(self.lr, g)", "constant(self.lr, g) ** 2"),
+    ],
+)
+def lion(x):
+    """Chen et al. (2023), algorithm 2, coordinate by coordinate."""
+    m = [0.0] * D
+    for t in range(STEPS):
+        for i, g in enumerate(gradient(x, t)):
+            x[i] -= math.copysign(0.02, 0.7 * m[i] + 0.3 * g)
+            m[i] = 0.95 * m[i] + 0.05 * g
+        yield x
+
+
 as_torch(
     AdaGrad(0.3, 1e-3, 0.2),
     torch.optim.Adagrad,
@@ -139,6 +165,29 @@ as_torch(
         ("self.lr / (sqrt(s) + self.eps)", "-self.lr / (sqrt(s) + self.eps)"),
     ],
 )
+
+
+@as_loop(
+    RowAdaGrad(0.3, 1e-3, 0.2),
+    [
+        ("rms(g) ** 2", "rms(g)"),
+        ("rms(g) ** 2", "g * g"),
+        ("rms(g) ** 2", "g.shape[-1] * rms(g) ** 2"),
+        ("s = s + rms(g) ** 2", "s = rms(g) ** 2"),
+        ("constant(self.initial, first(x))", "zeros_like(first(x))"),
+        ("sqrt(s) + self.eps", "sqrt(s + self.eps)"),
+        ("self.lr / (sqrt(s) + self.eps)", "-self.lr / (sqrt(s) + self.eps)"),
+    ],
+)
+def row_adagrad(x):
+    """The x of this test is one row."""
+    total = 0.2
+    for t in range(STEPS):
+        g = gradient(x, t)
+        total += sum(b * b for b in g) / D
+        x = [a - 0.3 * b / (math.sqrt(total) + 1e-3) for a, b in zip(x, g, strict=True)]
+        yield x
+
 
 as_torch(
     RMSProp(0.03, 0.95, 1e-3),
@@ -205,6 +254,75 @@ def adabelief(x):
             m[i] = 0.8 * m[i] + 0.2 * g
             s[i] = 0.99 * s[i] + 0.01 * (g - m[i]) ** 2 + 1e-3
             x[i] -= 0.05 * (m[i] / (1 - 0.8**t)) / (math.sqrt(s[i] / (1 - 0.99**t)) + 1e-3)
+        yield x
+
+
+@as_loop(
+    ADOPT(0.05, 0.8, 0.95, 0.05),
+    [
+        ("maximum(sqrt(state.v.total), constant(self.eps, g))", "sqrt(state.v.total) + self.eps"),
+        ("maximum(sqrt(state.v.total), constant(self.eps, g))", "maximum(state.v.total, constant(self.eps, g))"),
+        ("maximum(sqrt(state.v.total), constant(self.eps, g))", "maximum(sqrt(g * g), constant(self.eps, g))"),
+        ("(1 - self.beta1) * seen * g / size", "(1 - self.beta1) * g / size"),
+        ("(1 - self.beta1) * seen * g / size", "(1 - self.beta1) * seen * g"),
+        ("(1 - self.beta1) * seen * g / size", "seen * g / size"),
+        ("self.beta1 * state.m", "self.beta2 * state.m"),
+        ("self.beta2 * seen * state.v.total", "self.beta1 * seen * state.v.total"),
+        ("(1 - self.beta2 * seen) * g * g", "(1 - self.beta2) * g * g"),
+        ("(1 - self.beta2 * seen) * g * g", "(1 - self.beta2 * seen) * abs(g)"),
+        ("constant(1, seen)", "seen"),
+        ("self.lr / size", "self.lr"),
+        ("m * size", "m"),
+    ],
+)
+def adopt(x):
+    """Taniguchi et al. (2024), algorithm 2, coordinate by coordinate; the first gradient makes v and no step."""
+    m, v = [0.0] * D, [g * g for g in gradient(x, 0)]
+    yield x
+    for t in range(1, STEPS):
+        for i, g in enumerate(gradient(x, t)):
+            m[i] = 0.8 * m[i] + 0.2 * g / max(math.sqrt(v[i]), 0.05)
+            x[i] -= 0.05 * m[i]
+            v[i] = 0.95 * v[i] + 0.05 * g * g
+        yield x
+
+
+@as_loop(
+    Prodigy(0.5, 0.8, 0.95, 1e-2, 0.05),
+    [
+        ("(1 - self.beta1) * d * g", "(1 - self.beta1) * g"),
+        ("(1 - self.beta2) * d**2 * g**2", "(1 - self.beta2) * g**2"),
+        ("self.beta1 * m", "self.beta2 * m"),
+        ("self.beta2 * v", "self.beta1 * v"),
+        ("inner(g, x0 - x)", "inner(g, x - x0)"),
+        ("inner(g, x0 - x)", "g * (x0 - x)"),
+        ("sqrt(self.beta2) * r", "self.beta2 * r"),
+        ("sqrt(self.beta2) * s", "self.beta2 * s"),
+        ("self.lr * d**2 * g", "self.lr * d * g"),
+        ("self.lr * d**2 * g", "self.lr * d**2 * g**2"),
+        ("maximum(d, r / positive(norm1(s)))", "d"),
+        ("maximum(d, r / positive(norm1(s)))", "r / positive(norm1(s))"),
+        ("norm1(s)", "inner(s, s) ** 0.5"),
+        ("constant(x, x)", "each"),
+        ("constant(self.d0, zero)", "zero + 1"),
+        ("d * self.eps", "self.eps"),
+        ("self.lr * d**2 / (sqrt(v) + d * self.eps)", "self.lr * d / (sqrt(v) + d * self.eps)"),
+        ("m / d", "m"),
+    ],
+)
+def prodigy(x):
+    """Mishchenko & Defazio (2024), the Adam version, coordinate by coordinate."""
+    start, d, r = list(x), 0.05, 0.0
+    m, v, s = [0.0] * D, [0.0] * D, [0.0] * D
+    for t in range(STEPS):
+        g = gradient(x, t)
+        r = math.sqrt(0.95) * r + 0.5 * d**2 * math.fsum(b * (a0 - a) for a0, a, b in zip(start, x, g, strict=True))
+        for i, b in enumerate(g):
+            m[i] = 0.8 * m[i] + 0.2 * d * b
+            v[i] = 0.95 * v[i] + 0.05 * (d * b) ** 2
+            s[i] = math.sqrt(0.95) * s[i] + 0.5 * d**2 * b
+            x[i] -= 0.5 * d * m[i] / (math.sqrt(v[i]) + d * 1e-2)
+        d = max(d, r / math.fsum(map(abs, s)))
         yield x
 
 
@@ -296,6 +414,34 @@ def linear_decay(x):
     for t in range(1, STEPS + 1):
         lr = 0.1 * max(0.0, 1 - (t - 1) / 150)
         x = [a - lr * g for a, g in zip(x, gradient(x, t - 1), strict=True)]
+        yield x
+
+
+@as_loop(
+    ScheduleFree(RMSProp(0.03, 0.95, 1e-3), 0.8),
+    [
+        ("t / (t + 1) * (state.u - rate * direction)", "state.u - rate * direction"),
+        ("t / (t + 1) * (state.u - rate * direction)", "t / (t + 1) * (state.u + rate * direction)"),
+        ("direction - state.u / rate", "direction + state.u / rate"),
+        ("direction - state.u / rate", "-state.u / rate"),
+        ("direction - state.u / rate", "direction - u / rate"),
+        ("(1 - self.beta) * direction", "direction"),
+        (
+            "self.beta * (direction - state.u / rate) / (t + 1)",
+            "self.beta * (direction - state.u / rate) / t",
+        ),
+        ("state.t + 1", "state.t + 2"),
+    ],
+)
+def schedule_free(x):
+    """Defazio et al. (2024): the three sequences x (where gradients are taken), z and their average, kept apart."""
+    z, average, v = list(x), list(x), [0.0] * D
+    for t in range(1, STEPS + 1):
+        for i, g in enumerate(gradient(x, t - 1)):
+            v[i] = 0.95 * v[i] + 0.05 * g * g
+            z[i] -= 0.03 * g / (math.sqrt(v[i]) + 1e-3)
+            average[i] += (z[i] - average[i]) / (t + 1)
+            x[i] = 0.2 * z[i] + 0.8 * average[i]
         yield x
 
 

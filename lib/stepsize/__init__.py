@@ -1,12 +1,13 @@
 """stepsize: adaptive learning rates in one contract, x <- x - rate * direction.
 
 Only NumPy is imported here; torch, SciPy and SymPy are imported by the modules that need them. Every rule of
-`rules` and every wrapper of `wrappers` is a name of the package.
+`rules` and `matrix_rules` and every wrapper of `wrappers` is a name of the package.
 """
 
-from . import rules, wrappers
+from . import matrix_rules, rules, wrappers
 from .average import Average
 from .descent import Path, Step, descend, walk
+from .matrix_rules import *  # noqa: F403
 from .rules import *  # noqa: F403
 from .transforms import ClipByNorm, ClipByValue, chain
 from .tuning import Choice, choose, tune
@@ -28,4 +29,5 @@ __all__ = [
     "walk",
 ]
 __all__ += rules.__all__
+__all__ += matrix_rules.__all__
 __all__ += wrappers.__all__

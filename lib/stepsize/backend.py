@@ -25,7 +25,8 @@ def namespace(a):
     """The module whose functions act on `a`: torch for tensors, SymPy for expressions, NumPy for the rest."""
     if _is_symbol(a):
         return _sympy()
-    return sys.modules["torch"] if type(a).__module__.partition(".")[0] == "torch" else np
+    torch = sys.modules.get("torch")
+    return np if torch is None or not isinstance(a, torch.Tensor) else torch
 
 
 def sqrt(a):
@@ -61,11 +62,34 @@ def positive(a):
     return a if _is_symbol(a) else namespace(a).clip(a, namespace(a).finfo(a.dtype).tiny, None)
 
 
+#: What `floored` puts in the place of 0: far below any rate, and in float32 far above the smallest number.
+FLOOR = 1e-30
+
+
+def floored(a):
+    """max(a, 1e-30): a rate that may divide. Code keeps the floor, printed formulas leave it out."""
+    return maximum(a, constant(FLOOR, a))
+
+
 def norm(a):
     """Euclidean norm over the last axis, which is kept: shape (..., d) -> (..., 1). Of a symbol: unevaluated."""
     if _is_symbol(a):
         return sys.modules["sympy"].Function("norm", nonnegative=True)(a)
     return (a * a).sum(-1)[..., None] ** 0.5
+
+
+def norm1(a):
+    """Sum of absolute values over the last axis, which is kept. Of a symbol: unevaluated."""
+    if _is_symbol(a):
+        return sys.modules["sympy"].Function("norm1", nonnegative=True)(a)
+    return abs(a).sum(-1)[..., None]
+
+
+def inner(a, b):
+    """Sum of a b over the last axis, which is kept: shape (..., d) -> (..., 1). Of symbols: unevaluated."""
+    if _is_symbol(a):
+        return sys.modules["sympy"].Function("inner", real=True)(a, b)
+    return (a * b).sum(-1)[..., None]
 
 
 def rms(a):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .average import Average
-from .errors import HyperparameterError, short
+from .backend import zeros_like
+from .errors import HyperparameterError, ShapeError, short
 
 _NOT_NEGATIVE = ("at least 0", lambda a: a >= 0)
 _FRACTION = ("in [0, 1)", lambda a: (a >= 0) & (a < 1))
@@ -18,6 +19,8 @@ _FRACTION = ("in [0, 1)", lambda a: (a >= 0) & (a < 1))
 DOMAINS = {
     "lr": _NOT_NEGATIVE,
     "eps": _NOT_NEGATIVE,
+    "eps1": _NOT_NEGATIVE,
+    "eps2": _NOT_NEGATIVE,
     "decay": _NOT_NEGATIVE,
     "initial": _NOT_NEGATIVE,
     "damping": _NOT_NEGATIVE,
@@ -25,6 +28,7 @@ DOMAINS = {
     "aversion": _NOT_NEGATIVE,
     "limit": ("above 0", lambda a: a > 0),
     "horizon": ("above 0", lambda a: a > 0),
+    "d0": ("above 0", lambda a: a > 0),
     "beta": _FRACTION,
     "beta1": _FRACTION,
     "beta2": _FRACTION,
@@ -74,6 +78,13 @@ class Stateless(Elementwise):
         return ()
 
 
+class Accumulator(Elementwise):
+    """A rule that remembers one array, shaped like x and zero before the first gradient."""
+
+    def init(self, x):
+        return zeros_like(x)
+
+
 class Wrapper(Checked):
     """A rule around a rule; whatever it does not change (lr, init, elementwise) is the inner rule's."""
 
@@ -96,6 +107,16 @@ def require_rule(rule, who: str):
             f"{who} needs a rule such as Adam(lr=1e-3), got {short(rule)}; make an instance of a rule"
         )
     return rule
+
+
+def require_matrix(x, rule):
+    """`x` itself if it is one matrix or many, shape (..., m, n); an error in the name of `rule` otherwise."""
+    if len(x.shape) < 2:
+        raise ShapeError(
+            f"{type(rule).__name__} needs matrices, shape (..., m, n), got shape {tuple(x.shape)}; give it weights in their "
+            "own shape, and vectors to a rule such as Adam"
+        )
+    return x
 
 
 def rules_of(module: dict) -> list[str]:

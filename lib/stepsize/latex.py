@@ -5,6 +5,7 @@ import re
 import sympy
 from sympy.printing.latex import LatexPrinter
 
+from .backend import FLOOR
 from .trace import DIRECTION, RATE, G, X, trace
 
 #: How the book writes a name; anything else is printed as SymPy prints it.
@@ -24,6 +25,9 @@ NOTATION = {
     "rate": r"\text{rate}",
     "direction": r"\text{direction}",
 }
+
+#: How the functions of whole vectors are written.
+_ACROSS = {"norm": r"\lVert {} \rVert", "norm1": r"\lVert {} \rVert_1", "inner": r"\langle {}, {} \rangle"}
 
 
 class _Conventional(LatexPrinter):
@@ -67,8 +71,11 @@ class _Conventional(LatexPrinter):
         group = self._group(rf"\{str(e.func).lower()}", *sorted(e.args, key=self._term))
         return group if exp is None else f"{group}^{{{exp}}}"
 
-    def _function(self, e):
-        return rf"\lVert {self._print(e.args[0])} \rVert" if str(e.func) == "norm" else super()._print_Function(e)
+    def _function(self, e, exp=None):
+        if str(e.func) not in _ACROSS:
+            return super()._print_Function(e, exp)
+        text = _ACROSS[str(e.func)].format(*map(self._print, e.args))
+        return text if exp is None else f"{text}^{{{exp}}}"
 
     _print_Mul, _print_Function, _print_Max, _print_Min = _product, _function, _extreme, _extreme  # noqa: N815
 
@@ -82,14 +89,31 @@ def _tex(name: str) -> str:
     return NOTATION.get(base, sympy.latex(sympy.Symbol(base))) + (f"_{{{number}}}" if number else "")
 
 
+def _rows(t, step):
+    """Assignments as a paper orders them: an update comes after the step where only the value before is used."""
+    before = {t.new[name]: old for name, old in t.state.items()}
+    rows = {name: e for name, e in (t.assignments | {X: X - step}).items() if e != before.get(name)}
+    for new in [name for name in rows if name in before]:
+        others = set().union(*(e.free_symbols for name, e in rows.items() if name != new))
+        if before[new] in others and new not in others and X not in rows[new].free_symbols:
+            rows[new] = rows.pop(new)
+    return rows
+
+
+def _without_floor(e):
+    """The formula without what guards its arithmetic: max(rate, FLOOR) is rate."""
+    return e.replace(lambda m: m.func is sympy.Max and FLOOR in m.args, lambda m: sympy.Max(*set(m.args) - {FLOOR}))
+
+
 def latex(rule) -> str:
-    """The rule's formulas as aligned LaTeX, printed from its trace: assignments in order, then the step that they make."""
+    """The rule's formulas as aligned LaTeX, printed from its trace: assignments, and the step that they make."""
     t = trace(rule)
+    t = t._replace(assignments={name: _without_floor(e) for name, e in t.assignments.items()})
     step = sympy.Add(*(t.assignments[RATE] * term for term in sympy.Add.make_args(t.assignments[DIRECTION])))
     latest = {_base(s): s for s in (*t.state.values(), G, X, RATE, DIRECTION)}
     names = {s: _tex(s.name) for s in (*latest.values(), *t.hyperparameters.values())}
     rows = []
-    for assigned, expression in (t.assignments | {X: X - step}).items():
+    for assigned, expression in _rows(t, step).items():
         right = _Conventional(names, t.hyperparameters.values()).doprint(expression)
         base = _base(assigned)
         becomes = "=" if assigned in (RATE, DIRECTION) else r"\leftarrow"

@@ -5,17 +5,16 @@
 
 `rate` is the effective learning rate of every coordinate, `rate * direction` the step. Arrays have shape
 (..., d): leading axes are independent runs, and every hyper-parameter broadcasts against them, so that
-`lr` of shape (runs, 1) runs a whole grid at once. NumPy arrays, torch tensors and SymPy symbols alike.
-
-Figures and tables call a rule by its `label`, where it has one, and else by its class.
+`lr` of shape (runs, 1) runs a whole grid at once. NumPy arrays, torch tensors and SymPy symbols alike. Figures
+call a rule by its `label`, where it has one, and else by its class.
 """
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .average import Average
-from .backend import constant, maximum, sign, sqrt, zeros_like
-from .contract import Elementwise, Stateless, rules_of
+from .backend import constant, first, inner, maximum, norm1, positive, rms, sign, sqrt, zeros_like
+from .contract import Accumulator, Elementwise, Stateless, rules_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class SGD(Stateless):
 
 
 @dataclass(frozen=True, eq=False)
-class HeavyBall(Elementwise):
+class HeavyBall(Accumulator):
     """b <- momentum b + g,  rate = lr, direction = b.  Polyak (1964).
 
     The form of torch's SGD (dampening 0): b grows to g / (1 - momentum) under a constant gradient.
@@ -38,9 +37,6 @@ class HeavyBall(Elementwise):
     label = "heavy ball"
     lr: Any = 1e-2
     momentum: Any = 0.9
-
-    def init(self, x):
-        return zeros_like(x)
 
     def step(self, b, g, x):
         b = self.momentum * b + g
@@ -59,6 +55,22 @@ class SignDescent(Stateless):
 
     def step(self, state, g, x):
         return state, constant(self.lr, g), sign(g)
+
+
+@dataclass(frozen=True, eq=False)
+class Lion(Accumulator):
+    """rate = lr, direction = sign(beta1 m + (1 - beta1) g),  m <- beta2 m + (1 - beta2) g.  Chen et al. (2023), algorithm 2.
+
+    The direction weighs g more than the memory does, and is taken first. The paper's weight decay is `Decoupled`.
+    """
+
+    lr: Any = 1e-4
+    beta1: Any = 0.9
+    beta2: Any = 0.99
+
+    def step(self, m, g, x):
+        direction = sign(self.beta1 * m + (1 - self.beta1) * g)
+        return self.beta2 * m + (1 - self.beta2) * g, constant(self.lr, g), direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +93,22 @@ class AdaGrad(Elementwise):
 
 
 @dataclass(frozen=True, eq=False)
-class RMSProp(Elementwise):
+class RowAdaGrad(AdaGrad):
+    """s <- s + mean of g^2 over the last axis,  rate = lr / (sqrt(s) + eps), direction = g: one number per row of a table.  Lerer et al. (2019)."""
+
+    label = "row-wise AdaGrad"
+    elementwise = False
+
+    def init(self, x):
+        return constant(self.initial, first(x))
+
+    def step(self, s, g, x):
+        s = s + rms(g) ** 2
+        return s, self.lr / (sqrt(s) + self.eps), g
+
+
+@dataclass(frozen=True, eq=False)
+class RMSProp(Accumulator):
     """v <- beta v + (1 - beta) g^2,  rate = lr / (sqrt(v) + eps), direction = g.  Tieleman & Hinton (2012), lecture 6.5.
 
     eps stands outside the root, as in torch. No bias correction: the first step is lr / sqrt(1 - beta).
@@ -91,16 +118,13 @@ class RMSProp(Elementwise):
     beta: Any = 0.99
     eps: Any = 1e-8
 
-    def init(self, x):
-        return zeros_like(x)
-
     def step(self, v, g, x):
         v = self.beta * v + (1 - self.beta) * g * g
         return v, self.lr / (sqrt(v) + self.eps), g
 
 
 class Moments(NamedTuple):
-    """First and second moment of the gradient, each an `Average`."""
+    """First and second moment of the gradient, each an `Average` but where a rule says otherwise."""
 
     m: Average
     v: Average
@@ -163,6 +187,63 @@ class AdaBelief(Adam):
         v = state.v.push((g - m.total) ** 2, self.beta2)
         v = v._replace(total=v.total + self.eps)
         return Moments(m, v), self.lr / (sqrt(v.mean) + self.eps), m.mean
+
+
+@dataclass(frozen=True, eq=False)
+class ADOPT(Adam):
+    """m <- beta1 m + (1 - beta1) g / size,  size = max(sqrt(v), eps) of the gradients *before* g;  v as in Adam.  Taniguchi et al. (2024), algorithm 2.
+
+    rate = lr / size, direction = m size, so that a step is lr m and no gradient has a part in its own rate. The first gradient
+    makes v = g^2 and no step. Not the clip of g / size at t^(1/4) that a later version of the paper adds.
+    """
+
+    beta2: Any = 0.9999
+    eps: Any = 1e-6
+
+    def init(self, x):
+        return Moments(zeros_like(x), Average.empty(x))
+
+    def step(self, state, g, x):
+        seen, size = state.v.weight, maximum(sqrt(state.v.total), constant(self.eps, g))  # seen: 0 at first, then 1
+        m = self.beta1 * state.m + (1 - self.beta1) * seen * g / size
+        v = Average(self.beta2 * seen * state.v.total + (1 - self.beta2 * seen) * g * g, constant(1, seen))
+        return Moments(m, v), self.lr / size, m * size
+
+
+class Distance(NamedTuple):
+    """Adam's moments of d g, the start, and the sums r and s whose ratio is a lower bound of the distance; the estimate d of it."""
+
+    m: Any
+    v: Any
+    r: Any
+    s: Any
+    x0: Any
+    d: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Prodigy(Adam):
+    """m, v: averages of d g and (d g)^2;  rate = lr d^2 / (sqrt(v) + d eps), direction = m / d;  d <- max(d, r / |s|_1).  Mishchenko & Defazio (2024), section 5.
+
+    r and s: sums of d^2 <g, x0 - x> and d^2 g that fade by sqrt(beta2). d estimates the distance from the start x0 to the
+    solution; d0, a guess far too short, is its first value. Inner product and norm take the whole vector: not elementwise.
+    """
+
+    lr: Any = 1.0
+    d0: Any = 1e-6
+    elementwise = False
+
+    def init(self, x):
+        zero, each = zeros_like(x[..., :1]), zeros_like(x)
+        return Distance(each, each, zero, each, constant(x, x), constant(self.d0, zero))
+
+    def step(self, state, g, x):
+        m, v, r, s, x0, d = state
+        m, v = self.beta1 * m + (1 - self.beta1) * d * g, self.beta2 * v + (1 - self.beta2) * d**2 * g**2
+        r = sqrt(self.beta2) * r + self.lr * d**2 * inner(g, x0 - x)
+        s = sqrt(self.beta2) * s + self.lr * d**2 * g
+        after = Distance(m, v, r, s, x0, maximum(d, r / positive(norm1(s))))
+        return after, self.lr * d**2 / (sqrt(v) + d * self.eps), m / d
 
 
 __all__ = rules_of(globals())

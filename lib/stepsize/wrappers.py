@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .backend import first, maximum, positive, rms, sqrt, zeros_like
+from .backend import first, floored, maximum, positive, rms, sqrt, zeros_like
 from .contract import Wrapper, rules_of
 
 
@@ -73,6 +73,41 @@ class LinearDecay(Wrapper):
         inner, rate, direction = self.rule.step(state.state, g, x)
         share = 1 - state.t / self.horizon
         return Clocked(inner, state.t + 1), rate * maximum(share, zeros_like(share)), direction
+
+
+class Leading(NamedTuple):
+    """A rule's state, by how much the walk of the rule is ahead of its average, u = z - average, and the steps made."""
+
+    state: Any
+    u: Any
+    t: Any
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduleFree(Wrapper):
+    """z <- z - rate direction of the rule,  average <- mean of all z so far,  x <- (1 - beta) z + beta average.  Defazio et al. (2024).
+
+    x, where gradients are taken, is the paper's y; its x is the average: `average(state, x)` is the model to evaluate. Of the
+    three sequences one is kept, u = z - average, zero at first. All z weigh the same. The rate is the rule's, or 1e-30 where
+    that is 0, since x moves on towards the average.
+    """
+
+    rule: Any
+    beta: Any = 0.9
+
+    def init(self, x):
+        return Leading(self.rule.init(x), zeros_like(x), zeros_like(x[..., :1]))
+
+    def step(self, state, g, x):
+        inner, rate, direction = self.rule.step(state.state, g, x)
+        t, rate = state.t + 1, floored(rate)
+        u = t / (t + 1) * (state.u - rate * direction)
+        moved = (1 - self.beta) * direction + self.beta * (direction - state.u / rate) / (t + 1)
+        return Leading(inner, u, t), rate, moved
+
+    def average(self, state, x):
+        """The mean of the start and of all z after it, for the state and the x of any step: x - (1 - beta) u."""
+        return x - (1 - self.beta) * state.u
 
 
 class Shared(NamedTuple):

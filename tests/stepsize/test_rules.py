@@ -19,6 +19,7 @@ from mutants import mutant
 from references import CURVATURE, NOISE, RULES
 from small_book import ROOT
 from stepsize import (
+    ADOPT,
     SGD,
     AdaBelief,
     AdaGrad,
@@ -29,9 +30,15 @@ from stepsize import (
     HeavyBall,
     InverseRoot,
     LinearDecay,
+    Lion,
+    Pooled,
+    Prodigy,
     RMSProp,
+    RowAdaGrad,
+    ScheduleFree,
     SignDescent,
     contract,
+    matrix_rules,
     rules,
     wrappers,
 )
@@ -44,7 +51,9 @@ EVERY = {
     "Coupled": Coupled(RMSProp(0.1), 0.1),
     "InverseRoot": InverseRoot(SGD(0.1)),
     "LinearDecay": LinearDecay(Decoupled(AMSGrad(0.1)), 20),
+    "ScheduleFree": ScheduleFree(Adam(0.1)),
 }
+ELEMENTWISE = {name: rule for name, rule in EVERY.items() if rule.elementwise}
 
 
 def history(rule, gradients, x=None):
@@ -198,6 +207,124 @@ def test_adabelief_steps_far_where_the_gradient_is_as_expected():
     assert believed > 100 * history(Adam(0.1, beta2=0.9), constant)[-1][0][0]
 
 
+# ---------------------------------------------------------------- Lion
+
+
+@given(st.integers(0, 1000), st.floats(0, 0.99), st.floats(0, 0.99))
+def test_every_step_of_lion_is_lr_or_nothing(seed, beta1, beta2):
+    gradients = np.random.default_rng(seed).integers(-1, 2, size=(40, 5)).astype(float)
+    gradients[:, 0] = 0.0
+    sizes = np.abs(steps(Lion(0.1, beta1, beta2), gradients))
+    assert set(sizes.ravel().tolist()) <= {0.0, 0.1}
+    assert not sizes[:, 0].any()
+
+
+def test_lion_without_memory_in_its_direction_is_sign_descent():
+    np.testing.assert_array_equal(steps(Lion(0.1, 0.0), NOISE), steps(SignDescent(0.1), NOISE))
+
+
+def test_a_new_sign_turns_lion_when_the_gradient_outweighs_the_memory():
+    """After a long run of 1, a gradient -g turns the step if 0.1 g > 0.9: no sooner, no later."""
+    _, _, state = history(Lion(0.1), np.ones((2000, 1)))[-1]
+    turns = [Lion(0.1).step(state, np.array([-g]), np.zeros(1))[2][0] for g in (8.9, 9.1)]
+    assert turns == [1, -1]
+
+
+# ---------------------------------------------------------------- ADOPT
+
+
+def rates_at_the_end(rule, gradients, last):
+    return [history(rule, np.append(gradients, [[g]], 0))[-1][0][0] for g in last]
+
+
+@given(st.integers(0, 1000), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_no_gradient_has_a_part_in_its_own_rate_under_adopt(seed, one, other):
+    gradients = np.random.default_rng(seed).standard_normal((20, 1))
+    assert len(set(rates_at_the_end(ADOPT(0.1), gradients, (one, other)))) == 1
+
+
+def test_it_has_under_adam_and_would_under_a_broken_adopt():
+    gradients = np.random.default_rng(0).standard_normal((20, 1))
+    hasty = mutant(ADOPT, "self.lr / size", "self.lr / maximum(sqrt(v.total), constant(self.eps, g))")
+    for rule in (Adam(0.1), hasty(0.1)):
+        assert len(set(rates_at_the_end(rule, gradients, (1.0, 2.0)))) == 2
+
+
+def test_adopts_first_gradient_makes_the_scale_and_no_step():
+    (_, first, _), (rate, second, _) = history(ADOPT(0.1), np.array([[2.0, -5.0], [1.0, 5.0]]))
+    assert first.tolist() == [0, 0]
+    assert rate.tolist() == [0.1 / 2, 0.1 / 5]
+    np.testing.assert_allclose(rate * second, 0.1 * 0.1 * np.array([1 / 2, 5 / 5]), rtol=1e-14)
+
+
+def test_an_outlier_is_braked_by_adam_in_its_own_step_and_by_adopt_only_afterwards():
+    """Adam's step is bounded by lr (1 - beta1) / sqrt(1 - beta2), about 3 lr, however large the gradient; ADOPT's is not."""
+    for spike, longest in ((1e3, 1e2), (1e6, 1e5)):
+        gradients = np.append(np.ones((2000, 1)), [[spike]], 0)
+        assert abs(steps(Adam(1.0), gradients)[-1, 0]) < 4
+        assert abs(steps(ADOPT(1.0), gradients)[-1, 0]) == pytest.approx(longest, rel=0.02)
+    assert rates_at_the_end(ADOPT(1.0), gradients, (1.0,))[0] < 1e-3
+
+
+# ---------------------------------------------------------------- rows and whole vectors
+
+
+@given(st.permutations(range(7)))
+def test_the_order_of_the_coordinates_of_a_row_is_nothing_to_its_rate(order):
+    straight, permuted = history(RowAdaGrad(0.1), NOISE[:20]), history(RowAdaGrad(0.1), NOISE[:20, order])
+    for (rate, direction, _), (other, turned, _) in zip(straight, permuted, strict=True):
+        np.testing.assert_allclose(other, rate, rtol=1e-14)
+        np.testing.assert_array_equal(turned, direction[order])
+
+
+def test_row_wise_adagrad_is_pooled_adagrad_with_one_number_of_memory_a_row():
+    rows = np.random.default_rng(0).standard_normal((30, 4, 6))
+    own, pooled = RowAdaGrad(0.1, initial=0.3), Pooled(AdaGrad(0.1, initial=0.3))
+    np.testing.assert_allclose(steps(own, rows), steps(pooled, rows), rtol=1e-13)
+    assert own.init(rows[0]).shape == (4, 1)
+
+
+def test_in_one_dimension_row_wise_adagrad_is_adagrad():
+    np.testing.assert_allclose(steps(RowAdaGrad(0.1), NOISE[:, :1]), steps(AdaGrad(0.1), NOISE[:, :1]), rtol=1e-13)
+
+
+def distances(rule, curvature, x, count=300):
+    """d after every step on the bowl sum h x^2 / 2."""
+    state, out = rule.init(x), []
+    for _ in range(count):
+        state, rate, direction = rule.step(state, curvature * x, x)
+        x = x - rate * direction
+        out.append(state.d[0])
+    return np.array(out)
+
+
+@given(st.integers(0, 1000), st.floats(1e-8, 1e-2), st.floats(0.1, 2.0))
+def test_prodigys_distance_never_falls_and_on_a_bowl_never_exceeds_the_true_one(seed, d0, lr):
+    """Convexity: <g, x0 - x> <= <g, x0 - x*>, so r <= |s|_1 max |x0 - x*|; here x* = 0."""
+    random = np.random.default_rng(seed)
+    x, curvature = random.standard_normal(5), np.exp(random.uniform(-2, 2, 5))
+    d = distances(Prodigy(lr, d0=d0), curvature, x)
+    assert np.all(np.diff(d) >= 0)
+    assert d0 <= d[-1] <= max(d0, np.abs(x).max()) * (1 + 1e-12)
+
+
+def test_prodigys_distance_grows_from_a_millionth_to_the_true_order():
+    x, curvature = np.array([3.0, -2.0, 1.0]), np.array([1.0, 2.0, 0.5])
+    assert 0.3 < distances(Prodigy(), curvature, x)[-1] <= 3
+    assert distances(mutant(Prodigy, "norm1(s)", "norm1(s) / 9")(), curvature, x)[-1] > 3
+
+
+def test_prodigy_does_not_feel_the_gradients_scale():
+    x, curvature = np.array([3.0, -2.0, 1.0]), np.array([1.0, 2.0, 0.5])
+    rule = Prodigy(eps=0.0)
+    np.testing.assert_allclose(distances(rule, 1e6 * curvature, x), distances(rule, curvature, x), rtol=1e-9)
+
+
+def test_without_a_gradient_prodigy_waits():
+    state, _, direction = Prodigy().step(Prodigy().init(np.ones(2)), np.zeros(2), np.ones(2))
+    assert (state.d[0], direction.tolist()) == (1e-6, [0, 0])
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_rule_finds_the_minimum_of_a_bowl(name):
     """From x = 1 on x^2 / 2, under a rate that falls to 0, the end is closer than the start by a factor of 5."""
@@ -292,7 +419,7 @@ def test_leaves_are_named_as_in_the_formula_and_apart():
     ]
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_a_step_on_symbols_gives_the_numbers_of_the_step_on_arrays(name):
     rule, g, x = EVERY[name], 0.7, -1.3
     _, rate, direction = rule.step(rule.init(np.zeros(1)), np.array([g]), np.array([x]))
@@ -304,24 +431,24 @@ def test_a_step_on_symbols_gives_the_numbers_of_the_step_on_arrays(name):
 
 
 def test_every_elementwise_rule_may_be_cut_into_blocks():
-    for rule in EVERY.values():
-        assert rule.elementwise
+    assert set(EVERY) - set(ELEMENTWISE) == {"Prodigy", "RowAdaGrad"}
+    for rule in ELEMENTWISE.values():
         whole = steps(rule, NOISE[:5])
         parts = [steps(rule, NOISE[:5, i : i + 3]) for i in range(0, 7, 3)]
         np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
 
 
 def test_the_zoo_is_short_and_does_not_branch():
-    for module in (rules, wrappers):
+    for module, lines in ((rules, 250), (matrix_rules, 150), (wrappers, 250)):
         source = inspect.getsource(module)
-        assert source.count("\n") <= 250
+        assert source.count("\n") <= lines
         assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.If, ast.IfExp, ast.While))]
 
 
 def test_the_package_has_few_names_and_all_of_them():
     assert len(stepsize.__all__) == len(set(stepsize.__all__)) <= 45
     assert {name for name in stepsize.__all__ if not hasattr(stepsize, name)} == set()
-    assert {rule.__name__ for rule in ZOO.values()} | {"Decoupled", "Pooled"} <= set(stepsize.__all__)
+    assert {rule.__name__ for rule in ZOO.values()} | {"Decoupled", "Pooled", "Muon"} <= set(stepsize.__all__)
     assert "Moments" not in stepsize.__all__
 
 
