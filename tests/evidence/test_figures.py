@@ -138,6 +138,7 @@ def test_without_the_salt_it_would_differ():
     assert svg() != svg()
 
 
+@pytest.mark.slow
 def test_a_notebook_draws_a_figure_for_its_picture_alone():
     """pyplot's own drawing after each cell, to pixels, is off; the cell's picture comes all the same."""
     pytest.importorskip("matplotlib_inline")

@@ -118,6 +118,7 @@ def test_every_cell_of_the_file_is_there_and_has_its_own_seeds():
         assert best in cell["curve"][defenses.LRS.index(cell["lr"])]
 
 
+@pytest.mark.slow
 def test_a_cell_of_the_file_can_be_computed_again():
     """One seed of one drawn cell; training amplifies the rounding of another processor, hence 5 points."""
     name = np.random.default_rng(2026).choice(CELLS)

@@ -1,5 +1,7 @@
 """One huge gradient: closed forms against the rules, the split of a step, and what infinity leaves behind."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -12,14 +14,16 @@ from stepsize.errors import ShapeError
 from stepsize.responses import reach, spike_brake, spike_halved, spike_knee, spike_step, steps_until
 from stepsize.signals import respond
 
-SIZES = np.array([3.0, 10.0, 1 / np.sqrt(1e-3), 100.0, 1000.0])
+SIZES = 3.0, 10.0, 1 / np.sqrt(1e-3), 100.0, 1000.0
+HUGE = 100.0, 1e3, 1e4, 1e9
 
 
+@cache
 def struck(beta2, sizes=SIZES, after=1, sign=1.0, beta1=0.9):
     """Adam on gradients 1, -1, ..., then a spike of each size, then `after` - 1 more ordinary steps."""
     before = round(30 / (1 - beta2))
     signs = np.where(np.arange(before + after) % 2, -1.0, 1.0)[:, None, None] * np.ones((1, len(sizes), 1))
-    signs[before, :, 0] = sign * sizes
+    signs[before, :, 0] = sign * np.array(sizes)
     return before, respond(Adam(1.0, beta1, beta2, eps=0.0), signs)
 
 
@@ -53,18 +57,16 @@ def test_the_step_grows_in_proportion_below_the_knee_and_not_at_all_far_above(be
     assert spike_step(1e9, beta2=beta2) == pytest.approx(0.1 * knee, rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [100.0, 1e3, 1e4])
-def test_the_rate_is_half_again_within_two_steps_of_the_prediction(size):
-    predicted = steps_until(0.5, spike_brake(size), 0.999)
-    at, path = struck(0.999, np.array([size]), after=int(predicted) + 100)
-    rate = path.rate[:, 0, 0]
-    measured = np.argmax(rate[at:] >= 0.5 * rate[at - 1])
-    assert measured == pytest.approx(predicted, abs=2)
+def test_the_rate_is_half_again_within_two_steps_of_the_prediction():
+    at, path = struck(0.999, HUGE, after=11_000)
+    rate = path.rate[:, :3, 0]
+    measured = np.argmax(rate[at:] >= 0.5 * rate[at - 1], axis=0)
+    np.testing.assert_allclose(measured, steps_until(0.5, spike_brake(HUGE[:3]), 0.999), rtol=0, atol=2)
 
 
 def test_all_steps_of_a_huge_spike_together_are_thirty_two_learning_rates():
-    at, path = struck(0.999, np.array([1e9]), after=400)
-    assert path.x[at, 0, 0] - path.x[-1, 0, 0] == pytest.approx(reach(), rel=1e-6)
+    at, path = struck(0.999, HUGE, after=11_000)
+    assert path.x[at, -1, 0] - path.x[at + 400, -1, 0] == pytest.approx(reach(), rel=1e-6)
     assert reach() == pytest.approx(31.8, abs=0.05)
 
 
