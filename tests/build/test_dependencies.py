@@ -24,6 +24,8 @@ FILES = {
     "b/three.py": "from b.two import x\n",
     "b/broken.py": "def (\n",
     "b/one.js": "",
+    "b/templates/one.html": "",
+    "b/templates/card.html": "",
     "b/shared.css": "",
     "b/record.json": "{}",
     "b/data/deep/x.csv": "1",
@@ -31,7 +33,18 @@ FILES = {
     "stepsize.egg-info/PKG-INFO": "",
 }
 A = {"a/__init__.py", "a/core.py", "a/low.py"}
-B = {"b/__init__.py", "b/two.py", "b/three.py", "b/shared.css", "b/record.json", "b/data/deep/x.csv"}
+B = {
+    "b/__init__.py",
+    "b/two.py",
+    "b/three.py",
+    "b/templates/card.html",
+    "b/shared.css",
+    "b/record.json",
+    "b/data/deep/x.csv",
+}
+
+
+ONE = {"b/one.py", "b/one.js", "b/templates/one.html"}
 
 
 @pytest.fixture
@@ -55,9 +68,9 @@ def names(paths, library):
         ("import a", A),
         ("from a import f", A),
         ("import a.low", A),
-        ("from a import lazy", A | B | {"a/lazy.py", "b/one.py", "b/one.js"}),
+        ("from a import lazy", A | B | ONE | {"a/lazy.py"}),
         ("def f():\n    from b.three import x", B),
-        ("from b import one", B | {"b/one.py", "b/one.js"}),
+        ("from b import one", B | ONE),
         ("import b", {"b/__init__.py"}),
         ("%matplotlib inline\nimport a", {name for name in FILES if "__pycache__" not in name and "egg-info" not in name}),
         ("import b.broken", {name for name in FILES if "__pycache__" not in name and "egg-info" not in name}),

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -97,7 +98,13 @@ class Book:
     def claims(self) -> dict[str, dict[str, Claim]]:
         """chapters/claims.yml; a book without one has no claims."""
         path = self.root / "chapters" / "claims.yml"
-        return load_claims(path) if path.is_file() else {}
+        return _claims(path, path.read_bytes()) if path.is_file() else {}
+
+
+@lru_cache
+def _claims(path: Path, content: bytes) -> dict[str, dict[str, Claim]]:
+    """Read once for every content."""
+    return load_claims(path)
 
 
 def read_yaml(path: Path):

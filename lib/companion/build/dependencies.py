@@ -95,15 +95,16 @@ def _package(path: Path, library: Path) -> str:
 
 
 def _beside(module: Path) -> Iterator[Path]:
-    """What a module may read: files that are no Python in its folder, and those in the folder `data` of it.
+    """What a module may read: files that are no Python in its folder, in `data` of it (at any depth) and in `templates`.
 
     An __init__ reads nothing (tests/build/test_imports.py). A link leads to a source of the book, which knows it itself.
     """
+    home = module.parent
     if module.name == "__init__.py":
         return
-    for path in (*module.parent.iterdir(), *(module.parent / "data").rglob("*")):
-        owner = path.with_suffix(".py")
-        elsewhere = path.suffix in PAGE_PARTS and owner.is_file() and owner != module
-        ours = path.suffix == ".py" or path.name.startswith(".") or path.is_symlink()
-        if path.is_file() and not ours and not elsewhere:
+    for path in (*home.iterdir(), *(home / "data").rglob("*"), *(home / "templates").glob("*")):
+        if path.is_symlink() or not path.is_file() or path.suffix == ".py" or path.name.startswith("."):
+            continue
+        owner = home / f"{path.stem}.py"
+        if path.suffix not in PAGE_PARTS or owner == module or not owner.is_file():
             yield path

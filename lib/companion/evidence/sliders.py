@@ -1,26 +1,27 @@
 """A family of curves that the reader moves with sliders. Everything is computed beforehand; the page only looks it up."""
 
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from stepsize.errors import ShapeError
 
+from .cards import environment
+
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 44
 
-#: Pages and their parts stand beside this file; a page carries its style and script, so that it also lives in a notebook.
-PAGES = Environment(loader=PackageLoader("companion.evidence", ""), autoescape=True, undefined=StrictUndefined)
+_HOME = Path(__file__).parent / "templates"
+PAGES = environment(_HOME)
 PAGES.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
 
 
 def part(name: str) -> Markup:
-    """A style sheet or script of this package, to stand in a page as it is."""
-    return Markup(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    """A style sheet or script among the templates; a page carries its own, so that it also lives in a notebook."""
+    return Markup((_HOME / name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, eq=False)
