@@ -122,8 +122,8 @@ class Shampoo(Checked):
 class SOAP(Checked):
     """Adam in Shampoo's eigenbasis: v averages (P' g Q)^2,  rate = lr, direction = P (P' m Q / (sqrt(v) + eps)) Q'.  Vyas et al. (2025), algorithm 3.
 
-    P, Q: eigenvectors of the averages of g g' and of g' g before g. The first gradient makes a basis and no step, as in the
-    authors' code. Eigenvectors are exact and new at every step, where the paper makes one power iteration every few steps.
+    P, Q: eigenvectors of the averages of g g' and of g' g before g, arbitrary where these lack full rank. The first gradient
+    makes a basis and no step, as in the authors' code. New at every step, where the paper makes one power iteration every few.
     """
 
     lr: Any = 3e-3

@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from companion.build.pages import VERDICT_COLOURS
 from companion.evidence import Interval, figures
 from companion.evidence.figures import band, ends, error_bars, house_style, method, panels, plain_ticks
+from stepsize import matrix_rules
 from stepsize.signals import ZOO
 
 NAMES = list(figures._METHODS)
@@ -93,15 +94,16 @@ def test_two_methods_of_one_style_would_be_noticed(monkeypatch):
 
 
 def test_every_rule_of_the_library_has_a_style():
-    assert set(ZOO) <= set(NAMES)
+    assert {*ZOO, *matrix_rules.__all__} <= set(NAMES)
 
 
 def test_ten_more_rules_would_have_styles_of_their_own(monkeypatch):
-    spare = map(figures._spare, range(10))
+    spare = map(figures._spare, range(18))
     more = {f"rule {k}": style for k, style in enumerate(spare) if style not in figures._METHODS.values()}
     monkeypatch.setattr(figures, "_METHODS", figures._METHODS | more)
     assert not [pair for pair in itertools.combinations(figures._METHODS, 2) if set(pair) & set(more) and alike(*pair)]
-    plt.plot(range(9), **method("rule 9"))
+    assert len(more) >= 10
+    plt.plot(range(9), **method("rule 17"))
     plt.gcf().canvas.draw()
 
 

@@ -7,12 +7,26 @@ import pytest
 
 from mutants import mutant
 from node import needs_node, node
-from stepsize import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, ClipByNorm, HeavyBall, RMSProp, SignDescent, chain
+from stepsize import (
+    ADOPT,
+    SGD,
+    AdaBelief,
+    AdaGrad,
+    Adam,
+    AMSGrad,
+    ClipByNorm,
+    HeavyBall,
+    Lion,
+    Prodigy,
+    RMSProp,
+    SignDescent,
+    chain,
+)
 from stepsize import javascript as module
 from stepsize.errors import TraceError
 from stepsize.javascript import javascript
 from stepsize.signals import respond
-from stepsize.wrappers import Decoupled, InverseRoot, LinearDecay
+from stepsize.wrappers import Decoupled, InverseRoot, LinearDecay, ScheduleFree
 
 RULES = [
     SGD(0.1),
@@ -25,6 +39,7 @@ RULES = [
     InverseRoot(SGD(0.1)),
 ]
 RULES += [AdaBelief(0.1), Decoupled(Adam(0.1), 0.01), LinearDecay(Adam(0.1), 500)]
+RULES += [Lion(0.1), ADOPT(0.1), ScheduleFree(Adam(0.1))]
 G = np.random.default_rng(0).standard_normal(200) * np.geomspace(1, 1e-4, 200)
 
 LOOP = """
@@ -60,6 +75,7 @@ def test_a_printer_that_drops_the_square_is_noticed(monkeypatch):
     assert not np.allclose(under_node(AdaGrad(0.1)), in_numpy(AdaGrad(0.1)), rtol=1e-3)
 
 
-def test_a_rule_that_looks_across_coordinates_has_no_script():
+@pytest.mark.parametrize("rule", [chain(ClipByNorm(1.0), Adam()), Prodigy()], ids=lambda r: type(r).__name__)
+def test_a_rule_that_looks_across_coordinates_has_no_script(rule):
     with pytest.raises(TraceError, match="looks across coordinates"):
-        javascript(chain(ClipByNorm(1.0), Adam()))
+        javascript(rule)

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
+from stepsize import matrix_rules
 from stepsize.signals import ZOO
 
 #: Inches. At a phone's 360 pixels the smallest letters are still 8 pixels high.
@@ -61,6 +62,7 @@ _METHODS = {
     "lazy Adam": (_PURPLE, (3, 1, 0), (0, (9, 1))),
     "lazy Adam, shared clock": (_PURPLE, (6, 1, 0), (0, (2, 1.5))),
     "lazy Adam × D(gap)": (_SKY, (4, 2, 0), (0, (4, 1, 1, 1, 1, 1, 1, 1))),
+    "schedule-free": (_BLUE, (5, 0, 0), (0, (13, 1, 1, 1))),
 }
 
 
@@ -71,7 +73,8 @@ def _spare(k: int) -> tuple:
 
 
 # a rule of the library that has no style above gets the next spare one
-_METHODS |= {name: _spare(k) for k, name in enumerate(name for name in ZOO if name not in _METHODS)}
+_NEW = [name for name in (*ZOO, *matrix_rules.__all__) if name not in _METHODS]
+_METHODS |= {name: _spare(k) for k, name in enumerate(_NEW)}
 
 
 def method(name: str) -> dict:
