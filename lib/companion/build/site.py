@@ -78,7 +78,12 @@ def build(book: Book, source: Path, work: Path) -> tuple[Path, list[str]]:
         encoding="utf-8",
     )
     log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + "\n" + run.stderr)
-    warnings = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line)]
+    warnings = []
+    for line in log.splitlines():
+        if re.search(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b:", line):
+            warnings.append(line)
+        elif warnings and warnings[-1].endswith("raised:") and re.match(r"\w+Error: ", line):
+            warnings[-1] += f" {line}"  # the end of a traceback
     html = work / "_build" / "html"
     if run.returncode and not warnings:
         raise BookError(f"the pages cannot be built:\n{log[-2000:]}")
