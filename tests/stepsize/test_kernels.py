@@ -67,6 +67,7 @@ def test_machine_code_makes_the_steps_of_its_rule(name, dtype):
     ],
 )
 def test_a_kernel_written_wrongly_is_caught(monkeypatch, old, new, name):
+    monkeypatch.setattr(kernels, "parts", kernels.parts.__wrapped__)  # without its memory
     monkeypatch.setattr(kernels, "_Loop", mutant(kernels._Loop, old, new))
     with np.errstate(all="ignore"):
         assert not deviation(RULES[name], interpreted(RULES[name])) <= 1e-9
@@ -175,6 +176,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_machine_code_is_kept_for_later_processes_and_kernels_are_told_apart(tmp_path):
     """Three kernels of equal types, each the first of its process, written at the same time; then all in one process."""
     env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
