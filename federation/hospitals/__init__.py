@@ -1,7 +1,7 @@
 """Template of a federation: replace `load` by what reads your own data, and `rule` by the aggregation you want."""
 
 from companion.experiments.federated_learning.aggregation import InverseVariance
-from companion.experiments.federated_learning.hospitals import NAMES, one_hospital
+from companion.experiments.federated_learning.patients import NAMES, one_hospital
 
 __all__ = ["NAMES", "load", "rule"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from companion.experiments.federated_learning import deployment
-from companion.experiments.federated_learning.hospitals import federation_alone
+from companion.experiments.federated_learning.patients import federation_alone
 from small_book import ROOT
 
 PYTHON = ROOT / ".venv-federated/bin/python"

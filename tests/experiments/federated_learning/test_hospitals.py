@@ -11,6 +11,7 @@ import pytest
 from companion.experiments.datasets import load
 from companion.experiments.federated_learning import hospitals
 from companion.experiments.federated_learning.fairness import by_patient, gini, macro, spread, worst
+from companion.experiments.federated_learning.patients import Patients, disease, prepare, split
 from stepsize.errors import EvidenceError
 
 
@@ -24,26 +25,26 @@ def test_the_four_hospitals_have_their_patients_and_switzerland_no_cholesterol()
 
 
 def test_every_patient_is_tested_once_per_repeat_and_never_trained_on():
-    patients = hospitals.disease()
-    test = hospitals.split(patients, 2)
+    patients = disease()
+    test = split(patients, 2)
     np.testing.assert_array_equal(test[:5].sum(0), patients.present)
     np.testing.assert_array_equal(test[5:].sum(0), patients.present)
     assert not np.array_equal(test[0], test[5])
 
 
 def test_covariates_are_filled_and_scaled_by_training_patients_alone():
-    patients = hospitals.disease()
-    test = hospitals.split(patients, 1)
-    X = hospitals.prepare(patients, test)
+    patients = disease()
+    test = split(patients, 1)
+    X = prepare(patients, test)
     spoiled = patients._replace(X=np.where(test[0][..., None], 1e6, patients.X))
     train = patients.present & ~test[0]
-    np.testing.assert_allclose(hospitals.prepare(spoiled, test)[0][train], X[0][train])
+    np.testing.assert_allclose(prepare(spoiled, test)[0][train], X[0][train])
     np.testing.assert_allclose(X[0][train].mean(0)[1:], 0, atol=1e-12)
     np.testing.assert_allclose(X[0][train].std(0)[1:], 1, rtol=1e-12)
 
 
 def test_labels_are_spoiled_in_one_hospital_only():
-    patients = hospitals.disease()
+    patients = disease()
     y = hospitals.flip(patients, 1, 0.4, 50)
     wrong = (y != patients.y).mean(0)
     assert wrong[1, :294].mean() == pytest.approx(0.4, abs=0.02)
@@ -62,7 +63,7 @@ def test_the_noise_of_two_equal_halves_of_one_law_has_ratio_one():
     rng = np.random.default_rng(0)
     X, present = rng.standard_normal((4, 2000, 2)), np.ones((4, 2000), bool)
     y = X.sum(-1) + np.array([1.0, 1.0, 1.0, 2.0])[:, None] * rng.standard_normal((4, 2000))
-    found = hospitals.noise_ratio(hospitals.Patients(X, y, present), "linear", 50)
+    found = hospitals.noise_ratio(Patients(X, y, present), "linear", 50)
     assert found.ratio == pytest.approx(4, rel=0.15)
     assert all(top == "Long Beach" for top, _ in found.pairs)
 

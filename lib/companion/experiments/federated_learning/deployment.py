@@ -3,7 +3,7 @@
     python -m companion.experiments.federated_learning.deployment federation --nodes 4 --rounds 4
 
 Every process is started by this one, in a group of its own, and stopped by its id, whatever happens; ports are free
-ones that the system hands out. Used by `make federation` and by the tests; needs flwr and what `hospitals` needs, NumPy.
+ones that the system hands out. Used by `make federation` and by the tests; needs flwr and NumPy.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 
 from companion.errors import FederationError
 
-from .hospitals import federation_alone
+from .patients import federation_alone
 
 
 def free_ports(count: int) -> list[int]:

@@ -5,7 +5,8 @@ import numpy as np
 from companion.evidence import bootstrap
 from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plt
 
-from .hospitals import NAMES, Study
+from .hospitals import Study
+from .patients import NAMES
 from .synthetic import Raced
 from .theory import crossover, effective_share, noisy_error
 

@@ -6,76 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.evidence import Interval
-from companion.experiments.datasets import load
 from stepsize.metric import apply
 
 from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
-from .clients import LeastSquares, Logistic, Report, answer, simulate
+from .clients import LeastSquares, Logistic, simulate
 from .fairness import by_patient
-
-NAMES = ("Cleveland", "Hungary", "Switzerland", "Long Beach")
-
-
-class Patients(NamedTuple):
-    """Patients by hospital, padded: X (hospitals, rows, covariates) with NaN where missing, y (hospitals, rows), present (hospitals, rows)."""
-
-    X: np.ndarray
-    y: np.ndarray
-    present: np.ndarray
-
-
-def _padded(X, y, hospital) -> Patients:
-    groups = [np.flatnonzero(hospital == k) for k in range(len(NAMES))]
-    rows = max(map(len, groups))
-    out = Patients(np.full((4, rows, X.shape[1]), np.nan), np.zeros((4, rows)), np.zeros((4, rows), bool))
-    for k, group in enumerate(groups):
-        out.X[k, : len(group)], out.y[k, : len(group)], out.present[k, : len(group)] = X[group], y[group], True
-    return out
-
-
-def disease() -> Patients:
-    """Heart disease, yes or no, from twelve covariates that most hospitals measured; chol, missing in a whole hospital, is left out."""
-    d = load("heart_disease")
-    X = [d[c] for c in ("age", "sex", "trestbps", "fbs", "thalach", "exang", "oldpeak")]
-    X += [
-        np.where(np.isnan(d[c]), np.nan, d[c] == v)
-        for c, v in (("cp", 1), ("cp", 2), ("cp", 3), ("restecg", 1), ("restecg", 2))
-    ]
-    return _padded(np.column_stack(X), d["disease"], d["hospital"])
-
-
-def heart_rate() -> Patients:
-    """The highest heart rate under exercise, from age, blood pressure, angina under exercise and ST depression; who has none is left out."""
-    d = load("heart_disease")
-    X = np.column_stack([d[c] for c in ("age", "trestbps", "exang", "oldpeak")])
-    seen = ~np.isnan(d["thalach"])
-    return _padded(X[seen], d["thalach"][seen], d["hospital"][seen])
-
-
-def split(patients: Patients, repeats: int, folds: int = 5, seed: int = 0) -> np.ndarray:
-    """Test masks (repeats * folds, hospitals, rows); within a repeat every patient is tested once."""
-    rng, masks = np.random.default_rng(seed), []
-    for _ in range(repeats):
-        fold = np.full(patients.y.shape, -1)
-        for k, present in enumerate(patients.present):
-            n = present.sum()
-            fold[k, :n] = rng.permutation(n) % folds
-        masks += [fold == f for f in range(folds)]
-    return np.array(masks)
-
-
-def prepare(patients: Patients, test):
-    """Covariates (splits, hospitals, rows, d): filled with the training patients' medians, standardised by them, a 1 in front."""
-    train = (patients.present & ~test)[..., None]
-    X = np.where(train, patients.X, np.nan)
-    X = X.reshape(len(test), -1, X.shape[-1])
-    middle = np.nanmedian(X, axis=1)[:, None, None]
-    filled = np.where(np.isnan(patients.X), middle, patients.X)
-    n = train.sum((1, 2, 3))[:, None]
-    mean = (filled * train).sum((1, 2)) / n
-    sd = np.sqrt(((filled - mean[:, None, None]) ** 2 * train).sum((1, 2)) / n)
-    Z = (filled - mean[:, None, None]) / sd[:, None, None]
-    return np.concatenate([np.ones((*Z.shape[:-1], 1)), Z], axis=-1)
+from .patients import NAMES, Patients, disease, heart_rate, prepare, split
 
 
 def own_intercepts(X):
@@ -296,24 +232,3 @@ def noise_ratio(patients: Patients, model: str, resamples: int = 400, seed: int 
         ratios = ratios * np.sqrt(values[:, top] / values[:, low])
         pairs.append((NAMES[top], NAMES[low]))
     return Noise(float(ratios[0]), ratios[1:], tuple(pairs))
-
-
-def one_hospital(k: int) -> Logistic:
-    """All patients of one hospital, with covariates filled and scaled by what is public: medians, means and deviations of the table."""
-    patients = disease()
-    X = prepare(patients, np.zeros((1, *patients.y.shape), bool))[0]
-    here = patients.present[k]
-    return Logistic.of(X[k][here], patients.y[k][here])
-
-
-def federation_alone(took_part, lr: float = 1.0, steps: int = 5) -> np.ndarray:
-    """theta of every round of the template app, in this process: took_part (rounds, hospitals) says who answered; (rounds + 1, d)."""
-    clients = [one_hospital(k) for k in range(len(NAMES))]
-    fits, rule = [c.fit() for c in clients], InverseVariance(lr, steps)
-    theta = np.zeros(clients[0].X.shape[-1])
-    state, path = rule.init(theta), [theta]
-    for who in np.asarray(took_part, bool):
-        reports = [answer(clients[k], fits[k], theta, rule) for k in np.flatnonzero(who)]
-        state, theta, _ = rule.aggregate(state, theta, Report(*map(np.stack, zip(*reports, strict=True))))
-        path.append(theta)
-    return np.stack(path)
