@@ -113,8 +113,8 @@ def require_matrix(x, rule):
     """`x` itself if it is one matrix or many, shape (..., m, n); an error in the name of `rule` otherwise."""
     if len(x.shape) < 2:
         raise ShapeError(
-            f"{type(rule).__name__} needs matrices, shape (..., m, n), got shape {tuple(x.shape)}; give it weights in their "
-            "own shape, and vectors to a rule such as Adam"
+            f"{type(rule).__name__} needs matrices, shape (..., m, n), got shape {tuple(x.shape)}; give it weights in "
+            "their own shape, which optim.Optimizer flattens, and vectors to a rule such as Adam"
         )
     return x
 
