@@ -194,7 +194,7 @@ class ADOPT(Adam):
     """m <- beta1 m + (1 - beta1) g / size,  size = max(sqrt(v), eps) of the gradients *before* g;  v as in Adam.  Taniguchi et al. (2024), algorithm 2.
 
     rate = lr / size, direction = m size, so that a step is lr m and no gradient has a part in its own rate. The first gradient
-    makes v = g^2 and no step. Not the clip of g / size at t^(1/4) that a later version of the paper adds.
+    makes v = g^2 and no step; eps must be positive. Not the clip of g / size at t^(1/4) that later versions of the paper add.
     """
 
     beta2: Any = 0.9999
