@@ -202,13 +202,12 @@ def load_claims(path: Path | str) -> dict[str, dict[str, Claim]]:
 
 
 def find_claims() -> Path:
-    """claims.yml of the book: in the working directory, in chapters/ of it or above, or beside the library.
+    """claims.yml of the book: in the working directory, in chapters/ of it or above, or the copy in this package.
 
     The last lets a chapter run wherever it was downloaded to.
     """
-    here = Path.cwd()
-    folders = (here, *here.parents, Path(__file__).resolve().parents[3])
-    for path in (here / "claims.yml", *(d / "chapters" / "claims.yml" for d in folders)):
+    here, copy = Path.cwd(), Path(__file__).parents[1] / "claims.yml"
+    for path in (here / "claims.yml", *(d / "chapters" / "claims.yml" for d in (here, *here.parents)), copy):
         if path.is_file():
             return path
     raise EvidenceError(f"claims.yml was not found in {here.name}/ or above; run from the book's folder")
