@@ -22,13 +22,13 @@ GRAIN = 2**17
 
 
 def on_cpu(t: torch.Tensor) -> bool:
-    """Whether NumPy may look into `t`: its numbers lie in memory as they are."""
-    return type(t) in PLAIN and t.is_cpu and t.layout is torch.strided and not t.is_neg()
+    """Whether the numbers of `t` lie in the memory of this process."""
+    return type(t) in PLAIN and t.is_cpu and t.layout is torch.strided
 
 
 def addressable(t: torch.Tensor) -> bool:
-    """Whether an address and a length say all about `t`: contiguous, and within its storage."""
-    return on_cpu(t) and t.is_contiguous() and t.data_ptr() + t.nbytes <= _end(t.untyped_storage())
+    """Whether an address and a length say all about `t`: contiguous, not to be negated, and within its storage."""
+    return on_cpu(t) and t.is_contiguous() and not t.is_neg() and t.data_ptr() + t.nbytes <= _end(t.untyped_storage())
 
 
 def _end(storage):
@@ -54,7 +54,7 @@ def overlaps_itself(t: torch.Tensor) -> bool:
 def _readable(g, dtype, length):
     """Whether machine code may read a gradient of known shape where it lies."""
     room = g.untyped_storage().nbytes() - g.storage_offset() * dtype.itemsize
-    return g.dtype is dtype and g.is_contiguous() and room >= length and on_cpu(g)
+    return g.dtype is dtype and g.is_contiguous() and room >= length and on_cpu(g) and not g.is_neg()
 
 
 def shares_storage(a: torch.Tensor, tensors) -> bool:

@@ -60,6 +60,7 @@ class _Loop:
         return text if text.isidentifier() else f"({text})"
 
 
+@lru_cache
 def parts(rule):
     """What a kernel is written from: the trace, names of weights and of arrays, lines once per run, lines per coordinate.
 
@@ -210,14 +211,13 @@ def kernel(rule):
     only in the values of their hyper-parameters share the machine code. ShapeError where an array does not fit.
     """
     t, per_run, *_ = parts(rule)
-    loop, clocks = _compile(source(rule)), [name in per_run for name in t.state]
+    loop, names = _compile(source(rule)), ["x", "g", *t.state]
+    clocks = [name in per_run for name in names]
 
     def run(x, g, leaves, hyperparameters):
-        leaves = list(leaves)
-        one, all_ = (1,), (x.size,)
-        expected = [all_, all_, *(one if clock else all_ for clock in clocks)]
-        _require_shapes([x, g, *leaves], expected, ["x", "g", *t.state])
-        loop(x, g, *leaves, *hyperparameters, True)
+        arrays = [x, g, *leaves]
+        _require_shapes(arrays, [(1,) if clock else (x.size,) for clock in clocks], names)
+        loop(*arrays, *hyperparameters, True)
 
     return run
 
@@ -228,17 +228,15 @@ def row_kernel(rule):
     x has shape (rows, d), g (active, d), `rows` holds the active rows, each once. Leaves have shape (rows, d) or, weights and
     clocks, (rows, 1); a hyper-parameter is a number or has shape (rows, 1). ShapeError where an array does not fit.
     """
-    loop, names, clocks = _row_loop(rule)
+    loop, names, per_row = _row_loop(rule)
 
     def run(x, g, rows, leaves, hyperparameters):
-        leaves, (n, d) = list(leaves), x.shape
-        settings = [h if np.ndim(h) else _spread(float(h), n) for h in hyperparameters]
-        clock_shapes = [(n, 1) if clock else (n, d) for clock in clocks]
-        expected = [(len(rows), d), *clock_shapes, *([(n, 1)] * len(settings))]
-        _require_shapes([g, *leaves, *settings], expected, names)
+        n, d = x.shape
+        arrays = [g, *leaves, *(h if np.ndim(h) else _spread(float(h), n) for h in hyperparameters)]
+        _require_shapes(arrays, [(len(rows), d), *((n, 1) if one else (n, d) for one in per_row)], names)
         if rows.size and not 0 <= rows.min() <= rows.max() < n:
             raise ShapeError(f"rows must lie in 0 ... {n - 1}, got {rows.min()} ... {rows.max()}")
-        loop(x, g, rows, *leaves, *settings)
+        loop(x, g, rows, *arrays[1:])
 
     return run
 
@@ -246,12 +244,14 @@ def row_kernel(rule):
 @lru_cache
 def _row_loop(rule):
     t, per_run, *_ = parts(rule)
-    names = ["g", *t.state, *t.hyperparameters]
-    return _compile(row_source(rule)), names, [name in per_run for name in t.state]
+    per_row = [*(name in per_run for name in t.state), *(True for _ in t.hyperparameters)]
+    return _compile(row_source(rule)), ["g", *t.state, *t.hyperparameters], per_row
 
 
 def _require_shapes(arrays, expected, names):
     """Machine code would read and write beyond the end of an array that is too short."""
+    if len(arrays) != len(expected):
+        raise ShapeError(f"a kernel takes {', '.join(names)}; got {len(arrays)} of these {len(names)}")
     if [a.shape for a in arrays] != expected:
         wrong = next(k for k, (a, shape) in enumerate(zip(arrays, expected, strict=True)) if a.shape != shape)
         raise ShapeError(

@@ -132,7 +132,9 @@ def _runs(p, rows):
 
 
 def _misfits(rule, p, memory) -> Iterator[str]:
-    """What keeps `memory` from being the state of `p`, in words."""
+    """What keeps `memory` from being the state of `p`, in words; an empty one is still to begin."""
+    if memory == {}:
+        return
     if not isinstance(memory, dict) or set(memory) != {*_leaf_names(rule), "rows"}:
         yield (
             f"has a state of {short(sorted(map(str, memory)) if isinstance(memory, dict) else memory)}, "
@@ -202,13 +204,14 @@ class Optimizer(torch.optim.Optimizer):
     def _values(self, group, agreed):
         """The hyper-parameters of a group as numbers, and its betas.
 
-        beta1 and beta2 are there twice: under their own names, and as `betas`. The one that differs from what they agreed on
+        beta1 and beta2 are there twice: under their own names, and as `betas`. Whichever differs from what they agreed on
         last has been set since, and counts.
         """
         _require_settings(self.rule, tuple(group))
         betas = None
         if names := _betas(self.rule):
-            own, betas = (_numbers(part) for part in ([group[name] for name in names], group.get("betas", agreed)))
+            own = _numbers(group[name] for name in names)
+            betas = _numbers(group.get("betas", own))
             if own != betas:
                 if len(betas) != len(names) or agreed not in (own, betas, None):
                     raise HyperparameterError(
@@ -232,11 +235,15 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._step()
+        return loss
+
+    @torch.compiler.disable
+    def _step(self):
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
         for move in moves:
             move()
-        return loss
 
     def _moves(self, k):
         """The steps of a group, still to be made: one for its dense parameters of one kind, one for each sparse one."""
@@ -285,11 +292,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _faults(self, p) -> Iterator[str]:
         """What keeps a parameter from its step, in words."""
-        g, memory = p.grad, self.state.get(p) or {}
+        g, memory = p.grad, self.state.get(p, {})
         if p.layout is not torch.strided or p.dtype not in WIDE:
             yield f"has layout {p.layout} and dtype {p.dtype}; rules need dense tensors of real floats, 16 to 64 bits"
-        if g.layout not in (torch.strided, torch.sparse_coo):
-            yield f"has a gradient of layout {g.layout}; convert it, gradient.to_sparse_coo()"
         if g.shape != p.shape or g.device != p.device or g.is_complex():
             yield (
                 f"on {p.device} has a gradient of shape {tuple(g.shape)} and {g.dtype} on {g.device}; "
@@ -299,8 +304,8 @@ class Optimizer(torch.optim.Optimizer):
             yield f"has strides {p.stride()}, several numbers in one place of memory; clone() it before it becomes a parameter"
         if any(on_cpu(t) and beyond_storage(t) for t in (p, g)):
             yield "reaches beyond its storage, or its gradient does; give it its memory back before the step"
+        yield from _misfits(self.rule, p, memory)
         if memory:
-            yield from _misfits(self.rule, p, memory)
             for name in _leaf_names(self.rule):
                 if memory[name].dtype != WIDE[p.dtype] or memory[name].device != p.device:
                     yield (
@@ -326,11 +331,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _memory(self, rule, p, rows):
         """The leaves of the state of `p`, made at its first gradient."""
-        memory = self.state[p]
-        if not memory:
+        if not self.state[p]:
             x = p.detach().to(WIDE[p.dtype]).reshape(_runs(p, rows))
-            memory |= {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
-            memory["rows"] = rows
+            begin = {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
+            self.state[p] = begin | {"rows": rows}
+        memory = self.state[p]
         for name in _leaf_names(self.rule):
             if on_cpu(p) and not addressable(memory[name]):
                 memory[name] = flat(memory[name], memory[name].dtype).view(memory[name].shape)
@@ -471,8 +476,7 @@ class Optimizer(torch.optim.Optimizer):
                 f"state_dict has groups of {saved} parameters, the optimizer of {own}; make the groups alike"
             )
         for index, p in self._indexed(state_dict):
-            memory = state_dict["state"].get(index)
-            if fault := memory and next(_misfits(self.rule, p, memory), None):
+            if fault := next(_misfits(self.rule, p, state_dict["state"].get(index, {})), None):
                 raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
         for group in state_dict["param_groups"]:
             _with_values(self.rule, self._values(dict(group), None)[0])

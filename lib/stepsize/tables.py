@@ -66,9 +66,17 @@ class Table:
     def touch(self, rows):
         """Bring these rows up to date; a row may be named often."""
         if hasattr(self.rule, "idle"):
-            owing, gap = _owing(np.asarray(rows), self.seen, self.now)
+            owing, gap = _owing(self._within(rows), self.seen, self.now)
             if owing.size:
                 self._idle(owing, gap[:, None].astype(self.x.dtype))
+
+    def _within(self, rows):
+        rows = np.asarray(rows, np.int64)
+        if len(self.x) != len(self.seen):
+            raise ShapeError(f"the table had {len(self.seen)} rows and has {len(self.x)}; make another Table")
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self.x):
+            raise ShapeError(f"rows must lie in 0 ... {len(self.x) - 1}, got {rows.min()} ... {rows.max()}")
+        return rows
 
     def read(self, rows):
         """x[rows], up to date."""
@@ -86,13 +94,11 @@ class Table:
 
     def step(self, rows, g):
         """One step of the table: `rows` get the gradients g (len(rows), d), all others none."""
-        rows, g = np.asarray(rows, np.int64), np.ascontiguousarray(g, self.x.dtype)
+        rows, g = self._within(rows), np.ascontiguousarray(g, self.x.dtype)
         if g.shape != (len(rows), self.x.shape[1]):
             raise ShapeError(
                 f"{len(rows)} rows of {self.x.shape[1]} got gradients of shape {g.shape}; give one for each"
             )
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self.x):
-            raise ShapeError(f"rows must lie in 0 ... {len(self.x) - 1}, got {rows.min()} ... {rows.max()}")
         self.touch(rows)
         if not _distinct(rows, self.seen, self.now + 1):
             raise ShapeError("a row is named twice; sum its gradients with kernels.coalesce")

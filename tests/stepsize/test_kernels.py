@@ -15,7 +15,7 @@ from mutants import mutant
 from references import CURVATURE, NOISE, RULES, START, STEPS
 from stepsize import SGD, Adam, AMSGrad, ClipByNorm, Decoupled, SignDescent, chain, kernels
 from stepsize.contract import hyperparameters, leaves
-from stepsize.errors import TraceError
+from stepsize.errors import ShapeError, TraceError
 from stepsize.kernels import kernel, source
 from stepsize.optim import Optimizer
 
@@ -105,6 +105,21 @@ def test_a_rule_that_looks_at_whole_gradients_has_no_loop():
         kernel(chain(ClipByNorm(1.0), SGD()))
     with pytest.raises(TraceError, match="whole gradients"):
         Optimizer([nn.Parameter(torch.ones(1))], chain(ClipByNorm(1.0), SGD()), compiled=True)
+
+
+def test_arrays_that_do_not_fit_never_reach_machine_code():
+    rule, x = AMSGrad(0.1), np.zeros(4)
+    memory, values = [leaf for _, leaf in leaves(rule.init(x))], list(hyperparameters(rule).values())
+    run = kernel(rule)
+    for k, name in enumerate(("m", "w_m", "v", "w_v", "peak")):
+        for wrong in (np.zeros(3), np.zeros(9), np.zeros((4, 1))):
+            with pytest.raises(ShapeError, match=rf"{name} of shape \({4 if name[0] != 'w' else 1},\), got"):
+                run(x, np.ones(4), [*memory[:k], wrong, *memory[k + 1 :]], values)
+    with pytest.raises(ShapeError, match=r"g of shape \(4,\), got \(5,\)"):
+        run(x, np.ones(5), memory, values)
+    with pytest.raises(ShapeError, match="m, w_m, v, w_v, peak; got 6 of these 7"):
+        run(x, np.ones(4), memory[:4], values)
+    assert not x.any()
 
 
 def test_an_unknown_function_is_refused():

@@ -30,7 +30,7 @@ from stepsize import (
     chain,
     optim,
 )
-from stepsize.errors import ShapeError
+from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.optim import Optimizer
 
 
@@ -193,6 +193,100 @@ def test_a_scheduler_may_move_momentum_too():
     rule, factory = TORCH["HeavyBall"]
     ours = trained(lambda ps: Optimizer(ps, rule), 50, schedule)
     assert (ours - trained(factory, 50, schedule)).abs().max() <= 1e-10
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=50),
+        partial(lr_scheduler.CyclicLR, base_lr=0.01, max_lr=0.1, step_size_up=7),
+    ],
+)
+@pytest.mark.parametrize("rule", [Adam(0.05, 0.8), Decoupled(AMSGrad(0.05))])
+def test_schedulers_that_cycle_momentum_move_beta1_as_with_torch(schedule, rule):
+    """The bias correction is another: torch takes beta1 to the power t, whatever beta1 was before."""
+
+    def cycled(make):
+        model, x, y = net()
+        optimizer, path = make(model.parameters()), []
+        scheduler = schedule(optimizer)
+        for t in range(20):
+            path.append([optimizer.param_groups[0][name] for name in ("lr", "betas")])
+            train(optimizer, model, x, y, [t], scheduler)
+        return optimizer, path
+
+    optimizer, ours = cycled(lambda ps: Optimizer(ps, rule))
+    betas = optimizer.defaults["betas"]
+    assert ours == cycled(lambda ps: torch.optim.Adam(ps, 0.05, betas=betas))[1]
+    assert len({betas for _, betas in ours}) > 5
+    optimizer.state_dict()
+    group = optimizer.param_groups[0]
+    assert group["betas"] == (group["beta1"], group["beta2"])
+
+
+def test_a_cycled_momentum_is_the_one_that_is_stepped_with():
+    p = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = Optimizer([p], Adam(0.1))
+    scheduler = lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=20)
+    totals, expected = [], [0.0]
+    for t in range(10):
+        p.grad = torch.ones(1, dtype=torch.float64)
+        beta1 = optimizer.param_groups[0]["betas"][0]
+        optimizer.step()
+        scheduler.step()
+        totals.append(float(optimizer.state[p]["m"]))
+        expected.append(beta1 * expected[-1] + 1 - beta1)
+        if t == 5:  # the scheduler has written betas, and the step has not seen it yet
+            saved, optimizer_2 = optimizer.state_dict(), Optimizer([p], Adam(0.7))
+            optimizer_2.load_state_dict(saved)
+            assert optimizer_2.param_groups[0]["beta1"] == optimizer.param_groups[0]["betas"][0]
+    assert totals == pytest.approx(expected[1:], rel=1e-12)
+
+
+def test_betas_and_their_names_say_the_same_whichever_is_set():
+    p = nn.Parameter(torch.ones(2))
+    optimizer = Optimizer([{"params": [p], "betas": (0.5, 0.99)}], Adam())
+    group = optimizer.param_groups[0]
+    assert (group["beta1"], group["beta2"]) == (0.5, 0.99)
+    group["beta1"] = 0.6
+    optimizer.step()
+    assert group["betas"] == (0.6, 0.99)
+    group["betas"] = (0.7, 0.9)
+    optimizer.step()
+    assert (group["beta1"], group["beta2"]) == (0.7, 0.9)
+    group["beta2"], group["betas"] = 0.8, (0.1, 0.2)
+    with pytest.raises(HyperparameterError, match="set one of them"):
+        optimizer.step()
+    group["betas"] = (0.7,)
+    with pytest.raises(HyperparameterError, match="set one of them"):
+        optimizer.step()
+    assert Optimizer([{"params": [p], "beta1": 0.5}], Adam()).param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def test_a_rule_without_momentum_says_so_to_a_scheduler_that_would_cycle_it():
+    with pytest.raises(ValueError, match="momentum"):
+        lr_scheduler.OneCycleLR(Optimizer([nn.Parameter(torch.ones(1))], RMSProp()), max_lr=0.1, total_steps=9)
+
+
+def test_entries_of_others_are_kept_and_a_setting_without_effect_is_refused():
+    p = nn.Parameter(torch.ones(2))
+    optimizer = Optimizer([{"params": [p], "lr_scale": 0.5, "layer": "head"}], Adam())
+    optimizer.param_groups[0]["swa_lr"] = 0.1
+    optimizer.step()
+    heir = Optimizer([p], Adam())
+    heir.load_state_dict(optimizer.state_dict())
+    assert [heir.param_groups[0][name] for name in ("lr_scale", "layer", "swa_lr")] == [0.5, "head", 0.1]
+    for name in ("weight_decay", "momentum", "maximize", "decay", "beta", "eps1"):
+        group = optimizer.param_groups[0]
+        group[name] = 0
+        with pytest.raises(HyperparameterError, match=f"{name}.*lacks and would ignore.*lr, beta1, beta2, eps, betas"):
+            optimizer.step()
+        with pytest.raises(HyperparameterError, match="would ignore"):
+            Optimizer([{"params": [p], name: 0}], Adam())
+        del group[name]
+    del optimizer.param_groups[0]["eps"]
+    with pytest.raises(HyperparameterError, match=r"lacks \['eps'\]"):
+        optimizer.step()
 
 
 def test_a_learning_rate_may_be_a_tensor():

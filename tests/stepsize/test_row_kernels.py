@@ -11,9 +11,11 @@ from mutants import mutant
 from references import RULES
 from stepsize import SGD, AdaGrad, Adam, ClipByNorm, Decoupled, chain, kernels, optim
 from stepsize.contract import hyperparameters, leaves, named, rebuild
-from stepsize.errors import TraceError
+from stepsize.errors import ShapeError, TraceError
 from stepsize.kernels import coalesce, row_kernel, row_source
+from stepsize.lazy import IdleHeavyBall
 from stepsize.optim import Optimizer
+from stepsize.tables import Table
 
 ELEMENTWISE = {name: rule for name, rule in RULES.items() if rule.elementwise}
 
@@ -72,6 +74,40 @@ def test_a_row_kernel_written_wrongly_is_caught(old, new):
 def test_a_rule_that_looks_at_whole_gradients_has_no_row_kernel():
     with pytest.raises(TraceError, match="whole gradients"):
         row_kernel(chain(ClipByNorm(1.0), SGD()))
+
+
+def test_arrays_that_do_not_fit_never_reach_machine_code():
+    rule, x = Adam(0.1), np.zeros((4, 2))
+    run, values = row_kernel(rule), list(hyperparameters(rule).values())
+    memory = [np.array(leaf) for _, leaf in leaves(rule.init(x))]
+    rows, g = np.array([0, 3]), np.ones((2, 2))
+    for wrong in ([0, 4], [-1, 0], [0, 2**40]):
+        with pytest.raises(ShapeError, match=r"rows must lie in 0 \.\.\. 3"):
+            run(x, g, np.array(wrong), memory, values)
+    with pytest.raises(ShapeError, match=r"g of shape \(2, 2\), got \(3, 2\)"):
+        run(x, np.ones((3, 2)), rows, memory, values)
+    with pytest.raises(ShapeError, match=r"w_m of shape \(4, 1\), got \(3, 1\)"):
+        run(x, g, rows, [memory[0], np.zeros((3, 1)), *memory[2:]], values)
+    with pytest.raises(ShapeError, match=r"lr of shape \(4, 1\), got \(2, 1\)"):
+        run(x, g, rows, memory, [np.ones((2, 1)), *values[1:]])
+    with pytest.raises(ShapeError, match="g, m, w_m, v, w_v, lr, beta1, beta2, eps; got 8 of these 9"):
+        run(x, g, rows, memory[:3], values)
+    with pytest.raises(ShapeError, match="n indices and values"):
+        coalesce(rows, np.ones((3, 2)))
+    assert not x.any()
+
+
+@pytest.mark.parametrize("rule", [Adam(0.1), IdleHeavyBall(0.1)])
+def test_a_table_whose_array_was_swapped_and_rows_beyond_it_are_refused(rule):
+    table = Table(rule, np.zeros((4, 2)))
+    table.step([0], np.ones((1, 2)))
+    for ask in (lambda rows: table.step(rows, np.ones((1, 2))), table.read):
+        for rows in ([4], [-9], [2**40]):
+            with pytest.raises((ShapeError, IndexError), match=r"rows must lie in 0 \.\.\. 3|out of bounds"):
+                ask(rows)
+    table.x = np.zeros((9, 2))
+    with pytest.raises(ShapeError, match="had 4 rows and has 9"):
+        table.step([0], np.ones((1, 2)))
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=60), st.integers(0, 2**32))

@@ -1,0 +1,182 @@
+"""Checkpoints: plain values, hooks that count, helpers of torch that save and load for many processes."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.optim import lr_scheduler
+
+from stepsize import AdaGrad, Adam, Decoupled
+from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.optim import Optimizer
+
+
+def parameter(*shape, g=1.0):
+    p = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    p.grad = torch.full(shape, g, dtype=torch.float64)
+    return p
+
+
+def stepped(params, rule=None, steps=1):
+    optimizer = Optimizer(params, rule or Adam(0.1))
+    for _ in range(steps):
+        optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("number", [np.float64(0.01), np.float32(0.01), np.array(0.01), 1])
+def test_a_checkpoint_holds_plain_numbers(number):
+    p = parameter(3)
+    optimizer = stepped([{"params": [p], "beta2": number * 0.5}], Decoupled(Adam(lr=number), decay=number))
+    group = optimizer.param_groups[0]
+    group["lr"] = group["lr"] * np.float64(0.5)  # as a scheduler of one's own may
+    group["betas"] = (np.float64(0.8), np.float64(0.9))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    values = {k: v for k, v in saved["param_groups"][0].items() if k != "params"}
+    assert {type(v) for v in (*values.pop("betas"), *values.values())} == {float}
+    assert saved["param_groups"][0]["beta1"] == 0.8
+
+
+def test_the_result_of_a_pre_hook_counts_as_in_torch():
+    p = parameter(3)
+    saved = stepped([p]).state_dict()
+    for make in (lambda: Optimizer([p], Adam(0.1)), lambda: torch.optim.SGD([p], 0.1)):
+        optimizer = make()
+
+        def changed(_, state_dict):
+            groups = [group | {"lr": 0.7} for group in state_dict["param_groups"]]
+            return {"state": {}, "param_groups": groups}
+
+        optimizer.register_load_state_dict_pre_hook(changed)
+        optimizer.load_state_dict(saved)
+        assert optimizer.param_groups[0]["lr"] == 0.7
+        assert not optimizer.state
+
+
+def test_a_pre_hook_may_drop_what_would_be_refused():
+    p = parameter(3)
+    saved = stepped([p], AdaGrad()).state_dict()
+    optimizer = Optimizer([p], Adam(0.1))
+    own = optimizer.state_dict()["param_groups"]
+    optimizer.register_load_state_dict_pre_hook(lambda _, d: d | {"state": {}, "param_groups": own})
+    optimizer.load_state_dict(saved)
+    assert not optimizer.state
+    assert len(optimizer._optimizer_load_state_dict_pre_hooks) == 1
+    assert not optimizer._optimizer_load_state_dict_post_hooks
+
+
+def test_a_pre_hook_may_add_the_parameters_that_the_checkpoint_knows():
+    p, q = parameter(3), parameter(2)
+    saved = stepped([{"params": [p]}, {"params": [q], "lr": 0.3}]).state_dict()
+    optimizer = Optimizer([p], Adam(0.1))
+    optimizer.register_load_state_dict_pre_hook(lambda o, _: o.add_param_group({"params": [q]}))
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[1]["lr"] == 0.3
+    assert optimizer.state[q]["m"].shape == (2,)
+
+
+def test_what_a_post_hook_assigns_stays_and_is_checked_at_the_step():
+    p = parameter(3)
+    saved = stepped([p]).state_dict()
+    optimizer = Optimizer([p], Adam(0.1))
+    handle = optimizer.register_load_state_dict_post_hook(lambda o: o.state[p].update(m=torch.full((3,), 7.0).double()))
+    optimizer.load_state_dict(saved)
+    assert optimizer.state[p]["m"].tolist() == [7.0] * 3
+    optimizer.step()
+    assert optimizer.state[p]["m"].tolist() == pytest.approx([0.9 * 7 + 0.1] * 3)
+    handle.remove()
+    optimizer.register_load_state_dict_post_hook(lambda o: o.state[p].update(m=torch.zeros(4)))
+    optimizer.load_state_dict(saved)
+    with pytest.raises(ShapeError, match=r"m of shape \(4,\)"):
+        optimizer.step()
+
+
+def test_hooks_on_saving_count_too():
+    p = parameter(3)
+    optimizer = stepped([p])
+    optimizer.register_state_dict_post_hook(lambda _, d: d | {"run": "a"})
+    assert optimizer.state_dict()["run"] == "a"
+
+
+def test_what_belongs_to_no_parameter_is_kept_as_by_torch():
+    p = parameter(3)
+    saved = stepped([p]).state_dict()
+    saved["state"]["phase"] = {"epoch": 7}
+    heir = Optimizer([p], Adam())
+    heir.load_state_dict(saved)
+    heir.step()
+    assert heir.state_dict()["state"]["phase"] == {"epoch": 7}
+
+
+def test_groups_that_are_not_alike_are_named():
+    p, q = parameter(3), parameter(2)
+    with pytest.raises(ShapeError, match=r"groups of \[2\] parameters, the optimizer of \[1\]"):
+        Optimizer([p], Adam()).load_state_dict(stepped([p, q]).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [({"lr": -1.0}, "lr must be"), ({"lr": "fast"}, "one number"), ({"weight_decay": 0.1}, "would ignore")],
+)
+def test_a_saved_group_is_checked_before_it_is_loaded(entry, says):
+    p = parameter(3)
+    saved = stepped([p]).state_dict()
+    saved["param_groups"][0] |= entry
+    optimizer = Optimizer([p], Adam(0.2))
+    with pytest.raises(HyperparameterError, match=says):
+        optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["lr"] == 0.2
+    assert not optimizer.state
+
+
+def test_a_checkpoint_from_before_betas_had_two_names_loads():
+    p = parameter(3)
+    saved = stepped([p], Adam(0.1, beta1=0.7)).state_dict()
+    del saved["param_groups"][0]["betas"]
+    optimizer = Optimizer([p], Adam())
+    optimizer.load_state_dict(saved)
+    optimizer.step()
+    assert optimizer.param_groups[0]["betas"] == (0.7, 0.999)
+
+
+def test_a_table_of_rows_in_another_order_is_read_by_name():
+    p = parameter(3)
+    optimizer = stepped([p], steps=3)
+    saved = optimizer.state_dict()
+    saved["state"][0] = dict(reversed(saved["state"][0].items()))
+    heir = Optimizer([q := parameter(3)], Adam(0.1))
+    q.data.copy_(p.data)
+    heir.load_state_dict(saved)
+    heir.step()
+    optimizer.step()
+    assert torch.equal(p, q)
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_the_optimizer_whose_state_is_shared_between_processes_takes_ours(one_process):
+    ends = []
+    for make in (lambda ps, rule: ZeroRedundancyOptimizer(ps, optimizer_class=Optimizer, rule=rule), Optimizer):
+        params = [parameter(3), parameter(2, 2)]
+        optimizer = make(params, rule=Adam(0.1))
+        scheduler = lr_scheduler.StepLR(optimizer, 2)
+        for t in range(6):
+            for p in params:
+                p.grad = torch.full_like(p, 1.0 + t)
+            optimizer.step()
+            scheduler.step()
+        ends.append(torch.cat([p.detach().flatten() for p in params]))
+    assert torch.equal(*ends)
