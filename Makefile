@@ -71,7 +71,7 @@ zip: venv ## the site as one archive
 	$(MAKE_IT) zip
 
 clean: ## remove everything that was built, keep .venv
-	@rm -rf _build .snakemake .pytest_cache .hypothesis .ruff_cache
+	@rm -rf _build .snakemake .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 	@find lib tests benchmarks chapters -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
