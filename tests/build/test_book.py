@@ -93,6 +93,12 @@ def test_parameter_defaults_are_read_without_running_the_cell(root):
     assert parameter_defaults(root / "chapters/tiny.md") == {"runs": ..., "shift": 1.0, "nap": [0]}
 
 
+def test_a_cell_with_metadata_that_are_no_yaml_is_named(root):
+    edit(root, "chapters/tiny.md", "    alt: Twenty", "    alt: @Twenty")
+    text = message(lambda: convert(root / "chapters/tiny.md"))
+    assert text.startswith("chapters/tiny.md: Code cell 5 at line 41 could not be read: Invalid YAML")
+
+
 def test_a_converted_chapter_is_a_valid_notebook_with_its_kernel_and_stable_ids(root):
     one, two = (convert(root / "chapters/tiny.md") for _ in range(2))
     nbformat.validate(one)

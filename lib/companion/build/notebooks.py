@@ -46,7 +46,10 @@ def parameter_defaults(path: Path) -> dict:
 
 def convert(path: Path):
     """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
-    return copy.deepcopy(_notebook(path.read_text(encoding="utf-8")))
+    try:
+        return copy.deepcopy(_notebook(path.read_text(encoding="utf-8")))
+    except jupytext().myst.MystMetadataParsingError as error:  # it names the cell and its line
+        raise BookError(f"chapters/{path.name}: {' '.join(str(error).split())}; correct the cell's metadata") from None
 
 
 @lru_cache
