@@ -14,8 +14,9 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from .addresses import Batch, addressable, beyond_storage, flat, on_cpu, overlaps_itself, shares_storage
+from .addresses import PLAIN, Batch, addressable, beyond_storage, flat, on_cpu, overlaps_itself, shares_storage
 from .contract import DOMAINS, hyperparameters, leaves, named, rebuild, require_rule, substitute
+from .conversion import from_torch, to_torch
 from .errors import HyperparameterError, ShapeError, TraceError, short
 from .kernels import batch_kernel, coalesce, kernel, row_kernel
 
@@ -183,6 +184,21 @@ class Optimizer(torch.optim.Optimizer):
             defaults["betas"] = tuple(defaults[name] for name in names)
         super().__init__(params, defaults)
 
+    @classmethod
+    def from_torch(cls, optimizer: torch.optim.Optimizer, *, compiled: bool | None = None):
+        """One that goes on as torch's Adam, AdamW, RMSprop, Adagrad or SGD would, in the middle of a training.
+
+        The state is copied. HyperparameterError where no rule makes the same steps. A schedule is to be made anew.
+        """
+        rule, groups, states = from_torch(optimizer)
+        ours = cls(groups, rule, compiled=compiled)
+        ours.state.update(states)
+        return ours
+
+    def to_torch(self) -> torch.optim.Optimizer:
+        """torch's optimizer that goes on as this one would, with a copy of the state; the way back from `from_torch`."""
+        return to_torch(self)
+
     # ------------------------------------------------------------ groups
 
     def add_param_group(self, param_group):
@@ -300,6 +316,11 @@ class Optimizer(torch.optim.Optimizer):
                 f"on {p.device} has a gradient of shape {tuple(g.shape)} and {g.dtype} on {g.device}; "
                 "compute the gradient again after a change of the parameter"
             )
+        for t in (p, g) if type(p) not in PLAIN else ():
+            try:
+                t.detach().reshape(-1)
+            except RuntimeError as error:  # a DTensor whose shards are not alike
+                yield f"cannot be flattened: {short(error)}"
         if on_cpu(p) and overlaps_itself(p):
             yield f"has strides {p.stride()}, several numbers in one place of memory; clone() it before it becomes a parameter"
         if any(on_cpu(t) and beyond_storage(t) for t in (p, g)):

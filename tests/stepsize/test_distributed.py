@@ -44,6 +44,16 @@ def two(folder, what):
 
 
 @pytest.mark.slow
+def test_two_processes_that_hold_half_of_each_parameter_train_as_one(tmp_path):
+    two(tmp_path, "shards")
+    for rank in range(2):
+        seen = torch.load(tmp_path / f"shards-{rank}.pt", weights_only=True)
+        torch.testing.assert_close(*seen["ends"], atol=1e-6, rtol=0)
+        assert seen["local"] == [6 * 8, 8, 16, 1]
+        assert seen["refused"].startswith("parameter 4 of group 0 of shape (3, 2) cannot be flattened")
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one_and_resume_from_a_checkpoint(tmp_path):
     single = model()
     train(single, Optimizer(single.parameters(), Adam(0.01)), range(STEPS))

@@ -10,7 +10,8 @@ from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.optim import lr_scheduler
 
-from stepsize import AdaGrad, Adam, Decoupled
+from mutants import mutant
+from stepsize import AdaBelief, AdaGrad, Adam, Decoupled, InverseRoot, conversion
 from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.optim import Optimizer
 
@@ -180,3 +181,133 @@ def test_the_optimizer_whose_state_is_shared_between_processes_takes_ours(one_pr
             scheduler.step()
         ends.append(torch.cat([p.detach().flatten() for p in params]))
     assert torch.equal(*ends)
+
+
+# ---------------------------------------------------------------- torch's optimizers, taken over and handed back
+
+TAKEN_OVER = {
+    "Adam": (torch.optim.Adam, {"lr": 0.05, "betas": (0.8, 0.99), "eps": 1e-3}),
+    "Adam, coupled": (torch.optim.Adam, {"lr": 0.05, "weight_decay": 0.1}),
+    "AMSGrad": (torch.optim.Adam, {"lr": 0.05, "amsgrad": True}),
+    "AdamW": (torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}),
+    "AdamW with AMSGrad": (torch.optim.AdamW, {"lr": 0.05, "amsgrad": True}),
+    "RMSprop": (torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "eps": 1e-3}),
+    "RMSprop, coupled": (torch.optim.RMSprop, {"lr": 0.01, "weight_decay": 0.1}),
+    "Adagrad": (torch.optim.Adagrad, {"lr": 0.3, "initial_accumulator_value": 0.2}),
+    "SGD": (torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    "momentum": (torch.optim.SGD, {"lr": 0.02, "momentum": 0.8}),
+}
+
+
+def problem():
+    rng = torch.Generator().manual_seed(0)
+    params = [nn.Parameter(torch.randn(shape, generator=rng, dtype=torch.float64)) for shape in ((3, 4), (4,), ())]
+    return params, [torch.randn(p.shape, generator=rng, dtype=torch.float64) for p in params]
+
+
+def descend(optimizer, params, noise, times):
+    for t in times:
+        for k, (p, z) in enumerate(zip(params, noise, strict=True)):
+            # one parameter begins late, as an unfrozen layer does
+            p.grad = None if k == 1 and t < 5 else p.detach() * (1 + k) + z * np.sin(t)
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in params])
+
+
+def split(params, **second):
+    return [{"params": params[:1]}, {"params": params[1:], **second}]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 40])
+@pytest.mark.parametrize("name", TAKEN_OVER)
+def test_a_training_with_torch_goes_on_with_ours_and_again_with_torchs(name, steps):
+    factory, settings = TAKEN_OVER[name]
+    params, noise = problem()
+    theirs = factory(split(params, lr=0.03), **settings)
+    straight = descend(theirs, params, noise, range(steps + 40))
+    params, noise = problem()
+    theirs = factory(split(params, lr=0.03), **settings)
+    descend(theirs, params, noise, range(steps))
+    ours = Optimizer.from_torch(theirs)
+    assert ours.param_groups[1]["lr"] == 0.03
+    descend(ours, params, noise, range(steps, steps + 20))
+    back = ours.to_torch()
+    assert type(back) is factory
+    assert back.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+    end = descend(back, params, noise, range(steps + 20, steps + 40))
+    torch.testing.assert_close(end, straight, rtol=1e-12, atol=1e-12)
+
+
+def test_a_weight_that_is_wrong_is_caught(monkeypatch):
+    monkeypatch.setattr(
+        conversion, "_state", mutant(conversion._state, 'float(theirs["step"])', '(float(theirs["step"]) + 1)')
+    )
+    with pytest.raises(AssertionError):
+        test_a_training_with_torch_goes_on_with_ours_and_again_with_torchs("Adam", 1)
+
+
+def test_the_number_of_steps_is_found_in_the_weights_until_they_are_one():
+    for dtype in (torch.float32, torch.float64):
+        for t in (1, 2, 10, 100, 1000, 5000):
+            weights = [(float(torch.tensor(1 - b**t, dtype=dtype)), b) for b in (0.9, 0.999)]
+            assert conversion._steps(weights, dtype) == pytest.approx(t, abs=0 if t <= 1000 else 0.02 * t)
+    assert conversion._steps([(1.0, 0.9), (1.0, 0.999)], torch.float64) > 3e4
+
+
+def test_names_and_entries_of_others_go_along():
+    p = parameter(3)
+    theirs = torch.optim.Adam([{"params": [("weight", p)], "lr_scale": 0.5}], 0.1)
+    lr_scheduler.StepLR(theirs, 2)
+    ours = Optimizer.from_torch(theirs)
+    back = ours.to_torch()
+    for optimizer in (ours, back):
+        group = optimizer.param_groups[0]
+        assert (group["param_names"], group["lr_scale"], group["initial_lr"]) == (["weight"], 0.5, 0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_state_in_other_formats_is_taken_over(dtype):
+    p = nn.Parameter(torch.ones(4, dtype=dtype))
+    p.grad = torch.full((4,), 0.5, dtype=dtype)
+    theirs = torch.optim.Adam([p], 0.1)
+    theirs.step()
+    ours = Optimizer.from_torch(theirs)
+    ours.step()
+    assert {leaf.dtype for name, leaf in ours.state[p].items() if name != "rows"} == {torch.float32}
+    assert p.detach().float().tolist() == pytest.approx([0.8] * 4, rel=1e-2)
+    ours.to_torch().step()
+    assert p.detach().float().tolist() == pytest.approx([0.7] * 4, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("factory", "settings"),
+    [
+        (torch.optim.Adam, {"maximize": True}),
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1}),
+        (torch.optim.RMSprop, {"centered": True}),
+        (torch.optim.Adagrad, {"lr_decay": 0.1}),
+        (torch.optim.Adadelta, {}),
+    ],
+)
+def test_what_no_rule_does_is_refused_by_name(factory, settings):
+    with pytest.raises(
+        HyperparameterError, match=f"no rule makes the steps of {factory.__name__} with .*{next(iter(settings), 'rho')}"
+    ):
+        Optimizer.from_torch(factory([parameter(2)], **settings))
+
+
+def test_what_torch_does_not_do_is_refused_by_name():
+    for rule in (AdaBelief(), InverseRoot(Adam()), Decoupled(AdaGrad())):
+        with pytest.raises(HyperparameterError, match="torch has no optimizer"):
+            Optimizer([parameter(2)], rule).to_torch()
+    p = parameter(3)
+    optimizer = stepped([p], steps=5)
+    optimizer.param_groups[0]["betas"] = (0.5, 0.9)
+    optimizer.step()
+    with pytest.raises(HyperparameterError, match="betas have changed"):
+        optimizer.to_torch()
+    table = nn.Parameter(torch.zeros(4, 2))
+    table.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2), check_invariants=True)
+    with pytest.raises(ShapeError, match="a clock for each row"):
+        stepped([table]).to_torch()
