@@ -10,8 +10,10 @@ import pytest
 from companion.experiments.tau_leaping import accuracy, figures, textbook
 from companion.experiments.tau_leaping.accuracy import Case, Score, at_cost, compare, exact_law, gain
 from companion.experiments.tau_leaping.leaping import Fixed, leap
-from companion.experiments.tau_leaping.ssa import simulate
+from companion.experiments.tau_leaping.ssa import EVENT, simulate
+from companion.experiments.tau_leaping.theory import Demand
 from mutants import mutant
+from stepsize.tuning import Choice
 
 DECAY = textbook.decay(200)
 
@@ -25,16 +27,45 @@ def case():
 
 
 def test_a_rule_gets_the_size_with_which_its_work_is_the_work_allowed(case):
-    rule = at_cost(case, Fixed, 20.0, start=0.05)
+    rule = at_cost(case, Fixed, 20.0, start=0.05, seed=3)
     assert leap(DECAY, [1.0], rule, 50, 0).cost.mean() == pytest.approx(20, rel=0.1)
     assert leap(DECAY, [1.0], Fixed(2 * rule.tau), 50, 0).cost.mean() != pytest.approx(20, rel=0.1)
 
 
 def test_all_rules_are_compared_at_the_work_of_caos(case):
-    scores = compare(case, runs=200, repeats=5)
+    scores = compare(case, 200, range(5), tuning=5)
     costs = np.array([s.cost for s in scores.values()])
     assert np.allclose(costs, costs[0], rtol=0.25)
     assert np.array_equal(gain(scores), np.log(scores["fixed"].error / scores["relative change"].error))
+    assert all((e.events == 0).all() for s in scores.values() for e in s.ensembles)  # leaps against leaps
+
+
+def test_an_exact_event_costs_its_share_of_a_leap(case):
+    mixed = compare(case, 200, range(5), tuning=5, burst=100, rivals=("fixed",))
+    ensemble = mixed["relative change"].ensembles[0]
+    assert ensemble.events.mean() > 20
+    assert np.array_equal(ensemble.cost, ensemble.leaps + ensemble.refused + EVENT * ensemble.events)
+    assert mixed["fixed"].cost == pytest.approx(mixed["relative change"].cost, rel=0.25)
+
+
+def test_the_price_of_an_exact_event_is_its_processor_time():
+    """A leap of one reaction against an event, both in machine code; a factor of three either way, for a busy machine."""
+    network = textbook.immigration_death(1e4, 1.0, 10**4)
+    leaps, per_run = accuracy.processor_time(lambda: leap(network, [50.0], Fixed(0.01), 40, 1))
+    events, exact = accuracy.processor_time(lambda: simulate(network, [1.0], 40, 1))
+    price = (exact / events.events.mean()) / (per_run / leaps.leaps.mean())
+    assert EVENT / 3 < price < 3 * EVENT
+
+
+def test_the_best_rule_is_chosen_on_ensembles_that_do_not_report_it():
+    def score(*errors):
+        return Score(np.array(errors), 1.0, None)
+
+    rules = {"fixed": score(1, 1, 1, 1, 1, 1), "relative change": score(2, 2, 0.1, 0.1, 0.1, 0.1)}
+    rules["1 / activity"] = score(0.5, 0.5, 4, 4, 4, 4)
+    (reported,) = accuracy.best_gains({"rest": rules}).values()
+    np.testing.assert_allclose(reported, -np.log(4))
+    assert list(accuracy.best_gains({"rest": rules})) == [accuracy.PACE["rest"]]
 
 
 def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(monkeypatch):
@@ -42,11 +73,11 @@ def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(
     exact = simulate(network, [1.0], 400, 1)
     cases = {name: Case(network, name, 1.0, 0.2, accuracy.simulated_law(exact, name)) for name in ("P", "P2")}
     walks = []
-    monkeypatch.setattr(accuracy, "compare", lambda *args: walks.append(args) or compare(*args))
-    together = accuracy.compare_all(cases, 100, 5)
+    monkeypatch.setattr(accuracy, "compare", lambda *args, **o: walks.append(args) or compare(*args, **o))
+    together = accuracy.compare_all(cases, 100, range(5), 5)
     assert len(walks) == 1
     for name, case in cases.items():
-        apart = compare(case, 100, 5)
+        apart = compare(case, 100, range(5), 5)
         for rule, score in together[name].items():
             assert np.array_equal(score.error, apart[rule].error)
             assert score.error.size == 5
@@ -71,3 +102,20 @@ def test_work_and_distance_of_every_rule_stand_in_its_problems_panel():
     line = axes[0, 0].lines[1]
     assert np.allclose(line.get_xdata(), [20, 80])
     assert np.allclose(line.get_ydata(), [0.01, 0.0025])
+
+
+def test_names_stand_at_the_ends_of_the_lines_of_their_exponent():
+    span = np.array([1.0, 10.0, 100.0])
+    axes = figures.demand_figure(
+        {"flat": Demand(span, span**0), "also flat": Demand(span, span**0)}, {"Adam": Demand(span, 1 / span)}
+    )
+    steep, flat = axes.texts
+    assert (flat.get_text(), flat.xy) == ("exponent 0\nflat\nalso flat", (100.0, 1.0))
+    assert (steep.get_text(), steep.xy) == ("exponent −1\nAdam", (100.0, 0.01))
+    assert axes.lines[2].get_linestyle() == "--"
+
+
+def test_the_table_of_a_race_has_rates_floors_and_medians():
+    choices = {"SGD": Choice(0.1, None, (1,), True, np.ones(3), np.array([1.0, 2.0, 9.0]))}
+    table = figures.race_table(choices | {"leap rule": choices["SGD"]._replace(setting=0.07, at_edge=False)})
+    assert table.values.tolist() == [["0.1 (edge of the grid)", "", "2"], ["0.1", "0.07", "2"]]

@@ -46,7 +46,7 @@ def test_molecules_and_sgd_settle_at_the_same_inflation(z):
 def test_both_ensembles_lie_on_the_law():
     """Five steps z, two ensembles of 2000 runs: |Z| < 4, false alarm below 0.1 %."""
     zs = np.array([0.1, 0.5, 1.0, 1.5, 1.9])
-    for spread in (theory.leap_spread(zs, 10**6, 2000), theory.sgd_spread(zs, 2000)):
+    for spread in (theory.leap_spread(zs, 10**6, 2000, 0), theory.sgd_spread(zs, 2000, 0)):
         assert (abs(spread.ratio - stationary_inflation(zs)) / spread.error).max() < 4
 
 
@@ -70,7 +70,7 @@ def test_the_demanded_step_is_where_the_error_meets_the_tolerance():
 
 
 def test_cao_s_rule_leaps_past_the_limit_of_stability_in_a_large_system_at_rest():
-    small, large = cao_at_rest(100, 0.03, 300), cao_at_rest(10_000, 0.03, 300)
+    small, large = cao_at_rest(100, 0.03, 300, 0), cao_at_rest(10_000, 0.03, 300, 0)
     assert abs(small.ratio - 1) < 5 * small.error
     assert small.z.max() < 2
     assert large.ratio > 3
@@ -96,10 +96,32 @@ def test_one_rate_for_all_is_the_smallest():
     assert rate.tolist() == [0.1, 0.1]
 
 
+def test_the_floor_counts_a_mean_of_noise_as_its_share_of_the_noise():
+    noise = np.random.default_rng(0).normal(size=3000)
+    rates = {
+        floor: descend(LeapRate(0.1, floor=floor), lambda x, t: noise[t : t + 1], [0.0], 3000).rate[-500:]
+        for floor in (0.0, 0.2, 1.0)
+    }
+    assert rates[0.0].min() < 0.001
+    assert rates[0.2].min() == pytest.approx(0.02)
+    np.testing.assert_allclose(rates[1.0], 0.1, rtol=1e-9)  # a constant share of 1 / h
+    np.testing.assert_allclose(rates[0.2], np.maximum(rates[0.0], 0.02), rtol=1e-9)
+
+
 def test_the_leap_rule_helps_coordinate_by_coordinate_and_hurts_as_one_rate():
-    raced = rate_race(4, 6, steps=300)
+    raced = rate_race(range(4), range(4, 10), steps=300)
     middle = {name: np.median(t.scores) for name, t in raced.items()}
     assert middle["leap rule"] < middle["constant share of 1/h"] < middle["leap rule, one for all"]
+
+
+def test_the_two_clouds_differ_by_nothing_and_by_what_is_put_in():
+    """Forty batches of 200 runs: |t| < 4, false alarm below 0.1 %."""
+    zs = [1.0]
+    molecules, gradients = theory.leap_spread(zs, 10**6, 8000, 1).x[0], theory.sgd_spread(zs, 8000, 2).x[0]
+    gaps = theory.log_ratio_of_variances(molecules, gradients)
+    assert gaps.size == 40
+    assert abs(gaps.mean()) < 4 * gaps.std() / np.sqrt(40)
+    np.testing.assert_allclose(theory.log_ratio_of_variances(1.1 * molecules, gradients) - gaps, np.log(1.21))
 
 
 def test_the_distance_of_a_shifted_sample_is_the_shift_in_standard_deviations():
@@ -115,5 +137,5 @@ def test_the_distance_of_a_shifted_sample_is_the_shift_in_standard_deviations():
 def test_a_perfect_sample_lies_in_the_floor():
     law = _law(np.full(50, 0.02))
     sample = np.random.default_rng(1).integers(0, 50, 500)
-    assert distance(sample, law) < np.quantile(floor(law, 500), 0.99)
-    assert distance(sample + 5, law) > floor(law, 500).max()
+    assert distance(sample, law) < np.quantile(floor(law, 500, 0), 0.99)
+    assert distance(sample + 5, law) > floor(law, 500, 0).max()

@@ -1,6 +1,7 @@
 """How wrong a leaping ensemble is, what sampling alone would explain, and step-size rules at equal cost."""
 
 from collections.abc import Callable
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ def distance(x: np.ndarray, law: Law) -> float:
     return float(abs(empirical - true).sum() / law.sd)
 
 
-def floor(law: Law, runs: int, draws: int = 200, seed: int = 0) -> np.ndarray:
+def floor(law: Law, runs: int, seed: int, draws: int = 200) -> np.ndarray:
     """Distances that a perfect sampler would show with as many runs: multinomial resampling from the law, (draws,)."""
     rng, pmf, distances = np.random.default_rng(seed), law.pmf / law.pmf.sum(), []
     for counts in rng.multinomial(runs, pmf, draws):
@@ -63,6 +64,10 @@ def floor(law: Law, runs: int, draws: int = 200, seed: int = 0) -> np.ndarray:
         true = pmf if reference is None else reference / law.reference_runs
         distances.append(abs(np.cumsum(counts / runs - true)).sum() / law.sd)
     return np.array(distances)
+
+
+#: The rules that get as much work as Cao's.
+RIVALS = {"fixed": Fixed, "1 / activity": Activity, "absolute change": Absolute}
 
 
 class Case(NamedTuple):
@@ -88,7 +93,7 @@ class Score(NamedTuple):
         return self._replace(error=np.array([distance(e.read(case.species)[:, 0], case.law) for e in self.ensembles]))
 
 
-def at_cost(case: Case, make: Callable, cost: float, start: float, runs: int = 50, seed: int = 0):
+def at_cost(case: Case, make: Callable, cost: float, start: float, seed: int, runs: int = 50):
     """The rule make(size) whose mean work per run is `cost`, by bisection of log size; longer steps cost less."""
     low, high = np.log(start) - 12, np.log(start) + 12
     for _ in range(20):
@@ -102,33 +107,34 @@ def at_cost(case: Case, make: Callable, cost: float, start: float, runs: int = 5
     return make(float(np.exp((low + high) / 2)))
 
 
-def score(case: Case, rule, runs: int, repeats: int, seed: int, **options) -> Score:
-    """Distances of `repeats` independent ensembles; the same seeds for every rule, so that repeats are paired."""
-    ensembles = [leap(case.network, [case.time], rule, runs, seed + i, **options) for i in range(repeats)]
+def score(case: Case, rule, runs: int, seeds) -> Score:
+    """Distances of independent ensembles, one for each seed; rules that share their seeds are paired."""
+    ensembles = [leap(case.network, [case.time], rule, runs, seed) for seed in seeds]
     return Score(np.empty(0), float(np.mean([e.cost.mean() for e in ensembles])), rule, tuple(ensembles)).asked(case)
 
 
-def compare(case: Case, runs: int, repeats: int, seed: int = 1000) -> dict[str, Score]:
-    """Cao's rule, a fixed step, and steps by total activity and by absolute change, all at the work that Cao's rule needs."""
-    cao = score(case, Cao(case.eps), runs, repeats, seed)
+def compare(case: Case, runs: int, seeds, tuning: int, burst: int = 0, rivals=tuple(RIVALS)) -> dict[str, Score]:
+    """Cao's rule and its rivals, all at the work that Cao's rule needs; their sizes are found with the seed `tuning`.
+
+    burst 0: leaps alone. Otherwise a leap that is worth less than ten events gives way to so many exact events.
+    """
+    cao = score(case, Cao(case.eps, burst=burst), runs, seeds)
     start = case.time / cao.cost
-    activity = start / longest_step(case.network, Activity(1.0))
-    return {
-        "relative change": cao,
-        "fixed": score(case, at_cost(case, Fixed, cao.cost, start), runs, repeats, seed),
-        "1 / activity": score(case, at_cost(case, Activity, cao.cost, float(activity[0])), runs, repeats, seed),
-        "absolute change": score(case, at_cost(case, Absolute, cao.cost, float(activity[0])), runs, repeats, seed),
-    }
+    scores = {"relative change": cao}
+    for name in rivals:
+        first = start / (1.0 if name == "fixed" else float(longest_step(case.network, Activity(1.0))[0]))
+        scores[name] = score(case, at_cost(case, RIVALS[name], cao.cost, first, tuning), runs, seeds)
+    return scores
 
 
-def compare_all(cases: dict[str, Case], runs: int, repeats: int, seed: int = 1000) -> dict[str, dict[str, Score]]:
+def compare_all(cases: dict[str, Case], runs: int, seeds, tuning: int, **options) -> dict[str, dict[str, Score]]:
     """`compare` for every case; cases that ask the same runs for different species share them."""
-    scores, walked = {}, {}
+    scores, simulated = {}, {}
     for name, case in cases.items():
         run = id(case.network), case.time, case.eps
-        if run not in walked:
-            walked[run] = compare(case, runs, repeats, seed)
-        scores[name] = {rule: score.asked(case) for rule, score in walked[run].items()}
+        if run not in simulated:
+            simulated[run] = compare(case, runs, seeds, tuning, **options)
+        scores[name] = {rule: score.asked(case) for rule, score in simulated[run].items()}
     return scores
 
 
@@ -136,6 +142,71 @@ def gain(scores: dict[str, Score], rule: str = "relative change", over: str = "f
     """log(error of `over` / error of `rule`), (repeats,): above 0 where `rule` is the better one."""
     return np.log(scores[over].error / scores[rule].error)
 
+
+def gains(scores: dict[str, dict[str, Score]]) -> dict[str, np.ndarray]:
+    """`gain` of Cao's rule over a fixed step, by the titles of `PACE`."""
+    return {PACE[name]: gain(rules) for name, rules in scores.items()}
+
+
+def best_gains(scores: dict[str, dict[str, Score]]) -> dict[str, np.ndarray]:
+    """`gain` of the best adaptive rule, which the first third of the ensembles chooses and the others report, by the titles of `PACE`."""
+    reported = {}
+    for name, rules in scores.items():
+        first = rules["fixed"].error.size // 3
+        adaptive = set(rules) - {"fixed"}
+        best = min(sorted(adaptive), key=lambda rule: rules[rule].error[:first].mean())
+        reported[PACE[name]] = gain(rules, best)[first:]
+    return reported
+
+
+def processor_time(simulated: Callable) -> tuple[Ensemble, float]:
+    """An ensemble and the processor time of a run in microseconds: the shortest of three calls, as another process may interfere."""
+    spent = []
+    for _ in range(3):
+        start = process_time()
+        ensemble = simulated()
+        spent.append(process_time() - start)
+    return ensemble, 1e6 * min(spent) / len(ensemble.x)
+
+
+def work_table(cases: dict[str, Case], scores: dict[str, dict[str, Score]], runs: int, seed: int):
+    """A row for each case: leaps, exact events and microseconds of processor time per run, of four ways to simulate it.
+
+    Times are those of the machine and differ from run to run.
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, case in cases.items():
+        rules = scores[name]["fixed"].rule, Cao(case.eps, burst=0), Cao(case.eps)
+        fixed, leaping, mixed = (
+            processor_time(lambda case=case, rule=rule: leap(case.network, [case.time], rule, runs, seed))
+            for rule in rules
+        )
+        exact = processor_time(lambda case=case: simulate(case.network, [case.time], runs, seed))
+        rows[name] = {
+            "leaps": round(leaping[0].leaps.mean()),
+            "µs, fixed step": round(fixed[1], 1),
+            "µs, Cao": round(leaping[1], 1),
+            "leaps + events, Cao": f"{mixed[0].leaps.mean():.0f} + {mixed[0].events.mean():.0f}",
+            "µs, Cao with events": round(mixed[1], 1),
+            "events, exact": round(exact[0].events.mean()),
+            "µs, exact": round(exact[1], 1),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+#: What distinguishes each problem, as its evidence is titled.
+PACE = {
+    "decay": "the time scale is constant",
+    "relaxation": "the network relaxes towards its rest",
+    "rest": "the network is at rest",
+    "pairs vanish": "the time scale grows two hundredfold",
+    "pairs vanish slowly": "the time scale grows twentyfold",
+    "pairs come and go": "pairs join and split",
+    "decaying dimers": "fast and slow reactions, asked for the dimers, which forget",
+    "product of the dimers": "fast and slow reactions, asked for their product, which remembers",
+}
 
 _DIMERS = textbook.decaying_dimerising(5000)
 
@@ -152,51 +223,64 @@ PROBLEMS = {
 }
 
 
-def cases(eps: dict, reference_runs: int = 8000) -> dict[str, Case]:
+def cases(eps: dict, reference_runs: int, seed: int) -> dict[str, Case]:
     """The problems of `PROBLEMS` that `eps` names, each with its law, to be run with that tolerance."""
     chosen, simulated = {}, {}
     for name, tolerance in eps.items():
-        network, species, time, ceiling = PROBLEMS[name]
+        network, species, t, ceiling = PROBLEMS[name]
         if ceiling == 0:
-            run = id(network), time
-            if run not in simulated:
-                simulated[run] = simulate(network, [time], reference_runs, 1)
-            law = simulated_law(simulated[run], species)
+            if network not in simulated:
+                simulated[network] = simulate(network, [t], reference_runs, seed)
+            law = simulated_law(simulated[network], species)
         else:
-            law = exact_law(network, species, time, ceiling)
-        chosen[name] = Case(network, species, time, tolerance, law)
+            law = exact_law(network, species, t, ceiling)
+        chosen[name] = Case(network, species, t, tolerance, law)
     return chosen
 
 
-def work_precision(case: Case, tolerances, runs: int, repeats: int) -> list[dict[str, Score]]:
+def work_precision(case: Case, tolerances, runs: int, seeds, tuning: int) -> list[dict[str, Score]]:
     """`compare` at every tolerance of Cao's rule: how error falls with work."""
-    return [compare(case._replace(eps=eps), runs, repeats) for eps in tolerances]
+    return [compare(case._replace(eps=eps), runs, seeds, tuning) for eps in tolerances]
 
 
-def depths(order: int, factors, eps: float, runs: int, repeats: int, count: int = 1000) -> np.ndarray:
+def depths(order: int, factors, eps: float, runs: int, seeds, tuning: int, count: int = 1000) -> np.ndarray:
     """Gain of Cao's rule over a fixed step on p X -> nothing, run until the count has fallen by each of `factors`.
 
     Shape (factors, repeats). The time scale of the decay, x / |x'|, grows by factor^(p - 1) meanwhile.
     """
-    gains = []
+    reached = []
     speed = count ** (1 - order) * np.prod(np.arange(1, order))  # the time scale is 1 at the start
     network = textbook.decay(count, float(speed), order)
     for factor in factors:
         t = float(np.log(factor) if order == 1 else (factor ** (order - 1) - 1) / (order - 1))
         case = Case(network, "X", t, eps, exact_law(network, "X", t))
-        cao = score(case, Cao(eps), runs, repeats, 1000)
-        fixed = score(case, at_cost(case, Fixed, cao.cost, t / cao.cost), runs, repeats, 1000)
-        gains.append(np.log(fixed.error / cao.error))
-    return np.array(gains)
+        reached.append(gain(compare(case, runs, seeds, tuning, rivals=("fixed",))))
+    return np.array(reached)
 
 
-def orders(network: Network, name: str, t: float, taus, miss: Callable, runs: int, repeats: int, initial=None):
-    """Slope of log |miss(counts)| against log tau, fixed leaps, for each of `repeats` ensembles: the order of an error."""
-    errors = [
-        [
-            abs(miss(leap(network, [t], Fixed(tau), runs, 10 * i + k, initial=initial).read(name)[:, 0]))
-            for k, tau in enumerate(taus)
-        ]
-        for i in range(repeats)
-    ]
+def orders(network: Network, name: str, t: float, taus, miss: Callable, runs: int, seeds):
+    """Slope of log |miss(counts)| against log tau, fixed leaps, an ensemble for each seed and tau: the order of an error."""
+    errors = []
+    for seed in seeds:
+        apart = np.random.SeedSequence(seed).generate_state(len(taus))
+        runs_at = [leap(network, [t], Fixed(tau), runs, int(s)) for tau, s in zip(taus, apart, strict=True)]
+        errors.append([abs(miss(ensemble.read(name)[:, 0])) for ensemble in runs_at])
     return np.polyfit(np.log(taus), np.log(errors).T, 1)[0]
+
+
+def orders_of_leaping(runs: int, clouds: int, seeds) -> dict[str, np.ndarray]:
+    """`orders` of the mean of two decays after about one relaxation time, and of the variance of a million molecules at rest."""
+    pairs = textbook.decay(10**8, 1e-8, 2)
+    return {
+        "mean of X → ∅": orders(
+            textbook.decay(10**6), "X", 1.0, (0.2, 0.1, 0.05), lambda x: x.mean() - 1e6 * np.exp(-1), runs, seeds
+        ),
+        "mean of 2 X → ∅": orders(
+            pairs, "X", 2.0, (0.1, 0.05, 0.025),
+            lambda x: x.mean() - textbook.decay_curve(1e8, 1e-8, 2, 2.0), runs, seeds,
+        ),
+        "variance at rest": orders(
+            textbook.immigration_death(1e6, 1.0, 10**6), "X", 20.0, (1.0, 0.5, 0.25),
+            lambda x: x.var() / 1e6 - 1, clouds, seeds,
+        ),
+    }  # fmt: skip

@@ -1,7 +1,6 @@
 """The figures of the chapter on tau-leaping; what they show is computed in `theory`, `accuracy` and `race`."""
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from companion.evidence import bootstrap, student
 from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
@@ -36,29 +35,25 @@ def law_figure(zs, leaps, sgd):
     return axes
 
 
-def demand_figure(demands: dict, straight: dict):
-    """Longest admissible steps against activity, both relative to the lowest; `straight` draws the rules that are compared."""
-    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
-    marks = "osD^vP"
-    colours = ("#000000", "#B87700", "#B5568C", "#00805F", "#0072B2", "#D55E00")
-    for (name, d), marker, colour in zip(demands.items(), marks, colours, strict=False):
-        axes.plot(
-            d.activity / d.activity[0],
-            d.step / d.step[0],
-            marker=marker,
-            color=colour,
-            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
-        )
-    for (name, d), line in zip(straight.items(), (":", "--"), strict=False):
-        axes.plot(
-            d.activity / d.activity[0],
-            d.step / d.step[0],
-            ls=line,
-            color="#6B6B6B",
-            label=f"{name}: {round(d.slope, 2) + 0.0:g}",
-        )
+def demand_figure(demands: dict, chosen: dict):
+    """Longest admissible steps against activity, both relative to the lowest; `chosen`, dashed, are the rules that are compared.
+
+    Lines of one exponent coincide; their names stand together at the right end.
+    """
+    _, axes = plt.subplots(figsize=(WIDTH, 4.6))
+    ends_at = {}
+    for name, d in (demands | chosen).items():
+        dashed = {"color": "#6B6B6B", "ls": "--"} if name in chosen else {"color": "#0072B2", "marker": "o"}
+        axes.plot(d.activity / d.activity[0], d.step / d.step[0], **dashed)
+        ends_at.setdefault(round(d.slope, 2) + 0.0, []).append(name)
+    last = max((d.activity / d.activity[0]).max() for d in demands.values())
+    slopes = sorted(ends_at)
+    for slope, below, above in zip(slopes, [-np.inf, *slopes], [*slopes[1:], np.inf], strict=False):
+        text = "\n".join([f"exponent {slope:g}".replace("-", "−"), *ends_at[slope]])
+        side = "bottom" if slope - below < 0.3 else "top" if above - slope < 0.3 else "center"
+        axes.annotate(text, (last, last**slope), (10, 0), textcoords="offset points", va=side, fontsize="small")
     axes.set(xscale="log", yscale="log", xlabel="activity, relative", ylabel="longest step, relative")
-    legend_below(axes, ncols=1)
+    axes.set_box_aspect(1.6)
     return axes
 
 
@@ -84,11 +79,11 @@ def work_figure(curves: dict, floors: dict):
         panel.axhspan(1e-3, np.quantile(floors[problem], 0.95), color="#6B6B6B", alpha=0.2, lw=0)
         low = 0.5 * floors[problem].mean()
         panel.set(xscale="log", yscale="log", title=problem, ylim=(low, None))
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
-        panel.xaxis.set_minor_formatter(NullFormatter())
+        low, high = panel.get_ylim()
+        plain_ticks(panel.yaxis, [tick for tick in (0.01, 0.03, 0.1, 0.3, 1, 3, 10) if low <= tick <= high])
+        plain_ticks(panel.xaxis, [round(s["relative change"].cost) for s in scores])
     for panel in axes[-1]:
-        panel.set_xlabel("work per run")
+        panel.set_xlabel("leaps per run")
     for panel in axes[:, 0]:
         panel.set_ylabel("distance / sd")
     legend_below(axes[0, 0], ncols=4)
@@ -114,6 +109,21 @@ def depth_figure(factors, gains: dict):
     plain_ticks(axes.yaxis, [0.5, 1, 2, 5, 10])
     axes.legend()
     return axes
+
+
+def race_table(raced: dict):
+    """A row for each rule: the learning rate and the floor that the tuning seeds chose, and the median loss on the others."""
+    import pandas as pd
+
+    rows = {
+        name: {
+            "rate": f"{t.lr:.2g}" + " (edge of the grid)" * t.at_edge,
+            "floor": "" if t.setting is None else f"{t.setting:g}",
+            "median loss": f"{np.median(t.scores):.2g}",
+        }
+        for name, t in raced.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def race_figure(raced: dict):

@@ -101,30 +101,40 @@ def demand_of_adam(scales=(1.0, 10.0, 100.0)) -> Demand:
 
 
 class Spread(NamedTuple):
-    """Sample variances over z, each with its standard error, relative to the small-step limit: shape (len(z),)."""
+    """Sample variances over z, each with its standard error, relative to the small-step limit, (len(z),); the runs (len(z), runs).
+
+    `x` is in units of the limit's standard deviation.
+    """
 
     ratio: np.ndarray
     error: np.ndarray
+    x: np.ndarray
 
 
 def _spread(x, limit):
+    x = x / np.sqrt(np.asarray(limit))[..., None]
     squares = (x - x.mean(-1, keepdims=True)) ** 2
-    return Spread(squares.mean(-1) / limit, squares.std(-1) / math.sqrt(x.shape[-1]) / limit)
+    return Spread(squares.mean(-1), squares.std(-1) / math.sqrt(x.shape[-1]), x)
 
 
-def leap_spread(zs, level: int, runs: int, steps: int = 200, seed: int = 0) -> Spread:
+def leap_spread(zs, level: int, runs: int, seed: int, steps: int = 200) -> Spread:
     """Variance over the Poisson variance `level` of nothing <-> X after `steps` fixed leaps of length z."""
-    network = immigration_death(level, 1.0, level)
-    return _spread(
-        np.array([leap(network, [steps * z], Fixed(z), runs, seed + i).x[:, 0, 0] for i, z in enumerate(zs)]), level
-    )
+    network, seeds = immigration_death(level, 1.0, level), np.random.SeedSequence(seed).generate_state(len(zs))
+    ends = [leap(network, [steps * z], Fixed(z), runs, int(s)).x[:, 0, 0] for z, s in zip(zs, seeds, strict=True)]
+    return _spread(np.array(ends, float), np.full(len(zs), level))
 
 
-def sgd_spread(zs, runs: int, steps: int = 200, seed: int = 0) -> Spread:
+def sgd_spread(zs, runs: int, seed: int, steps: int = 200) -> Spread:
     """Variance of SGD on x^2 / 2 with gradient noise of variance 1, over its limit lr / 2, after `steps` steps of lr = z."""
     rng, lr = np.random.default_rng(seed), np.asarray(zs, float)[:, None, None]
     path = descend(SGD(lr), lambda x, t: x + rng.normal(size=x.shape), np.zeros((lr.size, runs, 1)), steps, every=steps)
     return _spread(path.x[-1, ..., 0], lr[:, 0, 0] / 2)
+
+
+def log_ratio_of_variances(one, other, batches: int = 40) -> np.ndarray:
+    """log Var(one) - log Var(other) within each of so many batches of independent runs, (batches,)."""
+    variance = [[part.var(ddof=1) for part in np.array_split(x, batches)] for x in (one, other)]
+    return np.log(variance[0]) - np.log(variance[1])
 
 
 class Rest(NamedTuple):
@@ -135,7 +145,7 @@ class Rest(NamedTuple):
     error: float
 
 
-def cao_at_rest(level: int, eps: float, runs: int, time: float = 30.0, seed: int = 0) -> Rest:
+def cao_at_rest(level: int, eps: float, runs: int, seed: int, time: float = 30.0) -> Rest:
     """Started at x = level, where the drift is zero. The last leap of a run, cut short by its end, is left out."""
     ensemble = leap(immigration_death(level, 1.0, level), [time], Cao(eps), runs, seed, record=2000)
     taus = np.where(np.arange(2000) < ensemble.leaps[:, None] - 1, ensemble.taus, np.nan)
