@@ -22,7 +22,7 @@ import torch
 from companion.experiments.adversarial_training.attacks import Target, judge, walk_in_ball
 from companion.experiments.adversarial_training.bilinear_game import Bilinear
 from companion.experiments.adversarial_training.classifiers import Classifier, digits, train
-from companion.experiments.adversarial_training.defenses import DEFENDERS, opposed
+from companion.experiments.adversarial_training.defenses import DEFENDERS, SEED, opposed
 from companion.experiments.adversarial_training.robustness import BALLS, standard, trainer
 from stepsize import Adam, descend
 from stepsize.rules import SignDescent
@@ -53,13 +53,13 @@ class Peer:
 
 
 def compare(cells):
-    peer, images, recorded = Peer(), digits()[2][:IMAGES], DEFENDERS.read()
+    peer, images, recorded = Peer(), digits(SEED)[2][:IMAGES], DEFENDERS.read()
     print(f"robust accuracy, % of {IMAGES} test images x {len(SEEDS)} defenders per cell\n")
     for cell in cells:
         kind = cell.split(" | ")[0]
         x = opposed(cell, recorded[cell]["lr"], recorded[cell]["attacker_lr"], SEEDS)
         start = time.perf_counter()
-        ours = judge(Classifier(), x, images, BALLS[kind]).numpy()
+        ours = judge(Classifier(), x, images, BALLS[kind], SEED).numpy()
         middle = time.perf_counter()
         theirs = np.stack([peer.stands(kind, one, images) for one in x])
         end = time.perf_counter()
@@ -132,7 +132,7 @@ def ensembles():
         lambda: descend(Adam(rates), Bilinear(), z0, 300).x[-1],
         lambda k: descend(Adam(rates[k]), Bilinear(), z0[k], 300).x[-1], sample,
     )  # fmt: skip
-    x, images, _ = standard([0], 5, digits()[0]), digits()[2], None
+    x, images, _ = standard([0], 5, digits(SEED)[0]), digits(SEED)[2], None
     lrs = torch.tensor(np.geomspace(0.01, 0.3, RUNS))
 
     def fool(lr, seed):
@@ -144,7 +144,7 @@ def ensembles():
         lambda: fool(lrs[:, None, None], 0).delta[0, :, 0].numpy(),
         lambda k: fool(float(lrs[k]), 0).delta[0, 0, 0].numpy(), sample,
     )  # fmt: skip
-    small, few, radius = Classifier((64, 8, 10)), digits()[0][:32], BALLS["L∞"].radius
+    small, few, radius = Classifier((64, 8, 10)), digits(SEED)[0][:32], BALLS["L∞"].radius
     attack = trainer(SignDescent(radius), BALLS["L∞"], 3, small)
 
     def harden(seeds, lr):

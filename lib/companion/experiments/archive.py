@@ -88,6 +88,7 @@ GRIDS = {
         _HERE / "adversarial_training/defenders.json",
         "-m companion.experiments.adversarial_training.defenses",
         "15 minutes on one core",
+        {"seed": 0},
     ),
     "recurrent_races": Grid(
         _HERE / "recurrent_networks/recurrent_races.json",
@@ -103,6 +104,11 @@ GRIDS = {
         _HERE / "sparse_embeddings/embedding_rates.json",
         "-m companion.experiments.sparse_embeddings.race",
         "4 minutes on one core",
+    ),
+    "embedding_epochs": Grid(
+        _HERE / "sparse_embeddings/embedding_epochs.json",
+        "-m companion.experiments.sparse_embeddings.epochs",
+        "25 minutes on one core",
     ),
     "lazy_rows": Grid(
         _HERE / "sparse_embeddings/lazy_rows.json",

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from companion.experiments.adversarial_training import attacks
 from companion.experiments.adversarial_training.attacks import (
     Box,
     Disc,
+    EuclideanProjection,
     Rival,
     Target,
     Unit,
@@ -19,7 +21,7 @@ from companion.experiments.adversarial_training.attacks import (
 )
 from companion.experiments.adversarial_training.classifiers import Classifier, Images, digits, margin, train
 from mutants import mutant
-from stepsize import SGD, Adam, SignDescent, chain
+from stepsize import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent, chain
 from stepsize.errors import HyperparameterError, ShapeError
 from stepsize.wrappers import Pooled
 
@@ -30,7 +32,7 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def victims():
     """Three models after a short training, and images that they have not seen."""
-    images, validation, _ = digits()
+    images, validation, _ = digits(0)
     return train(Classifier(), Adam(0.01), range(3), images, 4), validation[:60]
 
 
@@ -65,6 +67,98 @@ def test_a_confined_perturbation_is_in_the_ball_and_in_the_picture(ball):
     assert (confine(ball, u, delta) - delta).abs().max() < 1e-15
 
 
+def projection_cases(decades, n=300, d=12):
+    """Points outside the disc of radius 0.6, and rates that spread over so many decades."""
+    y = RNG.normal(size=(n, d)) * 10 ** RNG.uniform(0, 2, size=(n, 1))
+    return y, 10 ** RNG.uniform(-decades / 2, decades / 2, size=(n, d))
+
+
+def by_brentq(y, rate, radius):
+    """The same projection through the logarithm of the multiplier, bracketed: no Newton step, no scaling."""
+
+    def excess(log_s):
+        return np.sqrt(((y / (1 + np.exp(log_s) * rate)) ** 2).sum()) - radius
+
+    return y / (1 + np.exp(brentq(excess, -60, 60, xtol=1e-15, rtol=1e-15)) * rate)
+
+
+@pytest.mark.parametrize("decades", [0, 2, 8])
+def test_the_projection_in_the_metric_is_that_of_a_reference_solver(decades):
+    y, rate = projection_cases(decades)
+    z = Disc(0.6).project_in_metric(torch.tensor(y), torch.tensor(rate)).numpy()
+    reference = np.stack([by_brentq(*case, 0.6) for case in zip(y, rate, strict=True)])
+    assert np.abs(z - reference).max() < 1e-10
+    broken = y.copy()
+    mutant(attacks._nearest, "y[i, j] /= 1 + s * rate[i, j] / largest", "y[i, j] /= 1 + s")(broken, rate, 0.6)
+    assert decades == 0 or np.abs(broken - reference).max() > 0.01
+
+
+def test_no_point_of_the_disc_is_nearer_in_the_metric_than_the_projection():
+    y, rate = projection_cases(3)
+    z = Disc(0.6).project_in_metric(torch.tensor(y), torch.tensor(rate)).numpy()
+    far = Disc(0.6).random([np.random.default_rng(1)], (2000, 12))[0]
+    for point, rates, found in zip(y, rate, z, strict=True):
+        rivals = Disc(0.6).project(torch.tensor(np.concatenate([far, found + 1e-3 * far]))).numpy()
+        nearest_rival = ((rivals - point) ** 2 / rates).sum(-1).min()
+        assert ((found - point) ** 2 / rates).sum() <= nearest_rival * (1 + 1e-12)
+    euclid = Disc(0.6).project(torch.tensor(y)).numpy()
+    assert (((euclid - y) ** 2 / rate).sum(-1) > 1.001 * ((z - y) ** 2 / rate).sum(-1)).mean() > 0.9
+
+
+def test_points_inside_stay_and_points_outside_come_to_the_sphere_whatever_the_rates():
+    y, _ = projection_cases(0)
+    inside = torch.tensor(0.59 * y / np.linalg.norm(y, axis=-1, keepdims=True))
+    for decades in (8, 300):
+        rate = torch.tensor(10 ** RNG.uniform(-decades / 2, decades / 2, size=y.shape))
+        assert torch.equal(Disc(0.6).project_in_metric(inside, rate), inside)
+        length = Disc(0.6).project_in_metric(torch.tensor(y), rate).norm(dim=-1)
+        assert (length - 0.6).abs().max() < 1e-12
+    assert not Disc(0.0).project_in_metric(torch.tensor(y), torch.ones(y.shape)).any()
+
+
+@pytest.mark.parametrize("rule", [SGD(3.0), SignDescent(0.3), chain(Unit(), SGD(0.3)), Pooled(Adam(0.3))])
+def test_with_one_rate_for_all_pixels_the_projection_is_euclids(rule, victims):
+    x, images = victims
+    target = Target.of(Classifier(), x, images)
+    own, euclid = (walk_in_ball(r, target, BALLS[1], 1, rngs()) for r in (rule, EuclideanProjection(rule)))
+    assert (own.delta - euclid.delta).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("make", [AdaGrad, RMSProp, Adam, AMSGrad])
+def test_the_two_projections_differ_in_the_disc_alone(make, victims):
+    x, images = victims
+    target = Target.of(Classifier(), x, images)
+    for ball, least in ((BALLS[0], 0.0), (BALLS[1], 0.05)):
+        own, euclid = (walk_in_ball(r, target, ball, 5, rngs()) for r in (make(0.3), EuclideanProjection(make(0.3))))
+        apart = float((own.delta - euclid.delta).abs().max())
+        assert apart < 1e-12 if ball is BALLS[0] else apart > least
+
+
+def test_in_its_own_metric_a_large_rate_makes_a_rule_steepest_ascent():
+    """Theorem adversarial-own-metric: |z - r m / |m|| <= 4 r^2 max(s) / (lr |m|), for rates lr / s, and the order of the bound."""
+    r, d = 0.6, 12
+    delta = torch.tensor(Disc(r).random([np.random.default_rng(2)], (300, d))[0])
+    m, s = torch.tensor(RNG.normal(size=(300, d))), torch.tensor(10 ** RNG.uniform(-2, 2, size=(300, d)))
+    off = {}
+    for lr in (1e3, 1e5, 1e7):
+        z = Disc(r).project_in_metric(delta + lr / s * m, lr / s)
+        off[lr] = (z - r * m / m.norm(dim=-1, keepdim=True)).norm(dim=-1)
+        assert (off[lr] <= 4 * r**2 * s.amax(-1) / (lr * m.norm(dim=-1))).all()
+    assert (off[1e5] / off[1e7]).median() == pytest.approx(100, rel=0.05)
+    euclid = Disc(r).project(delta + 1e7 / s * m)
+    assert ((euclid - r * m / m.norm(dim=-1, keepdim=True)).norm(dim=-1) > 0.1).all()
+
+
+@pytest.mark.parametrize("make", [AdaGrad, RMSProp])
+def test_with_a_huge_rate_a_rule_walks_as_normalised_ascent(make, victims):
+    x, images = victims
+    target = Target.of(Classifier(), x, images)
+    steepest = walk_in_ball(chain(Unit(), SGD(1e9)), target, BALLS[1], 4, rngs())
+    own, euclid = (walk_in_ball(r, target, BALLS[1], 4, rngs()) for r in (make(1e9), EuclideanProjection(make(1e9))))
+    assert (own.delta - steepest.delta).abs().max() < 1e-6
+    assert (euclid.delta - steepest.delta).abs().max() > 0.1
+
+
 def test_clipping_pixels_first_would_be_no_projection():
     broken = mutant(confine, "ball.project(delta).clamp(-u, 1 - u)", "ball.project((u + delta) - u)")
     u = torch.zeros(1, 64, dtype=torch.float64)
@@ -95,8 +189,8 @@ def test_for_a_linear_model_one_step_of_the_steepest_is_the_exact_worst():
 def test_adams_first_step_is_sign_ascent(victims):
     x, images = victims
     target = Target.of(Classifier(), x, images)
-    a, b = (walk_in_ball(rule, target, BALLS[1], 1, rngs()) for rule in (Adam(0.05, eps=0.0), SignDescent(0.05)))
-    live = target.look(target.start(BALLS[1], rngs()))[1] != 0
+    a, b = (walk_in_ball(rule, target, BALLS[0], 1, rngs()) for rule in (Adam(0.05, eps=0.0), SignDescent(0.05)))
+    live = target.look(target.start(BALLS[0], rngs()))[1] != 0
     assert (a.delta - b.delta)[live].abs().max() < 1e-12
 
 
@@ -193,11 +287,18 @@ def test_auto_pgd_without_halving_is_weaker(victims, monkeypatch):
 def test_the_judge_is_stricter_than_each_of_its_attacks(victims):
     x, images = victims
     for ball in BALLS:
-        stands = judge(Classifier(), x, images, ball, steps=10)
+        stands = judge(Classifier(), x, images, ball, seed=0, steps=10)
         single = auto_pgd(Target.of(Classifier(), x, images), ball, 10, [np.random.default_rng([0, 2, 0]) for _ in x])
         assert bool((stands <= (single.margin[:, 0] > 0)).all())
         rival = Rival.ranked(Classifier(), x, images, 0)
         assert not bool((rival.chosen == images.y).any())
+
+
+def test_in_a_ball_of_radius_zero_what_stands_is_what_is_right(victims):
+    x, images = victims
+    for ball in (Box(0.0), Disc(0.0)):
+        stands = judge(Classifier(), x, images, ball, seed=0, steps=4)
+        assert torch.equal(stands.double().mean(-1), Classifier().right(x, images))
 
 
 def test_bad_attacks_are_refused(victims):

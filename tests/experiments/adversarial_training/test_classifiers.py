@@ -89,7 +89,7 @@ def test_a_scale_of_the_logits_changes_no_answer():
 
 
 def test_classifiers_trained_together_are_those_trained_apart():
-    images = digits()[0][:200]
+    images = digits(0)[0][:200]
     together = train(Classifier(), Adam(torch.tensor([[0.01], [0.003], [0.01]])), (4, 5, 6), images, 2)
     for k, (seed, lr) in enumerate(zip((4, 5, 6), (0.01, 0.003, 0.01), strict=True)):
         alone = train(Classifier(), Adam(lr), [seed], images, 2)
@@ -97,7 +97,7 @@ def test_classifiers_trained_together_are_those_trained_apart():
 
 
 def test_blocks_of_runs_are_all_of_them_and_keep_their_rates(monkeypatch):
-    images, lrs = digits()[0][:60], torch.tensor([[0.01], [0.003], [0.02], [0.001], [0.05]])
+    images, lrs = digits(0)[0][:60], torch.tensor([[0.01], [0.003], [0.02], [0.001], [0.05]])
     seen = []
 
     def runs(watch=None):
@@ -119,7 +119,7 @@ def test_a_start_is_the_seeds_own_and_has_the_variance_of_its_layer():
 
 
 def test_training_learns_and_watches():
-    images, validation, _ = digits()
+    images, validation, _ = digits(0)
     seen = []
     x = train(Classifier(), Adam(0.01), [0], images, 3, watch=seen.append)
     assert len(seen) == 3
@@ -128,7 +128,7 @@ def test_training_learns_and_watches():
 
 
 def test_the_digits_are_split_without_overlap():
-    parts = digits()
+    parts = digits(0)
     assert [len(part.y) for part in parts] == [1000, 297, 500]
     every = torch.cat([part.u for part in parts])
     assert (float(every.min()), float(every.max())) == (0.0, 1.0)

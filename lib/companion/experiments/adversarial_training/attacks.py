@@ -2,7 +2,8 @@
 
 A perturbation has shape (models, rates, images, pixels): each image is a run of its own, and a rule whose lr has shape
 (rates, 1, 1) attacks with a whole grid at once. Rules descend, so they are given minus the gradient of the loss; each
-image's own loss, so that neither the batch nor its size enters a step.
+image's own loss, so that neither the batch nor its size enters a step. A step that leaves the ball is projected back in
+the metric in which the rule makes it, diag(1 / rate); for a rule with one rate for all pixels that is Euclid's.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 
 from companion.experiments.compiled import compiled
-from stepsize.backend import norm, positive, sign
-from stepsize.contract import Checked, require_rule
+from stepsize.backend import constant, norm, positive, sign
+from stepsize.contract import Checked, Wrapper, require_rule
 from stepsize.errors import HyperparameterError, ShapeError
 
 from .classifiers import Classifier, cross_entropy, losses, margin
@@ -29,6 +30,47 @@ class Unit(Checked):
         return scaled / positive(norm(scaled))
 
 
+@dataclass(frozen=True, eq=False)
+class EuclideanProjection(Wrapper):
+    """rate = 1, direction = rate direction of the rule: the same steps, projected in Euclid's metric instead of the rule's."""
+
+    rule: Any
+
+    def step(self, state, g, x):
+        state, rate, direction = self.rule.step(state, g, x)
+        return state, constant(1.0, g), rate * direction
+
+
+def _nearest(y, rate, radius):
+    """y <- argmin of sum (z_i - y_i)^2 / rate_i over |z| <= radius, row by row; y and rate (n, pixels).
+
+    z_i = y_i / (1 + s rate_i) with the s >= 0 at which |z| = radius. 1 / |z| is concave in s: Newton's method from s = 0
+    rises to the root and never passes it.  Moré & Sorensen (1983), for the trust region.
+    """
+    for i in range(len(y)):
+        largest = rate[i].max()
+        s, length = 0.0, np.sqrt((y[i] ** 2).sum())
+        outside = length > radius and largest > 0
+        while outside:
+            square, slope = 0.0, 0.0
+            for j in range(y.shape[1]):
+                a = rate[i, j] / largest
+                z = y[i, j] / (1 + s * a)
+                square += z * z
+                slope += z * z * a / (1 + s * a)
+            length = np.sqrt(square)
+            following = s + (length / radius - 1) * square / slope
+            outside = length > radius and following > s * (1 + 1e-15)
+            s = following if outside else s
+        for j in range(y.shape[1]):
+            y[i, j] /= 1 + s * rate[i, j] / largest
+        if length > radius:  # by rounding
+            y[i] *= radius / length
+
+
+nearest = compiled(_nearest)
+
+
 @dataclass(frozen=True)
 class Box:
     """|delta_i| <= radius for every pixel: the ball of the maximum norm."""
@@ -36,7 +78,11 @@ class Box:
     radius: float
 
     def project(self, delta):
+        """The nearest point of the ball, in every diagonal metric."""
         return delta.clamp(-self.radius, self.radius)
+
+    def project_in_metric(self, delta, rate):
+        return self.project(delta)
 
     def steepest(self, g):
         """sign(g): of all steps of length 1 in the maximum norm the one with the largest g . step, which is |g|_1."""
@@ -62,7 +108,15 @@ class Disc:
     radius: float
 
     def project(self, delta):
-        return delta * (self.radius / norm(delta).clamp(min=self.radius))
+        """The nearest point of the ball in Euclid's metric."""
+        return delta * (self.radius / positive(norm(delta).clamp(min=self.radius)))
+
+    def project_in_metric(self, delta, rate):
+        """argmin of sum (z_i - delta_i)^2 / rate_i over the ball.  Duchi, Hazan & Singer (2011), section 1.1; Reddi et al. (2018), algorithm 2."""
+        z = delta.contiguous().clone()
+        rates = rate.expand(z.shape).contiguous()
+        nearest(z.view(-1, z.shape[-1]).numpy(), rates.view(-1, z.shape[-1]).numpy(), self.radius)
+        return z
 
     def steepest(self, g):
         """g / |g|: of all steps of Euclidean length 1 the one with the largest g . step, which is |g|."""
@@ -169,7 +223,8 @@ def _own(a):
 def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
     """`steps` steps of a rule from a random point, confined after each; the visited point of smallest margin is kept.
 
-    One gradient per step. The state begins empty for every attack, and every image has its own.
+    One gradient per step. The state begins empty for every attack, and every image has its own. Confined as by `confine`,
+    but projected in the metric of the rule.
     """
     descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
     delta, room, y = target.start(ball, rngs), target.room(), target.y[:, None]
@@ -179,7 +234,7 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
         worth = margin(z, y)
         best = WorstPoint(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
         state, rate, direction = rule.step(state, g, delta)
-        delta = ball.project(torch.addcmul(delta, rate, direction, value=-1)).clamp_(*room)  # `confine`
+        delta = ball.project_in_metric(torch.addcmul(delta, rate, direction, value=-1), rate).clamp_(*room)
         if best.delta.shape != delta.shape:  # the rule brought its rates along
             best = WorstPoint(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
     return _keep(best, delta, margin(target.logits(delta), y))
@@ -258,7 +313,7 @@ class Rival(NamedTuple):
         return (z.gather(-1, self._at(z)) - z.gather(-1, y.expand(z.shape[:-1])[..., None]))[..., 0]
 
 
-def judge(classifier: Classifier, x, images, ball, steps: int = 50, rivals: int = 4, seed: int = 0) -> torch.Tensor:
+def judge(classifier: Classifier, x, images, ball, seed: int, steps: int = 50, rivals: int = 4) -> torch.Tensor:
     """Whether each image stands every attack of the judge, (models, images): the strictest measure of robustness here.
 
     Auto-PGD on the cross-entropy, and on the difference of two logits towards each of the `rivals` likeliest wrong classes,

@@ -112,13 +112,13 @@ def far_contraction(beta2):
 
 
 def plays(lr: float = 0.15, turns: int = 60):
-    """The four plays of the first figure, name: path (n, 2), and the start they share."""
+    """The three gradient plays of the first figure from one start, name: path (n, 2)."""
     z0 = np.array([1.0, 0.0])
     game = Bilinear()
     return {
-        "both at once: outwards": descend(SGD(lr), game, z0, turns).x,
-        "in turns: round and round": alternate(SGD(lr), game, z0, turns),
-        "looking ahead: inwards": descend(SGD(lr), looking_ahead(game, lr), z0, 4 * turns).x,
+        "both at once": descend(SGD(lr), game, z0, turns).x,
+        "in turns": alternate(SGD(lr), game, z0, turns),
+        "looking ahead": descend(SGD(lr), looking_ahead(game, lr), z0, 4 * turns).x,
     }
 
 
@@ -127,6 +127,15 @@ def cycles(beta1: float = 0.9, beta2: float = 0.999, turns: int = 40_000, every:
     R = float(cycle_radius(1.0, beta1, beta2))
     z0 = R * np.array([[inside], [outside]]) * np.array([0.8, 0.6])
     return descend(Adam(1.0, beta1, beta2, 0.0), Bilinear(), z0, turns, every=every).x, R
+
+
+def final_distances(turns: int) -> dict[str, float]:
+    """Distance from the equilibrium after play, over that before it; of Adam, whose circle is not a point, its mean over the last fifth."""
+    paths = {f"gradient steps, {name}": path for name, path in plays(turns=500).items()}
+    ratios = {name: radius(path[-1]) / radius(path[0]) for name, path in paths.items()}
+    path, _ = cycles(turns=turns)
+    inside, outside = radius(path[-len(path) // 5 :]).mean(0) / radius(path[0])
+    return ratios | {"both play Adam, from inside its circle": inside, "both play Adam, from outside": outside}
 
 
 def settled_radii(beta1s, beta2s, memories: int = 40) -> np.ndarray:

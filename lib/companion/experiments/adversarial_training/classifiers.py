@@ -28,10 +28,10 @@ class Images(NamedTuple):
         return Images(self.u[rows], self.y[rows])
 
 
-def digits(train: int = 1000, validation: int = 297) -> tuple[Images, Images, Images]:
-    """The 1,797 digits as training, validation and test images, in an order that seed 0 fixes."""
+def digits(seed: int, train: int = 1000, validation: int = 297) -> tuple[Images, Images, Images]:
+    """The 1,797 digits in a random order, as training, validation and test images."""
     data = load("digits")
-    order = np.random.default_rng(0).permutation(len(data["digit"]))
+    order = np.random.default_rng(seed).permutation(len(data["digit"]))
     every = Images(torch.tensor(data["pixels"][order] / 16.0), torch.tensor(data["digit"][order]))
     return every[:train], every[train : train + validation], every[train + validation :]
 

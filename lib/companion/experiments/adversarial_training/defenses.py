@@ -2,7 +2,7 @@
 
 python -m companion.experiments.adversarial_training.defenses [cell ...]     # the cells that the file lacks, or those named
 
-A cell is a ball and an attacker, as "L2 | Adam". Learner's rate and attacker's rate are chosen together, on models of their own
+A cell is a ball and an attacker, as "L2 | Adam"; all randomness comes from the seed of the file. Learner's rate and attacker's rate are chosen together, on models of their own
 and validation images, by Auto-PGD; the reporting models are judged on test images.
 """
 
@@ -18,15 +18,31 @@ from stepsize.tuning import choose
 
 from .attacks import Target, auto_pgd, judge
 from .classifiers import Classifier, digits, train
-from .robustness import ATTACKERS, BALLS, BATCH, Victims, duel, generators, lazy_rate, learner, standard, trainer
+from .robustness import (
+    ATTACKERS,
+    BALLS,
+    BATCH,
+    EUCLIDEAN,
+    Duel,
+    Victims,
+    duel,
+    generators,
+    lazy_rate,
+    learner,
+    standard,
+    trainer,
+)
 
 DEFENDERS = GRIDS["defenders"]
 
 NOBODY, LAZY, AUTO = "nobody", "SGD, lazy", "Auto-PGD"
-OPPONENTS = (NOBODY, LAZY, "SGD", "sign", "normalised SGD", "Adam", AUTO, "pooled Adam", "RMSProp")
-CELLS = tuple(f"{ball} | {opponent}" for opponent, ball in product(OPPONENTS, BALLS))
+_BOTH = (NOBODY, LAZY, "SGD", "sign", "normalised SGD", "Adam", AUTO, "pooled Adam", "RMSProp")
+#: In the box the projection makes no difference.
+OPPONENTS = {"L∞": _BOTH, "L2": (*_BOTH, EUCLIDEAN["Adam"], EUCLIDEAN["RMSProp"])}
+CELLS = tuple(f"{kind} | {opponent}" for kind in BALLS for opponent in OPPONENTS[kind])
 
-TUNING, REPORTING = range(200, 202), range(20)
+SEED = DEFENDERS.facts["seed"]
+TUNING, REPORTING = range(SEED + 200, SEED + 202), range(SEED, SEED + 20)
 EPOCHS, STEPS = 20, 10
 LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 #: Attackers' rates that training tries, as multiples of the one tuned on standard models.
@@ -36,7 +52,7 @@ FACTORS = (1.0, 3.0)
 def opposed(cell: str, lr, attacker_lr, seeds, epochs: int = EPOCHS):
     """Weights (runs, d) after training in the cell; `lr` and `attacker_lr` are numbers or one per run."""
     kind, opponent = cell.split(" | ")
-    train_images, _, _ = digits()
+    train_images, _, _ = digits(SEED)
     attack = None
     if opponent != NOBODY:
         rule = None
@@ -59,16 +75,16 @@ def candidates(cell: str):
         return np.array([lazy_rate(BALLS[kind])])
     if opponent in (NOBODY, AUTO):
         return np.zeros(1)
-    images, validation, _ = digits()
+    images, validation, _ = digits(SEED)
     x = standard(TUNING, EPOCHS, images)
-    victims = Victims(Classifier(), x, x[:1], (TUNING, (0,)))
+    victims = Victims(Classifier(), x, x[:1], (TUNING, REPORTING[:1]))
     return duel(opponent, victims, BALLS[kind], STEPS, validation, validation[:1], 1).lr * np.array(FACTORS)
 
 
 def tuned(cell: str) -> dict:
     """The pair of rates with the best robust accuracy under Auto-PGD on validation images, and the whole grid."""
     kind, _ = cell.split(" | ")
-    _, validation, _ = digits()
+    _, validation, _ = digits(SEED)
     attacker_lrs = candidates(cell)
     pairs = np.array(list(product(LRS, attacker_lrs)))
     each = np.repeat(pairs, len(TUNING), axis=0)
@@ -88,9 +104,9 @@ def tuned(cell: str) -> dict:
 def judged(cell: str, lr: float, attacker_lr: float, seeds=REPORTING) -> dict:
     """Clean accuracy and the share of test images that stand before the judge, in per cent, for every seed."""
     kind, _ = cell.split(" | ")
-    _, _, test = digits()
+    _, _, test = digits(SEED)
     x = opposed(cell, lr, attacker_lr, seeds)
-    stands = judge(Classifier(), x, test, BALLS[kind])
+    stands = judge(Classifier(), x, test, BALLS[kind], SEED)
     shares = {"clean": Classifier().right(x, test), "robust": stands.double().mean(-1)}
     return {name: (100 * share).numpy().round(2).tolist() for name, share in shares.items()}
 
@@ -99,6 +115,16 @@ def compute(cell: str) -> dict:
     """One cell: tuned, then judged at the chosen rates."""
     choice = tuned(cell)
     return choice | judged(cell, choice["lr"], choice["attacker_lr"])
+
+
+def by_strength(duels: dict[str, Duel], kind: str, least: float = 1.0) -> list[tuple[str, str]]:
+    """(stronger, weaker): all pairs of attackers in training that leave at least `least` points apart standing.
+
+    What they leave standing is the mean over the models of `duels`; the lazy attacker is plain ascent at the lazy rate.
+    """
+    standing = {name: duels[name].tuned.mean() for name in OPPONENTS[kind] if name in duels}
+    standing[LAZY] = duels["SGD"].lazy.mean()
+    return [(a, b) for a, b in product(standing, standing) if standing[b] - standing[a] >= least]
 
 
 if __name__ == "__main__":

@@ -8,22 +8,17 @@ from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, me
 from .attacks import Target, walk_in_ball
 from .bilinear_game import cycle_radius, cycles, plays
 from .classifiers import Classifier
-from .robustness import ATTACKERS, BALLS, MATCHED, Duel, apart, generators
-
-
-def title(name: str) -> str:
-    """Attackers ascend; colours are those of the rules."""
-    names = {"SGD": "plain ascent", "SGD, lazy": "plain ascent, lazy rate", "normalised SGD": "normalised ascent"}
-    return names.get(name, name)
+from .robustness import ATTACKERS, BALLS, EUCLIDEAN, MATCHED, Duel, apart, generators, title
 
 
 def phase_figure(turns: int, every: int = 7):
     """Three plays of gradient steps, and Adam from both sides of its cycle."""
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4))
+    course = {"both at once": "outwards", "in turns": "round and round", "looking ahead": "inwards"}
     for ax, (name, path) in zip(axes.flat, plays().items(), strict=False):
         ax.plot(*path.T, ".-", color=method("SGD")["color"], ms=4, lw=0.8)
         ax.plot(*path[0], "o", color="black", ms=5)
-        ax.set_title(name)
+        ax.set_title(f"{name}: {course[name]}")
     path, R = cycles(turns=turns, every=every)
     ax = axes[1, 1]
     for k, colour in ((1, method("AMSGrad")["color"]), (0, method("Adam")["color"])):
@@ -58,17 +53,22 @@ def radius_figure(beta1s, beta2s, measured):
 
 
 def curve_figure(raced: dict[str, dict[str, Duel]]):
-    """Robust accuracy on the tuning models against the attacker's rate, one panel per ball; lower is the stronger attack."""
-    _, axes = plt.subplots(len(raced), figsize=(WIDTH, 1 + 3.0 * len(raced)))
-    for ax, (kind, duels) in zip(axes, raced.items(), strict=True):
-        for name, d in duels.items():
-            if d.lr is None:
-                continue
-            scale = BALLS[kind].radius
-            ax.plot(d.rates / scale, 100 * d.curve, **method(name) | {"label": title(name), "markevery": 2})
+    """Robust accuracy on the tuning models against the attacker's rate: a panel per ball, and one for Euclid's projection."""
+    _, axes = plt.subplots(len(raced) + 1, figsize=(WIDTH, 1 + 3.0 * (len(raced) + 1)))
+    own = {kind: [name for name in duels if name not in EUCLIDEAN.values()] for kind, duels in raced.items()}
+    shown = [(kind, f"{kind} ball", own[kind]) for kind in raced]
+    shown.append(
+        ("L2", "L2 ball, the rules with a rate per pixel projected in Euclid's metric", tuple(EUCLIDEAN.values()))
+    )
+    for ax, (kind, words, names) in zip(axes, shown, strict=True):
+        for name in names:
+            d = raced[kind][name]
+            if d.lr is not None:
+                style = method(name) | {"label": title(name), "markevery": 2}
+                ax.plot(d.rates / BALLS[kind].radius, 100 * d.curve, **style)
         ax.axvline(0.25, color="black", lw=0.8, ls=":")
-        ax.set(xscale="log", xlim=(3e-3, 1e4), ylabel="robust accuracy, %", title=f"{kind} ball")
-    axes[-1].set_xlabel("attacker's rate / radius")
+        ax.set(xscale="log", xlim=(3e-3, 1e4), ylabel="robust accuracy, %", title=words)
+    axes[-1].set(xlabel="attacker's rate / radius", ylim=axes[-2].get_ylim())
     legend_below(axes[0], ncols=2)
     return axes
 
@@ -93,7 +93,7 @@ def duel_table(raced: dict[str, dict[str, Duel]]):
                 "% standing": _points(student(d.tuned)),
                 "minus matched": gap,
                 "% at the lazy rate": "" if d.lr is None else f"{d.lazy.mean():.1f}",
-                "% fickle": f"{d.fickle.mean():.2f}",
+                "% that depend on the start": f"{d.fickle.mean():.2f}",
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = [f"{kind}: {name}" for kind, name in rows]
@@ -117,15 +117,16 @@ def mask_figure(scales, masks: dict[str, np.ndarray], share):
 
 def defender_figure(cells: dict[str, dict], opponents):
     """Clean and robust accuracy of every defender: models as dots, their mean with its interval."""
-    _, axes = plt.subplots(2, figsize=(WIDTH, 1 + 0.62 * len(opponents)), sharex=True)
-    for ax, kind in zip(axes, BALLS, strict=True):
-        for row, name in enumerate(opponents):
+    rows = [len(names) for names in opponents.values()]
+    _, axes = plt.subplots(2, figsize=(WIDTH, 1 + 0.31 * sum(rows)), sharex=True, gridspec_kw={"height_ratios": rows})
+    for ax, (kind, names) in zip(axes, opponents.items(), strict=True):
+        for row, name in enumerate(names):
             cell = cells[f"{kind} | {name}"]
             i, style = student(cell["robust"]), method(name)
             ax.plot(cell["robust"], np.full(len(cell["robust"]), row), ".", color=style["color"], alpha=0.35, ms=5)
             ax.plot(np.mean(cell["clean"]), row, "|", color="black", ms=9)
             error_bars(ax, [row], *ends([i]), horizontal=True, color=style["color"], marker="o", ms=5)
-        ax.set_yticks(range(len(opponents)), [title(name) for name in opponents])
+        ax.set_yticks(range(len(names)), [title(name) for name in names])
         ax.invert_yaxis()
         ax.set_title(f"trained and judged in the {kind} ball")
     axes[-1].set_xlabel("% right: before the judge (dots), clean (bars)")
@@ -150,17 +151,19 @@ def defender_table(cells: dict[str, dict]):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def strip_figure(classifier: Classifier, x, images, raced, rows=(0, 3, 7), steps: int = 10):
+def strip_figure(classifier: Classifier, x, images, raced, seed: int, rows=(0, 3, 7), steps: int = 10):
     """Digits, and what three attackers add to them in the L2 ball, at their tuned rates."""
-    ball, shown = BALLS["L2"], ("normalised SGD", "Adam", "pooled Adam")
+    ball, shown = BALLS["L2"], ("normalised SGD", "Adam", EUCLIDEAN["Adam"])
     picked = images[list(rows)]
     target, columns = Target.of(classifier, x[:1], picked), [picked.u.numpy()]
     for name in shown:
         rule = ATTACKERS[name].rule(raced["L2"][name].lr)
-        columns.append(walk_in_ball(rule, target, ball, steps, generators((0,), 1)).delta[0, 0].numpy())
+        columns.append(walk_in_ball(rule, target, ball, steps, generators((seed,), 1)).delta[0, 0].numpy())
     _, axes = plt.subplots(len(rows), len(columns), figsize=(WIDTH, 1.65 * len(rows)))
     for line, row in zip(axes, range(len(rows)), strict=True):
-        for ax, values, words in zip(line, columns, ("image", *map(title, shown)), strict=True):
+        for ax, values, words in zip(
+            line, columns, ("image", "normalised ascent", "Adam", "Adam, Euclidean"), strict=True
+        ):
             bounds = (0, 1) if words == "image" else (-0.35, 0.35)
             ax.imshow(
                 values[row].reshape(8, 8),

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from companion.evidence import Interval, student
-from stepsize.rules import SGD, AdaGrad, Adam, RMSProp, SignDescent
+from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent
 from stepsize.transforms import chain
 from stepsize.tuning import choose, require_apart
 from stepsize.wrappers import LinearDecay, Pooled
 
-from .attacks import Box, Disc, Target, Unit, WorstPoint, auto_pgd, walk_in_ball
+from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, walk_in_ball
 from .classifiers import Classifier, losses, of_runs, train
 
 #: Radii at which a standard model errs on about half of the images and a person reads nearly all.
@@ -58,8 +58,24 @@ ATTACKERS = {
     "AdaGrad": Attacker(AdaGrad, _STEPS),
     "RMSProp": Attacker(RMSProp, _STEPS / 10),  # its first step is ten rates long
     "Adam": Attacker(Adam, _STEPS),
+    "AMSGrad": Attacker(AMSGrad, _STEPS),
     "pooled Adam": Attacker(pooled_adam, _STEPS),
 }
+#: Rules with a rate per pixel. Projected in Euclid's metric they are other attackers; in the box they are the same.
+ADAPTIVE = ("AdaGrad", "RMSProp", "Adam", "AMSGrad")
+EUCLIDEAN = {name: f"{name}, Euclidean projection" for name in ADAPTIVE}
+ATTACKERS |= {
+    words: ATTACKERS[name]._replace(rule=lambda lr, rule=ATTACKERS[name].rule: EuclideanProjection(rule(lr)))
+    for name, words in EUCLIDEAN.items()
+}
+_TITLES = {"SGD, lazy": "plain ascent, lazy rate", "SGD": "plain ascent", "normalised SGD": "normalised ascent"}
+
+
+def title(name: str) -> str:
+    """What an attacker is called in tables and pictures: rules descend, attackers ascend."""
+    return _TITLES.get(name, name)
+
+
 #: The attacker that climbs steepest in the norm of each ball.
 MATCHED = {"L∞": "sign", "L2": "normalised SGD"}
 
@@ -142,23 +158,23 @@ def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts
     return Duel(lr, edge, rates, curve, np.broadcast_to(fate, (2, *fate.shape[1:])))
 
 
-def race(kind: str, x, tuned_on: int, steps: int, validation, test, names=None, starts: int = 2) -> dict[str, Duel]:
-    """All attackers of one ball against models x, the first `tuned_on` of which are for tuning."""
-    seeds = tuple(range(1000, 1000 + tuned_on)), tuple(range(len(x) - tuned_on))
-    victims = Victims(Classifier(), x[:tuned_on], x[tuned_on:], seeds)
-    return {
-        name: duel(name, victims, BALLS[kind], steps, validation, test, starts)
-        for name in names or (*ATTACKERS, "Auto-PGD")
-    }
+def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names=None, starts: int = 2):
+    """name -> `Duel` of all attackers that differ in one ball, or of those named, against models x.
+
+    The first `tuned_on` models are for tuning; `seeds`, one for each model, are for the random starts.
+    """
+    victims = Victims(Classifier(), x[:tuned_on], x[tuned_on:], (seeds[:tuned_on], seeds[tuned_on:]))
+    names = names or [name for name in ATTACKERS if kind == "L2" or name not in EUCLIDEAN.values()] + ["Auto-PGD"]
+    return {name: duel(name, victims, BALLS[kind], steps, validation, test, starts) for name in names}
 
 
-def reached(kind: str, x, images, steps: int) -> dict[str, np.ndarray]:
+def reached(kind: str, x, seeds, images, steps: int) -> dict[str, np.ndarray]:
     """Mean loss that an attacker reaches, as a share of the most that any attack here reaches; one number per model.
 
     The most is taken image by image over Auto-PGD with ten times the steps and the attackers themselves. Each attacker is
     taken at its last-kept point, the one of smallest margin.
     """
-    ball, net, seeds = BALLS[kind], Classifier(), range(len(x))
+    ball, net = BALLS[kind], Classifier()
     matched = ATTACKERS[MATCHED[kind]].rule(ball.radius)
     rules = {
         "the steepest of its ball": (matched, steps),
@@ -206,21 +222,24 @@ class Hardened(NamedTuple):
         return -np.diff(late, axis=0).min(0)
 
 
-def harden(kind: str, seeds, epochs: int, steps: int, images, validation, lr: float = 0.01) -> Hardened:
-    """Classifiers trained against the matched attacker of the ball `kind`, at the radius as its rate, and watched."""
+def harden(kind: str, seeds, epochs: int, steps: int, images, validation, gradients=None, lr: float = 0.01) -> Hardened:
+    """Classifiers trained against the matched attacker of the ball `kind`, at the radius as its rate, and watched.
+
+    The attacker of the training has `gradients`, or as many as the one that watches, `steps`.
+    """
     ball, net, seen = BALLS[kind], Classifier(), []
     rule = ATTACKERS[MATCHED[kind]].rule(ball.radius)
 
     def watch(x):
-        walked = _attack(rule, net, x, validation[:100], ball, steps, [np.random.default_rng([9]) for _ in x])
+        walked = _attack(rule, net, x, validation[:100], ball, steps, generators(seeds, 0))
         seen.append(100 * walked.robust[:, 0].numpy())
 
     rate = learner(lr, epochs, len(images.y))
-    x = train(net, rate, seeds, images, epochs, BATCH, trainer(rule, ball, steps), watch)
+    x = train(net, rate, seeds, images, epochs, BATCH, trainer(rule, ball, gradients or steps), watch)
     return Hardened(x, np.stack(seen))
 
 
-def masked(scales, x, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
+def masked(scales, x, seeds, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
     """Robust accuracy in per cent, (scales, models), of the same models with their logits multiplied by each scale.
 
     Every attacker has its best rate of `rates` for each scale, on these images: if it fails, the rate is not to blame.
@@ -228,7 +247,7 @@ def masked(scales, x, images, ball, steps: int, rules: dict[str, Callable], rate
     out = {name: [] for name in rules}
     for scale in scales:
         for name, make in rules.items():
-            net, rngs = Classifier(scale=scale), generators(range(len(x)), 0)
+            net, rngs = Classifier(scale=scale), generators(seeds, 0)
             robust = 100 * _attack(make(_across(rates)), net, x, images, ball, steps, rngs).robust.numpy()
             out[name].append(robust[:, robust.mean(0).argmin()])
     return {name: np.stack(values) for name, values in out.items()}
