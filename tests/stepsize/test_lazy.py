@@ -18,13 +18,14 @@ from stepsize.tables import Table
 ROWS, D, STEPS = 40, 3, 700
 
 
-def visits(seed=0, rows=ROWS, steps=STEPS):
+@cache
+def visits(seed=0, rows=ROWS):
     """Active rows by Zipf's law, and gradients that span six powers of ten."""
-    rng = np.random.default_rng(seed)
-    p = 1 / np.arange(1, rows + 1)
-    for _ in range(steps):
+    rng, p, each = np.random.default_rng(seed), 1 / np.arange(1, rows + 1), []
+    for _ in range(STEPS):
         active = np.unique(rng.choice(rows, 5, p=p / p.sum()))
-        yield active, rng.normal(size=(len(active), D)) * 10 ** rng.uniform(-3, 3, (len(active), 1))
+        each.append((active, rng.normal(size=(len(active), D)) * 10 ** rng.uniform(-3, 3, (len(active), 1))))
+    return each
 
 
 def lazily(rule, **kwargs):
