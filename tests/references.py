@@ -1,7 +1,7 @@
 """What every rule must produce: as torch does it, or as a direct loop with a step counter, as the papers write it.
 
 Each entry has settings under which every part of the formula matters (eps is large enough to see on which side of the
-root it stands), and mutants: a piece of the formula, and what it is broken to, which the comparison must notice.
+root it stands), and mutants: a whole term of the formula, and what it is broken to, which the comparison must notice.
 """
 
 import math
