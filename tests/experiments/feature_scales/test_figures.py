@@ -72,20 +72,18 @@ def test_paces_start_equal_in_weights_and_a_thousandfold_in_the_prediction():
     np.testing.assert_allclose(first[1], [1000, 1, 3, 0.003], rtol=1e-12)
 
 
-def test_the_evidence_on_pace_says_where_when_and_at_which_rate():
+def test_paces_are_told_apart_by_measure_moment_and_rate():
     rules = {"fast": Adam(1.0, eps=0.0), "calm": Adam(0.003, eps=0.0)}
-    evidence = figures.pace_evidence(rules, BIG, 20, (1 / 3, 3))
-    assert [e.condition for e in evidence] == [
-        "pace is measured in weights, at the first step",
-        "pace is measured in the prediction, at the first step",
-        "pace is measured in weights, in the mean of 20 steps at the fast rate",
-        "pace is measured in the prediction, in the mean of 20 steps at the fast rate",
-        "pace is measured in weights, in the mean of 20 steps at the calm rate",
-        "pace is measured in the prediction, in the mean of 20 steps at the calm rate",
-    ]
-    assert [e.interval.estimate for e in evidence[:2]] == pytest.approx([1, 1000], rel=1e-12)
-    assert [e.says for e in evidence[::2]] == ["supports", "supports", "contradicts"]
-    assert all(e.says == "contradicts" for e in evidence[1::2])
+    weights, prediction = figures.compared_paces(rules, BIG, 20)
+    when = ["at the first step", "in the mean of 20 steps at the fast rate", "in the mean of 20 steps at the calm rate"]
+    assert list(weights) == [f"pace is measured in weights, {w}" for w in when]
+    assert list(prediction) == [f"pace is measured in the prediction, {w}" for w in when]
+    first, fast, calm = weights.values()
+    np.testing.assert_allclose(first, 1, rtol=1e-12)
+    assert 1 / 3 < np.median(fast) < 3
+    assert np.median(calm) < 1 / 3
+    for w, p in zip(weights.values(), prediction.values(), strict=True):
+        np.testing.assert_allclose(p, 1000 * w, rtol=1e-12)
 
 
 def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_below():

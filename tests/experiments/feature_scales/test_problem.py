@@ -97,9 +97,9 @@ def test_the_rate_falls_in_proportion_to_the_size_of_the_gradient(make):
     g = np.random.default_rng(0).normal(size=(60, 3, 1))
     small, large = (respond(make(eps=0.0), factor * g).rate for factor in (1.0, 1000.0))
     np.testing.assert_allclose(large * 1000, small, rtol=1e-12)
-    slopes = rate_slopes((make(eps=0.0), make(eps=1e3)), steps=60)
+    slopes = rate_slopes((make(eps=0.0), make(eps=1e3)), 0, steps=60)
     assert slopes[make.__name__] > -0.9  # the second, whose eps hides the gradient, took the name
-    assert rate_slopes((make(eps=0.0),), steps=60)[make.__name__] == pytest.approx(-1, abs=1e-12)
+    assert rate_slopes((make(eps=0.0),), 0, steps=60)[make.__name__] == pytest.approx(-1, abs=1e-12)
 
 
 def test_standardised_features_forget_their_units():

@@ -16,6 +16,8 @@ from companion.experiments.feature_scales.race import (
 from mutants import mutant
 from stepsize.errors import EvidenceError
 
+SEEDS = [0, 1, 2], [3, 4, 5, 6, 7]  # to choose on, and to report
+
 
 def test_an_exponent_is_the_slope_of_medians_and_wants_two_sizes():
     sizes = 10 ** np.arange(0, 4.1, 0.5)
@@ -32,15 +34,17 @@ def test_rates_are_chosen_on_other_problems_than_those_reported(monkeypatch):
     monkeypatch.setattr(
         Regression, "sample", lambda seeds, **settings: seen.append(list(seeds)) or sample(seeds, **settings)
     )
-    free, calm = race("AdaGrad", [1.0, 100.0], 3, 5, 300, (np.inf, 10.0))
+    free, calm = race("AdaGrad", [1.0, 100.0], *SEEDS, 300, (np.inf, 10.0))
     assert seen == [[0, 1, 2], [3, 4, 5, 6, 7]]
+    with pytest.raises(EvidenceError, match="both sets"):
+        race("AdaGrad", [1.0], [0, 3], [3, 4], 300)
     assert free.times.shape == (2, 5)
     assert calm.peak[np.isfinite(calm.times)].max() <= 10 < free.peak[1].max()
     assert {choice.lr for choice in free.choices} <= set(COARSE)
 
 
 def test_a_race_reports_what_a_walk_with_the_chosen_rate_does():
-    (result,) = race("heavy ball", [10.0], 3, 5, 400)
+    (result,) = race("heavy ball", [10.0], *SEEDS, 400)
     land = Regression.sample(range(3, 8)).sized(10.0)
     (choice,) = result.choices
     time, peak = time_and_peak(METHODS["heavy ball"][choice.setting](choice.lr), land, 400)
@@ -49,7 +53,7 @@ def test_a_race_reports_what_a_walk_with_the_chosen_rate_does():
 
 
 def test_nothing_home_is_said_and_not_chosen():
-    (result,) = race("sign", [1e4], 2, 5, 20)
+    (result,) = race("sign", [1e4], *SEEDS, 20)
     assert result.choices == [None]
     assert np.isinf(result.times).all()
     with pytest.raises(EvidenceError, match=r"size 1 of 1 no learning rate .* more steps"):
@@ -57,38 +61,38 @@ def test_nothing_home_is_said_and_not_chosen():
 
 
 def test_the_chosen_rate_is_a_number_for_a_rule():
-    (result,) = race("sign", [1.0], 2, 5, 400)
+    (result,) = race("sign", [1.0], *SEEDS, 400)
     assert result.rate(0) == result.choices[0].lr > 0
 
 
 def test_a_race_without_problems_to_report_is_refused():
-    with pytest.raises(EvidenceError, match="others to report"):
-        race("AdaGrad", [1.0], 3, 0, 10)
+    with pytest.raises(EvidenceError, match="one reporting seed"):
+        race("AdaGrad", [1.0], [0, 1, 2], [], 10)
 
 
 def test_a_ceiling_disqualifies_in_tuning_too():
     # without it AdaGrad takes the rate whose first step multiplies the loss; with it, another
-    free, calm = race("AdaGrad", [100.0], 3, 5, 2500, (np.inf, 10.0))
+    free, calm = race("AdaGrad", [100.0], *SEEDS, 2500, (np.inf, 10.0))
     assert calm.rate(0) < free.rate(0) / 2
     careless = mutant(race, "penalised(np.where(peak <= ceiling, time, np.inf).T, steps)", "penalised(time.T, steps)")
-    _, later = careless("AdaGrad", [100.0], 3, 5, 2500, (np.inf, 10.0))
+    _, later = careless("AdaGrad", [100.0], *SEEDS, 2500, (np.inf, 10.0))
     assert later.rate(0) == free.rate(0)
 
 
 def test_gradient_descent_is_raced_by_its_closed_form_and_standardised_forgets_the_size():
-    raced = descent_race([1.0, 30.0], 3, 5)
+    raced = descent_race([1.0, 30.0], *SEEDS)
     land = Regression.sample(range(3, 8)).sized(30.0)
     np.testing.assert_array_equal(raced.times[1], descent_time(land, raced.rate(1))[:, 0])
     assert {choice.lr for choice in raced.choices} <= set(FINE)
     assert not any(choice.at_edge for choice in raced.choices)
-    np.testing.assert_array_equal(*descent_race([1.0, 1e4], 3, 5, standardised=True).times)
+    np.testing.assert_array_equal(*descent_race([1.0, 1e4], *SEEDS, standardised=True).times)
 
 
 def test_a_choice_at_the_end_of_the_grid_is_said(monkeypatch):
     monkeypatch.setattr(module, "COARSE", COARSE[:12])
-    assert race("AdaGrad", [1.0], 3, 5, 3000)[0].choices[0].at_edge
+    assert race("AdaGrad", [1.0], *SEEDS, 3000)[0].choices[0].at_edge
     monkeypatch.setattr(module, "FINE", FINE[:-3])
-    assert descent_race([1.0], 3, 5).choices[0].at_edge
+    assert descent_race([1.0], *SEEDS).choices[0].at_edge
 
 
 def test_every_method_makes_rules_of_its_setting():

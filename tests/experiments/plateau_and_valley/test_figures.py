@@ -48,7 +48,7 @@ def test_table_and_map_name_the_rate_that_was_chosen():
 
 
 def test_a_valley_that_is_not_settled_in_lies_on_the_dotted_line():
-    turned = {"AdaGrad": turned_race("AdaGrad", [0, 45], LRS, 3, 5, 300)}
+    turned = {"AdaGrad": turned_race("AdaGrad", [0, 45], LRS, 3, 5, 300, seed=0)}
     y = figures.turned_figure([0, 45], turned, {}, 300).lines[0].get_ydata()
     np.testing.assert_array_equal(y, [np.median(turned["AdaGrad"][0].one), 1.6 * 300])
 

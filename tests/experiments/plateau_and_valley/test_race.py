@@ -80,7 +80,7 @@ def test_adaptive_rules_settle_with_one_rate_where_gradient_descent_cannot():
 
 
 def test_a_turned_valley_costs_adaptive_rules_their_lead_and_heavy_ball_nothing():
-    args = ([0.0, 45.0], np.logspace(-4, 0, 9), 4, 6, 5000)
+    args = ([0.0, 45.0], np.logspace(-4, 0, 9), 4, 6, 5000, 0)
     straight, turned = (np.median(r.one) for r in turned_race("AMSGrad", *args))
     pooled = [np.median(r.one) for r in turned_race("AMSGrad", *args, pooled=True)]
     heavy = [np.median(r.one) for r in turned_race("heavy ball", *args)]

@@ -19,6 +19,16 @@ def test_on_a_plateau_the_rate_that_is_left_does_not_depend_on_the_slope():
     assert np.ptp(rate_left(leaky, slopes, 100)) > 0.01
 
 
+def test_an_accumulator_that_begins_above_zero_keeps_more_of_the_rate_on_a_flatter_plateau():
+    slopes = np.array([1e-6, 1e-3, 1.0])
+    left = rate_left(AdaGrad(eps=0.0, initial=0.1), slopes, 10_000)
+    squares = slopes**2
+    np.testing.assert_allclose(left, np.sqrt((0.1 + squares) / (0.1 + 10_000 * squares)), rtol=1e-9)
+    assert left[0] > 0.999 > 0.96 > left[1] > 0.9 > 0.02 > left[2]
+    forgetful = mutant(AdaGrad, "constant(self.initial, x)", "constant(0.0, x)")(eps=0.0, initial=0.1)
+    assert np.ptp(rate_left(forgetful, slopes, 10_000)) < 1e-9
+
+
 def entry_defect(function):
     """AdaGrad's first steep step against its closed form, where the plateau's steps can be counted."""
     land = PlateauValley([[0.01], [0.1]], [[1000.0], [500.0]], [[3.0], [3.0]], [[0.25], [0.1]])
@@ -32,12 +42,16 @@ def entry_defect(function):
 
 def test_the_first_steep_step_of_adagrad_is_its_closed_form():
     assert entry_defect(enter) < 1e-9
-    assert entry_defect(mutant(enter, "k == 1", "k == 2")) > 0.01
+    assert (
+        entry_defect(mutant(enter, "np.copyto(first, size, where=k == 1)", "np.copyto(first, size, where=k == 2)"))
+        > 0.01
+    )
 
 
 def test_at_the_lip_the_rate_falls_and_the_step_grows():
     land = PlateauValley([[0.001]], [[1e4]], [[5.0]], [[0.3]])
     seen = enter(Adam(0.002, eps=0.0), land, 6000)
+    assert seen.rate[0] < seen.first_rate[0] < 1e-2
     assert seen.rate[0] < 1e-3
     assert 3 < seen.first[0] < responses.adam_spike()
     assert 6 < seen.peak[0] < responses.adam_worst()

@@ -4,7 +4,6 @@ import numpy as np
 
 from companion.evidence import bootstrap, exact
 from companion.evidence.figures import method, panels, plt
-from companion.evidence.verdict import each
 from companion.evidence.wording import median, number
 from stepsize.descent import descend, walk
 from stepsize.errors import EvidenceError
@@ -95,20 +94,18 @@ def pace_figure(land: Regression, rules: dict, steps: int):
     return axes
 
 
-def pace_evidence(rules: dict, land: Regression, steps: int, region):
-    """Evidence on how far the large feature's weight moves beside the others: first step and mean, as weight and in the prediction.
+def compared_paces(rules: dict, land: Regression, steps: int) -> tuple[dict, dict]:
+    """How far the large feature's weight moves beside the others, in weights and in the prediction: condition -> ratios (p,).
 
-    The first step is the same at every rate and stands once.
+    At the first step, which is the same at every rate and stands once, and in the mean of `steps` steps of every rule.
     """
-    first = next(iter(rules.values()))
-    spans = [(first, 1, "at the first step")]
+    spans = [(next(iter(rules.values())), 1, "at the first step")]
     spans += [(rule, steps, f"in the mean of {steps} steps at the {name} rate") for name, rule in rules.items()]
-    evidence = []
-    for rule, n, when in spans:
-        for where, ratio in zip(("in weights", "in the prediction"), paces(rule, land, n), strict=True):
-            words = f"large feature's step / the others', {where}"
-            evidence += each({f"pace is measured {where}, {when}": ratio}, words, region)
-    return evidence
+    pairs = {when: paces(rule, land, n) for rule, n, when in spans}
+    return tuple(
+        {f"pace is measured {where}, {when}": pair[i] for when, pair in pairs.items()}
+        for i, where in enumerate(("in weights", "in the prediction"))
+    )
 
 
 def response_figure(eps=1e-8):

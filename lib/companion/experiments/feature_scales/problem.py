@@ -156,7 +156,7 @@ def paces(rule, land: Regression, steps: int):
     return tuple(a[..., 0] / a[..., 1:].mean(-1) for a in (total, total * land.scale))
 
 
-def rate_slopes(rules, size: float = 1000.0, steps: int = 200, runs: int = 64, seed: int = 0) -> dict[str, float]:
+def rate_slopes(rules, seed: int, size: float = 1000.0, steps: int = 200, runs: int = 64) -> dict[str, float]:
     """Slope of log rate in log S between normal gradients and `size` times them, over all steps and runs the one farthest from -1."""
     g = np.random.default_rng(seed).normal(size=(steps, runs, 1))
     farthest = {}

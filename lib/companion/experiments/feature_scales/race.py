@@ -10,7 +10,7 @@ from companion.evidence import bootstrap
 from stepsize.errors import EvidenceError
 from stepsize.measures import penalised
 from stepsize.rules import AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
-from stepsize.tuning import Choice, choose
+from stepsize.tuning import Choice, choose, require_apart
 
 from .problem import Regression, descent_time, time_and_peak
 
@@ -51,15 +51,13 @@ class Race(NamedTuple):
 
 
 def _problems(tuning, reporting, correlation=0.3):
-    """Problems 0 ... tuning - 1 to choose on, and the `reporting` ones after them."""
-    if tuning < 1 or reporting < 1:
-        raise EvidenceError(f"a race needs problems to tune on and others to report, got {tuning} and {reporting}")
-    seeds = range(tuning + reporting)
-    return (Regression.sample(part, correlation=correlation) for part in (seeds[:tuning], seeds[tuning:]))
+    """Problems to choose on and others to report, one per seed."""
+    require_apart(tuning, reporting)
+    return (Regression.sample(seeds, correlation=correlation) for seeds in (tuning, reporting))
 
 
-def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(np.inf,), correlation: float = 0.3):
-    """One `Race` per ceiling. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after."""
+def race(method: str, sizes, tuning, reporting, steps: int, ceilings=(np.inf,), correlation: float = 0.3):
+    """One `Race` per ceiling, its rates chosen on the problems of the seeds `tuning`. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after."""
     makers, lrs = METHODS[method], FINE if method == "heavy ball" else COARSE
     sizes = np.asarray(sizes, float)
     practice, land = _problems(tuning, reporting, correlation)
@@ -74,7 +72,7 @@ def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(
 
     def at(ceiling):
         score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
-        times, peaks = np.full((2, sizes.size, reporting), np.inf)
+        times, peaks = np.full((2, sizes.size, len(reporting)), np.inf)
         # among runs of which none finished there is nothing to choose
         choices = [choose(s, lrs, list(makers)) if s.min() < 10 * steps else None for s in score.swapaxes(0, 1)]
         for i, choice in enumerate(choices):
@@ -86,7 +84,7 @@ def race(method: str, sizes, tuning: int, reporting: int, steps: int, ceilings=(
     return [at(ceiling) for ceiling in ceilings]
 
 
-def descent_race(sizes, tuning: int, reporting: int, standardised: bool = False, correlation: float = 0.3) -> Race:
+def descent_race(sizes, tuning, reporting, standardised: bool = False, correlation: float = 0.3) -> Race:
     """The same for gradient descent, by `descent_time` and so without an end; on raw or on standardised features."""
     practice, land = _problems(tuning, reporting, correlation)
     choices, times = [], []
@@ -94,7 +92,7 @@ def descent_race(sizes, tuning: int, reporting: int, standardised: bool = False,
         first, second = (a.standardised() if standardised else a.sized(size) for a in (practice, land))
         choices.append(choose([np.mean(descent_time(first, lr)) for lr in FINE], FINE))
         times.append(descent_time(second, choices[-1].lr)[:, 0])
-    return Race(choices, np.stack(times), np.ones((len(choices), reporting)))
+    return Race(choices, np.stack(times), np.ones((len(choices), len(reporting))))
 
 
 def exponent(sizes, times, least: float = 10.0, points: int = 4):

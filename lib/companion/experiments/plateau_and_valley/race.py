@@ -9,7 +9,7 @@ from stepsize.backend import norm
 from stepsize.errors import EvidenceError
 from stepsize.measures import penalised, settle, times_as_long
 from stepsize.quadratic import Quadratic
-from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
+from stepsize.rules import ADOPT, SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 from stepsize.transforms import ClipByNorm, chain
 from stepsize.tuning import Choice, choose
 from stepsize.wrappers import InverseRoot, Pooled
@@ -46,7 +46,8 @@ class Raced(NamedTuple):
         return np.isfinite(self.times).sum(0) * np.log10(lrs[1] / lrs[0])
 
 
-#: method -> setting -> lr -> rule. eps is 0: it would be a second learning rate.
+#: method -> setting -> lr -> rule. eps is 0: it would be a second learning rate. ADOPT's must be positive and lies far below
+#: every gradient of the plateau.
 METHODS: dict[str, dict[str, Callable]] = {
     "SGD": {"": lambda lr: SGD(lr)},
     "heavy ball": {f"μ = {mu}": lambda lr, mu=mu: HeavyBall(lr, mu) for mu in (0.9, 0.98)},
@@ -58,7 +59,9 @@ METHODS: dict[str, dict[str, Callable]] = {
     "Adam": {"": lambda lr: Adam(lr, eps=0.0)},
     "Adam, β₂ = 0.99": {"": lambda lr: Adam(lr, beta2=0.99, eps=0.0)},
     "Adam, β₂ = 0.9": {"": lambda lr: Adam(lr, beta2=0.9, eps=0.0)},
+    "Adam, β₁ = β₂ = 0.95": {"": lambda lr: Adam(lr, 0.95, 0.95, eps=0.0)},
     "AMSGrad": {"": lambda lr: AMSGrad(lr, eps=0.0)},
+    "ADOPT": {"": lambda lr: ADOPT(lr, eps=1e-12)},
 }
 
 
@@ -78,7 +81,7 @@ def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int)
 
 
 def turned_race(
-    method: str, degrees, lrs, tuning: int, reporting: int, steps: int, condition=1e4, seed=0, pooled=False
+    method: str, degrees, lrs, tuning: int, reporting: int, steps: int, seed: int, condition=1e4, pooled=False
 ):
     """One `Raced` per angle: a valley of curvatures 1 and `condition` in the plane, starts on the unit circle, settled within 1/1000.
 

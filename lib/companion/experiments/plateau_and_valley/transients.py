@@ -21,12 +21,14 @@ def rate_left(rule, slopes, steps: int) -> np.ndarray:
 class Entry(NamedTuple):
     """How runs entered the valley, shape (n,): ratios to the last step on the plateau; NaN for a run that never got there.
 
-    `first`, `peak`: the first steep step and the longest within `after` steep steps. `rate`: the lowest rate of these.
+    `first`, `peak`: the first steep step and the longest within `after` steep steps. `first_rate`, `rate`: the rate of the
+    first steep step and the lowest of these.
     `ejected`: back on the plateau after having been in the valley. `overshoot`: the largest x, in widths.
     """
 
     first: np.ndarray
     peak: np.ndarray
+    first_rate: np.ndarray
     rate: np.ndarray
     ejected: np.ndarray
     overshoot: np.ndarray
@@ -41,7 +43,7 @@ def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
     """Walk into the valleys of `land` and watch the first passage over the lip."""
     x = land.start
     k = np.zeros(x.shape)  # steps since the first steep gradient, counting it
-    before, rate_before, first, peak, low = (np.full(x.shape, np.nan) for _ in range(5))
+    before, rate_before, first, first_rate, peak, low = (np.full(x.shape, np.nan) for _ in range(6))
     ejected, overshoot = np.zeros(x.shape, bool), np.zeros(x.shape)
     with np.errstate(all="ignore"):
         for _, now in zip(range(steps), walk(rule, land.grad, x), strict=False):
@@ -51,12 +53,13 @@ def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
             np.copyto(before, size, where=k == 0)
             np.copyto(rate_before, now.rate, where=k == 0)
             np.copyto(first, size, where=k == 1)
+            np.copyto(first_rate, now.rate, where=k == 1)
             soon = (k > 0) & (k <= after)
             peak, low = (np.where(soon, f(a, b), a) for f, a, b in ((np.fmax, peak, size), (np.fmin, low, now.rate)))
             x = now.x
             ejected |= (k > 0) & (x < -land.width)
             overshoot = np.where(k > 0, np.fmax(overshoot, x / land.width), overshoot)
-    parts = first / before, peak / before, low / rate_before, ejected, overshoot
+    parts = first / before, peak / before, first_rate / rate_before, low / rate_before, ejected, overshoot
     return Entry(*(np.broadcast_to(a, x.shape)[..., 0] for a in parts))
 
 
