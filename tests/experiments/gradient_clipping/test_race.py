@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from companion.experiments.gradient_clipping.heavy_tails import TAILS, heavy_tailed, kept_share, rms_ceiling, rms_step
-from companion.experiments.gradient_clipping.race import PLACEMENTS, NoisyBowl, place, steady_steps
+from companion.experiments.gradient_clipping.race import (
+    PLACEMENTS,
+    NoisyBowl,
+    Retuning,
+    place,
+    resampled,
+    retune,
+    steady_steps,
+)
 from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
 from mutants import mutant
 from stepsize import Adam, ClipByNorm, ClipByValue, chain
@@ -123,7 +131,7 @@ def test_symmetric_noise_has_the_same_rms_step_whatever_its_tail_once_clipped():
     # (1 - beta1) / (1 + beta1) to first order in 1 - beta2; 2 % covers that order and the sampling of 4000 x 64 steps
     expected = np.sqrt(0.1 / 1.9)
     for tail in ("normal", "t1.1", "spikes"):
-        _, steps = steady_steps(chain(ClipByNorm(1.0), Adam(1.0, eps=0)), tail, 64, 8000)
+        _, steps = steady_steps(chain(ClipByNorm(1.0), Adam(1.0, eps=0)), tail, 64, 8000, 1)
         assert np.sqrt((steps**2).mean()) == pytest.approx(expected, rel=0.02)
 
 
@@ -169,7 +177,7 @@ def test_the_rms_step_adds_up_the_shares_and_stays_below_its_ceiling():
 
 def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index():
     # runs are independent, their steps are not: 5 standard errors over 64 runs, a false alarm in a million
-    _, steps = steady_steps(Adam(1.0, eps=0), "t1.1", 64, 8000)
+    _, steps = steady_steps(Adam(1.0, eps=0), "t1.1", 64, 8000, 1)
     mean = (steps**2).mean(0)
     assert abs(mean.mean() - rms_step(1.1) ** 2) < 5 * mean.std() / 8
     assert abs(mean.mean() - rms_step() ** 2) > 5 * mean.std() / 8
@@ -194,10 +202,36 @@ def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
     monkeypatch.setattr(
         NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
     )
-    runs = place("normal", 5, 6, 20)
+    runs = place("normal", range(5), range(5, 11), 20)
     assert set(runs) == {*PLACEMENTS, "clip before, not tuned again"}
     assert runs["clip before, not tuned again"].lr == runs["Adam"].lr
     assert set(seen) == {(5, 0), (6, 5)}
+
+
+def test_retuning_compares_the_rates_that_are_best_with_and_without_the_clip():
+    lrs = 10.0 ** np.arange(-3, 0)
+    valley = np.abs(np.log10(lrs)[:, None] - np.array([-1.0, -1, -1, -3, -1])) + 1  # four bowls want 0.1, one 0.001
+    tuned = Retuning(lrs, valley, np.roll(valley, -1, 0) + 0.0, np.array([[1.0], [2], [4]]) * np.ones(5))
+    bowls = np.arange(5)
+    assert tuned.rates(bowls, bowls) == pytest.approx(0.1)
+    assert tuned.loss(bowls, bowls) == pytest.approx(4 / 2)
+    # a resample that holds nothing but the fourth bowl chooses otherwise, and the interval knows it
+    assert tuned.rates(np.full(5, 3), bowls) != pytest.approx(0.1)
+    chosen = [resampled(Retuning.rates, tuned._replace(raw=raw)) for raw in (valley, valley[:, [0] * 5])]
+    assert chosen[0].high > chosen[0].estimate
+    assert chosen[1].low <= chosen[1].estimate == pytest.approx(0.1)
+    wider = chosen[0].again(0.999, 1)
+    assert wider.low <= chosen[0].low and wider.high >= chosen[0].high  # noqa: PT018
+
+
+def test_a_clip_that_never_acts_moves_no_best_rate(monkeypatch):
+    monkeypatch.setitem(PLACEMENTS, "clip before, c = 1", lambda lr, root: chain(ClipByNorm(1e9), Adam(lr)))
+    tuned = retune("normal", [0.03, 0.1], range(5), range(5, 11), 60)
+    assert tuned.lrs[0] == pytest.approx(0.03 / 10**0.5)
+    assert tuned.lrs[-1] == pytest.approx(0.1 * 10**0.5)
+    for statistic in (Retuning.rates, Retuning.loss):
+        i = resampled(statistic, tuned)
+        assert i.low == i.high == 1
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ Noise has unit *median* size, for a variance need not exist: limits c are in uni
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from companion.evidence import Interval, geometric
+from companion.evidence.intervals import at_any_level, percent
 from stepsize.measures import late_loss
 from stepsize.rules import SGD, Adam
 from stepsize.signals import respond
@@ -72,30 +75,75 @@ PLACEMENTS = {
 RATES = 10 ** np.arange(-4, 1.01, 0.25)
 
 
-def place(
-    tail: str, tuning: int, reporting: int, steps: int, names=tuple(PLACEMENTS), spread: float = 3.0
-) -> dict[str, Choice]:
-    """Late loss of placements under one tail: rate of least median on `tuning` bowls, scores on `reporting` others, the same for all.
+def _losses(make, tail: str, steps: int, spread: float = 3.0):
+    """(lrs, seeds) -> late losses (lrs, bowls) of a placement: a bowl for each seed, all drawn from the first of them."""
 
-    "clip before, not tuned again" is the clip c = 1 at the rate that was best without it. `names` always includes "Adam";
-    starts are normal with standard deviation `spread`.
+    def losses(lrs, seeds):
+        bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), spread=spread)
+        return bowl.late_loss(make(np.reshape(lrs, (-1, 1, 1)), bowl.x0.shape[-1] ** 0.5), steps)
+
+    return losses
+
+
+def place(tail: str, tuning, reporting, steps: int, names=tuple(PLACEMENTS), spread: float = 3.0) -> dict[str, Choice]:
+    """Late loss of placements under one tail: rate of least median on the bowls `tuning`, scores on the bowls `reporting`.
+
+    Both are lists of seeds, a bowl for each, the same for all placements. "clip before, not tuned again" is the clip c = 1 at
+    the rate that was best without it. `names` always includes "Adam"; starts are normal with standard deviation `spread`.
     """
-
-    def run(make):
-        def losses(lrs, seeds):
-            bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), spread=spread)
-            return bowl.late_loss(make(lrs[:, None, None], bowl.x0.shape[-1] ** 0.5), steps)
-
-        return losses
-
-    tuned_on, reported_on = range(tuning), range(tuning, tuning + reporting)
-    runs = {name: tune(run(PLACEMENTS[name]), RATES, tuned_on, reported_on, np.median) for name in names}
-    kept = np.array([runs["Adam"].lr])
-    scores = run(PLACEMENTS["clip before, c = 1"])(kept, reported_on)[0]
+    run = {name: _losses(PLACEMENTS[name], tail, steps, spread) for name in {*names, "clip before, c = 1"}}
+    runs = {name: tune(run[name], RATES, tuning, reporting, np.median) for name in names}
+    scores = run["clip before, c = 1"]([runs["Adam"].lr], reporting)[0]
     return runs | {"clip before, not tuned again": runs["Adam"]._replace(scores=scores)}
 
 
-def steady_steps(rule, tail: str, runs: int, steps: int, seed: int = 1):
+class Retuning(NamedTuple):
+    """Late losses of Adam without a clip and with c = 1 in front, on one grid of rates: (lrs, bowls) to tune on and to report."""
+
+    lrs: np.ndarray
+    raw: np.ndarray
+    clipped: np.ndarray
+    reported: np.ndarray
+
+    def best(self, rows=slice(None)):
+        """Places in the grid of the rates of least median loss, without and with the clip, on the tuning bowls `rows` (..., n)."""
+        return [np.median(losses[:, rows], axis=-1).argmin(0) for losses in (self.raw, self.clipped)]
+
+    def rates(self, bowls, others):
+        """Best rate with the clip over that without."""
+        raw, clipped = self.best(bowls)
+        return self.lrs[clipped] / self.lrs[raw]
+
+    def loss(self, bowls, others):
+        """Loss with the clip at the rate tuned without it over that at the rate tuned with it: geometric mean over bowls."""
+        kept, retuned = (self.reported[at[..., None], others] for at in self.best(bowls))
+        return geometric(kept / retuned, axis=-1)
+
+
+def retune(tail: str, near: list[float], tuning, reporting, steps: int, per_decade: int = 16) -> Retuning:
+    """The losses of `Retuning` on a fine grid, from half a decade below the smallest of the rates `near` to as far above the largest."""
+    low, high = np.log10(min(near)) - 0.5, np.log10(max(near)) + 0.5
+    lrs = 10 ** np.linspace(low, high, 1 + round(per_decade * (high - low)))
+    raw, clipped = (_losses(PLACEMENTS[name], tail, steps) for name in ("Adam", "clip before, c = 1"))
+    return Retuning(lrs, raw(lrs, tuning), clipped(lrs, tuning), clipped(lrs, reporting))
+
+
+@at_any_level
+def resampled(statistic, tuned: Retuning, *, level, seed) -> Interval:
+    """A `statistic` of `Retuning`, such as Retuning.rates, with a percentile bootstrap over tuning *and* reporting bowls.
+
+    Each resample chooses both rates anew, so that the interval includes the uncertainty of the choice.
+    """
+    rng, n, m = np.random.default_rng(seed), tuned.raw.shape[1], tuned.reported.shape[1]
+    resamples = max(2000, round(40 / (1 - level)))
+    values = statistic(tuned, rng.integers(n, size=(resamples, n)), rng.integers(m, size=(resamples, m)))
+    estimate = float(statistic(tuned, np.arange(n), np.arange(m)))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    method = f"percentile bootstrap over tuning and reported bowls, {percent(level)}"
+    return Interval(estimate, min(low, estimate), max(high, estimate), method, n)
+
+
+def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
     """(rate, |rate direction|) of the second half of `steps` steps under noise alone, each of shape (steps / 2, runs)."""
     path = respond(rule, heavy_tailed(tail, (steps, runs, 1), np.random.default_rng(seed)))
     rate, step = path.rate[steps // 2 :, :, 0], np.abs(path.rate * path.direction)[steps // 2 :, :, 0]
