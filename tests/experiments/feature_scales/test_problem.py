@@ -15,6 +15,7 @@ from companion.experiments.feature_scales.problem import (
     drift,
     imbalance,
     magnifications,
+    Minibatches,
     paces,
     rate_slopes,
     response,
@@ -100,6 +101,20 @@ def test_the_rate_falls_in_proportion_to_the_size_of_the_gradient(make):
     slopes = rate_slopes((make(eps=0.0), make(eps=1e3)), 0, steps=60)
     assert slopes[make.__name__] > -0.9  # the second, whose eps hides the gradient, took the name
     assert rate_slopes((make(eps=0.0),), 0, steps=60)[make.__name__] == pytest.approx(-1, abs=1e-12)
+
+
+def batch_defect(kind):
+    """The largest difference between the gradient of a minibatch and the mean over its examples, one by one."""
+    land, w = LAND.sized(10.0), np.random.default_rng(2).normal(size=(5, 1, 8))
+    rows = np.random.default_rng((3, 7)).integers(256, size=16)
+    return np.abs(kind.of(land, 16, 3).grad(w, 7)[:, 0] - land.single(w)[:, rows].mean(1)).max()
+
+
+def test_the_gradient_of_a_minibatch_is_the_mean_over_its_examples():
+    assert batch_defect(Minibatches) < 1e-12
+    assert batch_defect(mutant(Minibatches, "error @ X / self.size * self.scale", "error @ X / self.size")) > 0.1
+    noisy = Minibatches.of(LAND, 16, 3)
+    assert not np.array_equal(noisy.grad(LAND.start, 0), noisy.grad(LAND.start, 1))
 
 
 def test_standardised_features_forget_their_units():

@@ -82,6 +82,24 @@ class Regression:
         return self.X * self.scale * ((self.X * u).sum(-1) - self.y)[..., None]
 
 
+@dataclass(frozen=True, eq=False)
+class Minibatches(Regression):
+    """The same problems, but step t sees the gradient of `size` examples only, drawn with replacement; all problems the same ones."""
+
+    size: int
+    seed: int
+
+    @classmethod
+    def of(cls, land: Regression, size: int, seed: int) -> "Minibatches":
+        return cls(land.X, land.y, land.H, land.home, land.scale, size, seed)
+
+    def grad(self, w, t=0):
+        rows = np.random.default_rng((self.seed, t)).integers(self.y.shape[1], size=self.size)
+        X, y = self.X[:, rows], self.y[:, None, rows]
+        error = (w * self.scale) @ np.swapaxes(X, 1, 2) - y
+        return error @ X / self.size * self.scale
+
+
 def curvature(land: Regression):
     """Largest eigenvalue of the Hessian s H s, shape (p, runs, 1): gradient descent explodes above 2 / curvature."""
     return np.linalg.eigvalsh(_hessian(land))[..., -1:]
