@@ -15,8 +15,10 @@ from companion.experiments.federated_learning.aggregation import (
     Equal,
     FedAvg,
     InverseVariance,
+    Krum,
     QFair,
     RandomEffects,
+    TrimmedMean,
     Without,
     Yogi,
     fed_adagrad,
@@ -102,12 +104,12 @@ def test_a_federation_is_its_clients_apart():
 
 
 def test_the_weighted_average_is_aitkens_estimate_in_fifty_federations():
-    assert blue_error(50) <= 1e-12
+    assert blue_error(50, 0) <= 1e-12
 
 
 def test_a_wrong_weight_is_no_aitken_estimate(monkeypatch):
     monkeypatch.setattr(synthetic, "matrix_average", mutant(matrix_average, "clients.n / variance", "clients.n"))
-    assert blue_error(5) > 1e-3
+    assert blue_error(5, 0) > 1e-3
 
 
 def test_one_local_step_with_inverse_variances_rests_at_aitkens_estimate():
@@ -269,10 +271,44 @@ def test_prox_pulls_the_local_steps_to_the_start():
     )
 
 
+def moves(values):
+    """A report of six clients that moved from 0 to `values`, (6, d)."""
+    theta = np.asarray(values, float)
+    ones = np.ones((len(theta), 1))
+    return Report(theta, ones, ones, ones, ones, theta)
+
+
+def test_robust_rules_are_the_median_the_mean_without_the_ends_and_the_client_in_the_crowd():
+    values = np.array([[-9.0], [1.4], [2.0], [2.5], [3.0], [1e6]])
+    after = {
+        rule: rule.aggregate(rule.init(np.zeros(1)), np.zeros(1), moves(values))[1][0]
+        for rule in (TrimmedMean(cut=2), TrimmedMean(cut=1), Krum(bad=1))
+    }
+    # without -9 and 1e6 the mean is 2.225; 2 is the nearest to its three neighbours
+    np.testing.assert_allclose(list(after.values()), [np.median(values), 2.225, 2.0])
+
+
+def test_one_client_at_a_million_moves_no_robust_rule():
+    federation = sample(range(3), shift=1e6)
+    for name in synthetic.CONTROLS:
+        excess = final(synthetic.CONTROLS[name](np.full((1, 1, 1, 1), 0.1)), federation, 60)[0]
+        assert excess[:, :-1].max() < 1, name
+    assert final(FedAvg(0.1, 5), federation, 60)[:, :-1].min() > 1e6
+
+
+def test_the_global_model_s_residuals_hold_what_the_noisy_client_did_to_it():
+    """One truth: the noisy client is estimated rightly, a quiet one too high by what FedAvg's error adds."""
+    estimates = synthetic.global_estimate(range(200))
+    assert estimates[:, -1].mean() == pytest.approx(1, abs=0.1)
+    assert estimates[:, :-1].mean() > 1.3
+    quiet = synthetic.global_estimate(range(200), sigma=0.3)
+    assert quiet.mean() == pytest.approx(1, abs=0.1)
+
+
 def test_a_grid_of_rates_runs_as_its_rates_alone():
     federation = sample(range(5))
     grid = np.array([0.05, 0.2])
-    for name, make in synthetic.RULES.items():
+    for name, make in (synthetic.RULES | synthetic.CONTROLS).items():
         both = final(make(grid[:, None, None, None]), federation, 10)
         alone = final(make(np.full((1, 1, 1, 1), 0.2)), federation, 10)
         np.testing.assert_allclose(both[1], alone[0], rtol=1e-12, err_msg=name)
@@ -292,7 +328,7 @@ def test_the_excess_of_the_truth_is_zero_and_a_shift_is_its_square():
 def test_a_race_reports_on_federations_it_was_not_tuned_on():
     raced = race("FedAvg", range(3), range(10, 15), 10)
     assert raced.excess.shape == (5, 6)
-    assert raced.macro == pytest.approx((5 * raced.clean + raced.odd) / 6)
+    assert raced.macro == pytest.approx((5 * raced.clean + raced.outlier) / 6)
     again = final(FedAvg(raced.choice.lr, 5), sample(range(10, 15)), 10)
     np.testing.assert_allclose(again, raced.excess, rtol=1e-10)
     with pytest.raises(EvidenceError, match="in both sets"):
@@ -304,7 +340,7 @@ def test_the_table_of_a_race_has_a_row_for_each_rule_with_means_and_rates():
     table = figures.race_table(raced)
     assert list(table.index) == ["FedAvg"]
     last = raced[1.0]["FedAvg"]
-    assert list(table.loc["FedAvg"])[3:5] == [f"{last.clean.mean():.4f}", f"{last.odd.mean():.3f}"]
+    assert list(table.loc["FedAvg"])[3:5] == [f"{last.clean.mean():.4f}", f"{last.outlier.mean():.3f}"]
     assert table.loc["FedAvg", "1: rate"] == f"{last.choice.lr:.2g}" + " (edge)" * last.choice.at_edge
 
 

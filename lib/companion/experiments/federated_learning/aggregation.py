@@ -74,10 +74,14 @@ class FedAvg(Checked):
     def weigh(self, memory, report):
         return memory, shares(report.n)
 
+    def centre(self, moves, w):
+        """The move of the federation from those of its clients (..., clients, d) and their weights."""
+        return (w * moves).sum(-2)
+
     def aggregate(self, state: Memory, theta, report):
         """The next state, the next theta (..., d), and the weights (..., clients, 1) of this round."""
         memory, w = self.weigh(state.weights, report)
-        pseudo = -(w * (report.theta - theta[..., None, :])).sum(-2)
+        pseudo = -self.centre(report.theta - theta[..., None, :], w)
         inner, rate, direction = self.server.step(state.server, pseudo, theta)
         return Memory(memory, inner), theta - rate * direction, w
 
@@ -100,6 +104,33 @@ class Without(FedAvg):
         n = np.array(np.broadcast_to(report.n, report.loss.shape))
         n[..., self.client, :] = 0
         return memory, shares(n)
+
+
+@dataclass(frozen=True, eq=False)
+class TrimmedMean(Equal):
+    """Coordinate by coordinate the mean of the moves without the `cut` largest and smallest.  Yin et al. (2018), definition 2.
+
+    With all but one or two cut off it is the median of their definition 1.
+    """
+
+    cut: int = 1
+
+    def centre(self, moves, w):
+        kept = np.sort(moves, axis=-2)
+        return kept[..., self.cut : kept.shape[-2] - self.cut, :].mean(-2)
+
+
+@dataclass(frozen=True, eq=False)
+class Krum(FedAvg):
+    """The move of one client, that with the least sum of squared distances to its K - `bad` - 2 nearest.  Blanchard et al. (2017)."""
+
+    bad: int = 1
+
+    def weigh(self, memory, report):
+        apart = ((report.theta[..., :, None, :] - report.theta[..., None, :, :]) ** 2).sum(-1)
+        nearest = np.sort(apart, axis=-1)[..., 1 : max(apart.shape[-1] - self.bad - 1, 2)]  # the first is its own
+        score = nearest.sum(-1)
+        return memory, 1.0 * (np.arange(score.shape[-1]) == score.argmin(-1)[..., None])[..., None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from companion.evidence import Interval
+from companion.evidence.intervals import at_any_level, percent
 from stepsize.errors import EvidenceError
 
 
@@ -38,21 +39,24 @@ def macro(excess):
     return np.mean(excess, axis=-1)
 
 
-def by_patient(
-    losses: list[np.ndarray], statistic: Callable, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
+@at_any_level
+def by_patient(losses: list[np.ndarray], statistic: Callable, *, level, seed, resamples: int = 2000) -> Interval:
     """statistic(means) with its percentile interval, patients resampled within their hospitals.  Efron & Tibshirani (1993), chapters 8 and 13.
 
     losses[k] (patients, ...) are the losses of hospital k's patients under several methods, which stay paired; means has
     shape (..., hospitals), with an axis of resamples in front. Patients are the independent units; trained models are held fixed.
     """
     rng, means = np.random.default_rng(seed), []
+    resamples = max(resamples, round(40 / (1 - level)))  # twenty in each tail
     for table in losses:
         counts = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=resamples)
         means.append(np.tensordot(counts / len(table), table, 1))
-    resampled = statistic(np.stack(means, axis=-1))
     estimate = float(statistic(np.stack([table.mean(0) for table in losses], axis=-1)))
+    method = f"percentile bootstrap over patients within hospitals, {percent(level)}"
+    return around(estimate, statistic(np.stack(means, axis=-1)), level, method, sum(map(len, losses)))
+
+
+def around(estimate: float, resampled, level: float, method: str, n: int) -> Interval:
+    """The middle `level` of the resampled values, widened to the estimate where a skewed statistic leaves it outside."""
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    low, high = min(low, estimate), max(high, estimate)  # the largest of several is a skewed statistic
-    method = f"percentile bootstrap over patients within hospitals, {level:.0%}"
-    return Interval(estimate, float(low), float(high), method, sum(map(len, losses)))
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), method, n)

@@ -12,7 +12,7 @@ from .theory import crossover, effective_share, noisy_error
 
 
 def race_table(races: dict[float, dict[str, Raced]]):
-    """A row per rule: excess of the quiet clients and of the odd one for every shift, and the rates, with (edge) at an end of the grid."""
+    """A row per rule: excess of the quiet clients and of the outlier for every shift, and the rates, with (edge) at an end of the grid."""
     import pandas as pd
 
     rows = {name: {} for name in next(iter(races.values()))}
@@ -20,18 +20,18 @@ def race_table(races: dict[float, dict[str, Raced]]):
         for name, race in raced.items():
             rows[name] |= {
                 f"shift {shift:g}: quiet": f"{race.clean.mean():.4f}",
-                f"{shift:g}: odd": f"{race.odd.mean():.3f}",
+                f"{shift:g}: outlier": f"{race.outlier.mean():.3f}",
                 f"{shift:g}: rate": f"{race.choice.lr:.2g}" + " (edge)" * race.choice.at_edge,
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, n: int):
-    """Excess of the quiet and of the odd client against the shift, and the law of who gains."""
+    """Excess of the quiet clients and of the outlier against the shift, and the law of who gains."""
     shifts = np.array(list(races))
     _, axes = panels(2, height=2.6)
     for ax, part, title in zip(
-        axes, ("clean", "odd"), ("the quiet clients", "the noisy client, which lies elsewhere"), strict=True
+        axes, ("clean", "outlier"), ("the quiet clients", "the noisy client, which lies elsewhere"), strict=True
     ):
         for name in names:
             low, middle, high = ends(bootstrap(getattr(races[s][name], part)) for s in shifts)
@@ -51,14 +51,16 @@ def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, 
 
 
 def steps_figure(rates, measured: dict[int, float]):
-    """The noisy client's share of the pull against the number of local steps: law and simulation."""
+    """The shares of a quiet and of the noisy client, the last, against the number of local steps: law and simulation."""
     steps = np.unique(np.geomspace(1, 1e5, 60).astype(int))
     _, ax = plt.subplots(figsize=(WIDTH, 3.2))
-    ax.plot(steps, effective_share(rates, steps)[:, -1], color="black", label="1 − (1 − rate)ᴱ")
-    ax.plot(list(measured), list(measured.values()), "o", color="#D55E00", label="simulated federation")
+    shares = effective_share(rates, steps)
+    ax.plot(steps, shares[:, 0], color="#0072B2", ls="--", label="each quiet client, 1 − (1 − rate)ᴱ")
+    ax.plot(steps, shares[:, -1], color="black", label="the noisy client, 1 − (1 − rate)ᴱ")
+    ax.plot(list(measured), list(measured.values()), "o", color="#D55E00", label="the noisy client, simulated")
     ax.axhline(1 / len(rates), color="#6B6B6B", ls="--", lw=1)
     ax.annotate("equal weights", (1.2, 1 / len(rates)), xytext=(0, -12), textcoords="offset points", color="#6B6B6B")
-    ax.set(xscale="log", yscale="log", xlabel="local steps E between two rounds", ylabel="share of the noisy client")
+    ax.set(xscale="log", yscale="log", xlabel="local steps E between two rounds", ylabel="share of the pull")
     ax.legend()
     return ax
 
@@ -76,7 +78,7 @@ def hospitals_figure(study: Study):
     ax.axvline(0, color="black", lw=0.8)
     ax.set_yticks(
         range(len(settings)),
-        [s.replace(" ", "\n", 1) if len(s) < 18 else s.replace(" spoiled", "\nspoiled") for s in settings],
+        [s.replace(" ", "\n", 1) if len(s) < 18 else s.replace(" corrupted", "\ncorrupted") for s in settings],
     )
     ax.invert_yaxis()
     ax.set(xlabel="log loss, inverse variances − FedAvg: left is a gain")

@@ -1,4 +1,4 @@
-"""Four real hospitals as a federation: cross-validation in which every patient is predicted by models that never saw him."""
+"""Four real hospitals as a federation: cross-validation in which every patient is predicted by models trained on others."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,7 +21,7 @@ def own_intercepts(X):
     )
 
 
-def flip(patients: Patients, hospital: int, share: float, splits: int, seed: int = 0):
+def flip(patients: Patients, hospital: int, share: float, splits: int, seed: int):
     """Labels to train on, (splits, hospitals, rows): in one hospital a `share` of them is wrong, others in every split."""
     rng = np.random.default_rng(seed)
     wrong = np.zeros((splits, *patients.y.shape), bool)
@@ -73,13 +73,13 @@ def _predicted(loss: Callable, patients: Patients, test, repeats: int, scores: d
 
 
 def predict_disease(
-    repeats: int, rounds: int, flipped=None, seed: int = 0, lr: float = 1.5, rules=tuple(RULES)
+    repeats: int, rounds: int, seed: int, flipped=None, lr: float = 1.5, rules=tuple(RULES)
 ) -> Predicted:
-    """Every rule, every hospital alone, and shared slopes with own intercepts; `flipped` = (hospital, share) spoils training labels."""
+    """Every rule, every hospital alone, and shared slopes with own intercepts; `flipped` = (hospital, share) corrupts training labels."""
     patients = disease()
-    test = split(patients, repeats, seed=seed)
+    test = split(patients, repeats, seed)
     X = prepare(patients, test)
-    y = flip(patients, *flipped, len(test), seed) if flipped else np.broadcast_to(patients.y, test.shape)
+    y = flip(patients, *flipped, len(test), seed + 1) if flipped else np.broadcast_to(patients.y, test.shape)
     train = patients.present & ~test
     clients = Logistic.of(X, y, train)
     chosen = {name: RULES[name](lr) for name in rules}
@@ -93,26 +93,13 @@ def predict_disease(
 
 
 def predict_heart_rate(
-    repeats: int,
-    rounds: int,
-    own: bool = False,
-    noise=None,
-    seed: int = 0,
-    lr: float = 0.3,
-    rules=("FedAvg", "inverse variance"),
+    repeats: int, rounds: int, seed: int, own: bool = False, lr: float = 0.3, rules=("FedAvg", "inverse variance")
 ) -> Predicted:
-    """Squared errors of the highest heart rate, in (beats per minute)^2. `own`: every hospital subtracts its own training means.
-
-    `noise` = (hospital, sd) spoils training outcomes.
-    """
+    """Squared errors of the highest heart rate, in (beats per minute)^2. `own`: every hospital subtracts its own training means."""
     patients = heart_rate()
-    test = split(patients, repeats, seed=seed)
+    test = split(patients, repeats, seed)
     X, train = prepare(patients, test), patients.present & ~test
     y = np.broadcast_to(patients.y, test.shape)
-    if noise:
-        bad = np.zeros(test.shape)
-        bad[:, noise[0]] = noise[1] * np.random.default_rng(seed).standard_normal((len(test), test.shape[-1]))
-        y = y + bad
     shift = 0.0
     if own:
         n = train.sum(-1, keepdims=True)
@@ -128,7 +115,7 @@ def predict_heart_rate(
 class Study(NamedTuple):
     """Excess losses over what a hospital can attain: excess[k] (patients, settings, methods); the `Predicted` of every setting.
 
-    Attainable is the loss of shared slopes with own intercepts, trained on unspoiled labels, on the same patients.
+    Attainable is the loss of shared slopes with own intercepts, trained on sound labels, on the same patients.
     """
 
     excess: list
@@ -149,11 +136,11 @@ class Study(NamedTuple):
         return by_patient(getattr(self, of), statistic)
 
 
-def study(repeats: int, rounds: int, share: float = 0.4) -> Study:
+def study(repeats: int, rounds: int, seed: int, share: float = 0.4) -> Study:
     """Setting 0: labels as they are. Settings 1 ... 4: a `share` of one hospital's training labels is wrong, each hospital in turn."""
-    settings = {"as recorded": predict_disease(repeats, rounds)}
+    settings = {"as recorded": predict_disease(repeats, rounds, seed)}
     for k, name in enumerate(NAMES):
-        settings[f"{name} spoiled"] = predict_disease(repeats, rounds, (k, share))
+        settings[f"{name} corrupted"] = predict_disease(repeats, rounds, seed, (k, share))
     methods = settings["as recorded"].methods
     attained = methods.index("own intercept")
     raw = [
@@ -165,13 +152,13 @@ def study(repeats: int, rounds: int, share: float = 0.4) -> Study:
 
 
 def bystanders(study: Study) -> Interval:
-    """Loss of the three sound hospitals under FedAvg minus that without the spoiled one, mean over the four turns."""
-    spoiled = list(study.settings.values())[1:]
+    """Loss of the three sound hospitals under FedAvg minus that without the corrupted one, mean over the four turns."""
+    corrupted = list(study.settings.values())[1:]
     tables = [
         np.stack(
             [
                 p.losses[k][:, p.methods.index("FedAvg")] - p.losses[k][:, p.methods.index("without it")]
-                for p in spoiled
+                for p in corrupted
             ],
             axis=1,
         )
@@ -179,56 +166,3 @@ def bystanders(study: Study) -> Interval:
     ]
     sound = ~np.eye(4, dtype=bool)
     return by_patient(tables, lambda means: np.where(sound, means, 0).sum((-2, -1)) / 12)
-
-
-class Noise(NamedTuple):
-    """Ratio of the noise of two hospitals with bootstrap values (resamples,), and which pair each half had chosen."""
-
-    ratio: float
-    resampled: np.ndarray
-    pairs: tuple
-
-    @property
-    def interval(self) -> Interval:
-        low, high = np.quantile(self.resampled, [0.025, 0.975])
-        return Interval(
-            float(self.ratio),
-            min(float(low), self.ratio),
-            max(float(high), self.ratio),
-            "percentile bootstrap over patients, pair chosen on the other half, 95%",
-            920,
-        )
-
-
-def noise_ratio(patients: Patients, model: str, resamples: int = 400, seed: int = 0) -> Noise:
-    """Noise of the noisiest over that of the quietest hospital: a pair chosen on one half of the patients and measured on
-    the other, and the reverse; geometric mean of the two.
-
-    model: "linear" (residual variance of the own fit), "binary" (the same of a logistic model) or "dispersion" (the same over p(1 - p)).
-    """
-    rng = np.random.default_rng(seed)
-    half = split(patients, 1, folds=2, seed=seed)[:1]
-    X = prepare(patients, half)[0]
-
-    def noise(weight):
-        if model == "linear":
-            return LeastSquares.of(X, patients.y, weight).fit().noise[..., 0]
-        rows = np.broadcast_to(X, (*weight.shape, X.shape[-1]))
-        clients = Logistic.of(rows, np.broadcast_to(patients.y, weight.shape), weight)
-        return clients.fit().noise[..., 0] if model == "binary" else clients.dispersion()[..., 0]
-
-    ratios, pairs, halves = 1.0, [], (half[0], patients.present & ~half[0])
-    for one, other in (halves, halves[::-1]):
-        chosen = noise(one[None].astype(float))[0]
-        top, low = int(chosen.argmax()), int(chosen.argmin())
-        drawn = np.zeros((resamples + 1, *patients.y.shape))
-        for k in range(len(NAMES)):
-            members = np.flatnonzero(other[k])
-            drawn[0, k, members] = 1
-            drawn[1:, k, members] = rng.multinomial(
-                len(members), np.full(len(members), 1 / len(members)), size=resamples
-            )
-        values = noise(drawn)
-        ratios = ratios * np.sqrt(values[:, top] / values[:, low])
-        pairs.append((NAMES[top], NAMES[low]))
-    return Noise(float(ratios[0]), ratios[1:], tuple(pairs))

@@ -51,7 +51,7 @@ def heart_rate() -> Patients:
     return _padded(X[seen], d["thalach"][seen], d["hospital"][seen])
 
 
-def split(patients: Patients, repeats: int, folds: int = 5, seed: int = 0) -> np.ndarray:
+def split(patients: Patients, repeats: int, seed: int, folds: int = 5) -> np.ndarray:
     """Test masks (repeats * folds, hospitals, rows); within a repeat every patient is tested once."""
     rng, masks = np.random.default_rng(seed), []
     for _ in range(repeats):
