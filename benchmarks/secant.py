@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import optimize
 
-from stepsize.secant import Dense, Limited, minimise
+from companion.experiments.quasi_newton.secant import Dense, Limited, minimise
 
 torch.set_num_threads(1)
 TARGET = 1e-8  # every method runs until f <= TARGET; f(x0) is about 200 per coordinate

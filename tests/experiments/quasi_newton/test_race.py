@@ -12,11 +12,13 @@ from companion.experiments.quasi_newton.race import (
     generators,
     learned_metrics,
     noisy_race,
+    one_metric_one_step,
     rotation,
     settling_time,
+    solved_in,
 )
+from companion.experiments.quasi_newton.secant import gaussian_divergence
 from stepsize import Adam, HeavyBall, walk
-from stepsize.secant import gaussian_divergence
 from stepsize.wrappers import LinearDecay
 
 
@@ -74,7 +76,7 @@ def test_bfgs_does_not_see_the_angle():
 
 
 def test_the_race_with_exact_gradients_counts_evaluations_on_valleys_that_no_rate_was_chosen_on():
-    counts = exact_race([0.0, 1.0], 10, 3, 5, 400, names=("heavy ball", "BFGS"))
+    counts = exact_race([0.0, 1.0], 10, 3, 5, 400, 0, names=("heavy ball", "BFGS"))
     valleys = TurnedValley.sample(5, 1.0, 10, seed=1)
     np.testing.assert_array_equal(counts["BFGS"][1], bfgs_evaluations(valleys))
     alone = settling_time(HeavyBall(RATES[:, None, None], 0.98), valleys, 400)
@@ -88,7 +90,17 @@ def test_a_race_without_a_winner_still_ranks():
     assert censored_median([1, 2, np.inf]) == 2
 
 
+def test_one_metric_makes_one_step():
+    for name, apart in one_metric_one_step(20, 3).items():
+        assert apart.max() < 1e-12, name
+
+
+def test_a_median_that_was_not_solved_is_said_so():
+    assert solved_in([3, 5, np.inf], 10) == "5"
+    assert solved_in([3, np.inf, np.inf], 10) == "more than 10"
+
+
 def test_every_method_of_the_noisy_race_beats_standing_still():
     # a lazy pair may diverge: that is the finding
-    runs = noisy_race([0.3], 10, 5, 5, 60)
+    runs = noisy_race([0.3], 10, 5, 5, 60, 0)
     assert {name for name, (run,) in runs.items() if not np.median(run.scores) < 1} <= {"lazy BFGS"}

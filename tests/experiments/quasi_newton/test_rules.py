@@ -5,9 +5,9 @@ import pytest
 
 from companion.experiments.quasi_newton.race import StreamingRegression, TurnedValley, final_loss
 from companion.experiments.quasi_newton.rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS, Secant
+from companion.experiments.quasi_newton.secant import bfgs_inverse
 from mutants import mutant
 from stepsize import SGD, Adam, descend
-from stepsize.secant import bfgs_inverse
 from stepsize.wrappers import LinearDecay
 
 
@@ -67,6 +67,16 @@ def test_online_bfgs_on_exact_gradients_is_bfgs_with_a_fixed_step():
             H = H * ((s * y).sum(-1) / (y * y).sum(-1))[:, None, None]
         H, x = bfgs_inverse(H, s, y), x + s
     np.testing.assert_allclose(path.x[-1], x, rtol=1e-10)
+
+
+def test_a_memory_that_holds_all_pairs_is_no_limit_and_a_short_one_keeps_the_newest():
+    p = streams(0.4)
+    full, long, short = (descend(SQN(p.grad, 0.05, 5, m), p.grad, 0 * p.w, 60) for m in (None, 99, 2))
+    np.testing.assert_allclose(long.x, full.x, rtol=1e-12)
+    assert len(short.state.pairs) == 2
+    s, y = short.state.pairs[-1]
+    np.testing.assert_allclose((short.state.secant.H @ y[..., None])[..., 0], s, rtol=1e-9, atol=1e-14)
+    assert np.abs(short.x[-1] - full.x[-1]).max() > 1e-6
 
 
 def test_full_matrix_adagrad_on_one_coordinate_is_adagrad():

@@ -3,19 +3,22 @@
 Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes for learning rates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from stepsize.errors import HyperparameterError
 from stepsize.measures import late_loss, settle
-from stepsize.metric import apply
+from stepsize.metric import FullPower, apply, solve
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
-from stepsize.secant import bfgs_metric, minimise
 from stepsize.tuning import Choice, tune
 from stepsize.wrappers import LinearDecay
 
 from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
+from .secant import bfgs_metric, minimise
 
 
 def rotation(angle: float, generators):
@@ -118,18 +121,19 @@ def censored_median(values):
     return min(np.median(values), np.finfo(float).max)
 
 
-def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: int) -> Choice:
-    """`make(lr, problem)` with the rate of smallest median `measure(rule, problem, steps)` over `tuning` problems, on `reporting` others.
+def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: Callable, settings=None) -> Choice:
+    """`make(lr, problem)` with the rate of smallest median `measure(rule, problem, steps())` over `tuning` problems, on `reporting` others.
 
-    `sample(n, seed)` draws n problems; seed 0 is tuned on, seed 1 reported. Where no rate solves half of the
-    problems, the smallest is reported with its failures.
+    `sample(n, part)` draws n problems; part 0 is tuned on, part 1 reported. With `settings` it is
+    make(lr, problem, *setting), which makes steps(*setting) steps. Where no rate solves half of the problems, the
+    smallest is reported with its failures.
     """
 
-    def run(rates, seeds):
+    def run(rates, seeds, setting=()):
         problem = sample(len(seeds), int(seeds[0] > 0))
-        return measure(make(rates[:, None, None], problem), problem, steps)
+        return measure(make(rates[:, None, None], problem, *setting), problem, steps(*setting))
 
-    return tune(run, lrs, range(-tuning, 0), range(1, reporting + 1), censored_median)
+    return tune(run, lrs, range(-tuning, 0), range(1, reporting + 1), censored_median, settings)
 
 
 def bfgs_evaluations(problem: TurnedValley, tolerance: float = 1e-6):
@@ -146,7 +150,7 @@ RATES = 10 ** np.arange(-3, 1.3, 0.25)
 
 
 def exact_race(
-    angles, condition: float, tuning: int, reporting: int, steps: int, seed: int = 0, names=None
+    angles, condition: float, tuning: int, reporting: int, steps: int, seed: int, names=None
 ) -> dict[str, np.ndarray]:
     """Gradient evaluations to a millionth of f(x0), (angles, reporting) for every method, or those of the given names.
 
@@ -167,43 +171,67 @@ def exact_race(
         if name == "BFGS":
             return bfgs_evaluations(sample(reporting, 1))
         make, lrs, limit = rules[name]
-        return tuned(settling_time, make, sample, lrs, tuning, reporting, limit).scores
+        return tuned(settling_time, make, sample, lrs, tuning, reporting, lambda: limit).scores
 
     return {name: np.array([evaluations(name, a) for a in angles]) for name in names or (*rules, "BFGS")}
 
 
-#: How a pair is made from sampled gradients, and what a step costs in gradients.
+class Noisy(NamedTuple):
+    """A rule make(lr, stream, *setting) of the race with sampled gradients, the settings it chooses from, and what a step costs in gradients."""
+
+    make: Callable
+    settings: tuple | None = None
+    cost: Callable = lambda *_: 1
+
+
+#: Ridges, shares of curvature, and blocks and memories stand around those of the papers; the tuning streams choose.
 NOISY_RULES = {
-    "SGD": (lambda lr, stream: SGD(lr), 1),
-    "heavy ball": (lambda lr, stream: HeavyBall(lr, 0.98), 1),
-    "AdaGrad": (lambda lr, stream: AdaGrad(lr), 1),
-    "Adam": (lambda lr, stream: Adam(lr), 1),
-    "full AdaGrad": (lambda lr, stream: FullAdaGrad(lr), 1),
-    "lazy BFGS": (lambda lr, stream: LazyBFGS(lr), 1),
-    "damped BFGS": (lambda lr, stream: DampedBFGS(lr), 1),
-    "online BFGS": (lambda lr, stream: OnlineBFGS(stream.grad, lr), 2),
-    "SQN": (lambda lr, stream: SQN(stream.grad, lr), 1.2),
+    "SGD": Noisy(lambda lr, stream: SGD(lr)),
+    "heavy ball": Noisy(lambda lr, stream: HeavyBall(lr, 0.98)),
+    "AdaGrad": Noisy(lambda lr, stream: AdaGrad(lr)),
+    "Adam": Noisy(lambda lr, stream: Adam(lr)),
+    "full AdaGrad": Noisy(lambda lr, stream: FullAdaGrad(lr)),
+    "lazy BFGS": Noisy(lambda lr, stream: LazyBFGS(lr)),
+    "damped BFGS": Noisy(lambda lr, stream, share: DampedBFGS(lr, share), ((0.2,), (0.6,))),
+    "online BFGS": Noisy(lambda lr, stream, ridge: OnlineBFGS(stream.grad, lr, ridge), ((0.0,), (0.01,)), lambda _: 2),
+    "SQN": Noisy(
+        lambda lr, stream, block, memory: SQN(stream.grad, lr, block, memory),
+        tuple(product((10, 20, 25, 40), (20, None))),
+        lambda block, _: 1 + 2 / block,
+    ),
 }
 
 
 def noisy_race(
-    angles, condition: float, tuning: int, reporting: int, gradients: int, noise=0.3, seed: int = 0
+    angles, condition: float, tuning: int, reporting: int, gradients: int, seed: int, noise=0.3
 ) -> dict[str, list[Choice]]:
     """Excess loss after `gradients` batch gradients under linear decay, as a share of the start, by method and angle."""
 
     def run(name, angle):
-        make, cost = NOISY_RULES[name]
-        steps, lrs = int(gradients / cost), RATES[:: 2 if name.startswith("full") else 1]
+        entry, lrs = NOISY_RULES[name], RATES[:: 2 if name.startswith("full") else 1]
+
+        def steps(*setting):
+            return int(gradients / entry.cost(*setting))
 
         def sample(n, part):
             return StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
 
-        def decaying(lr, stream):
-            return LinearDecay(make(lr, stream), steps)
+        def decaying(lr, stream, *setting):
+            return LinearDecay(entry.make(lr, stream, *setting), steps(*setting))
 
-        return tuned(final_loss, decaying, sample, lrs, tuning, reporting, steps)
+        return tuned(final_loss, decaying, sample, lrs, tuning, reporting, steps, entry.settings)
 
     return {name: [run(name, a) for a in angles] for name in NOISY_RULES}
+
+
+#: The methods of the noisy race whose metric comes from differences of gradients.
+SECANTS = ("lazy BFGS", "damped BFGS", "online BFGS", "SQN")
+
+
+def solved_in(counts, limit: int) -> str:
+    """The median of counts of evaluations in words: "812", or "more than 2000" where the median problem was not solved."""
+    middle = np.median(counts)
+    return f"{middle:.0f}" if np.isfinite(middle) else f"more than {limit}"
 
 
 def learned_metrics(A, x, updates: int):
@@ -215,3 +243,27 @@ def learned_metrics(A, x, updates: int):
         x = x + s
         metrics.append(bfgs_metric(metrics[-1], s, A @ s))
     return metrics
+
+
+def one_metric_one_step(n: int, seed: int, d: int = 6) -> dict[str, np.ndarray]:
+    """Relative distances |a - b| / |b| of two steps that are one in the reading as metrics, over n problems: (n,) each.
+
+    The power of a full second moment that is diagonal, against the power of the diagonal; and the BFGS metric of a
+    plane after two exact searches, against the Hessian.
+    """
+    rng = np.random.default_rng(seed)
+    v, g = rng.lognormal(size=(n, d)), rng.normal(size=(n, d))
+    full, walked, expected = FullPower(v[..., None] * np.eye(d), 1.0, 0.9), 0.0, 0.0
+    V = full.init(g)
+    for along in np.eye(d):  # one coordinate after the other keeps V diagonal
+        V, _, step = full.step(V, along * g, None)
+        v = 0.9 * v + 0.1 * (along * g) ** 2
+        walked, expected = walked + step, expected + along * g / np.sqrt(v)
+    plane = TurnedValley.sample(n, 0.7, condition=10, d=2, seed=seed)
+    x = rng.normal(size=(n, 2))
+    learned = np.stack([learned_metrics(A, x0, 2)[-1] for A, x0 in zip(plane.A, plane.x0, strict=True)])
+    pairs = {
+        "a diagonal second moment as a full matrix": (walked, expected),
+        "BFGS with exact searches as Newton's metric": (solve(learned, x), solve(plane.A, x)),
+    }
+    return {name: np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1) for name, (a, b) in pairs.items()}

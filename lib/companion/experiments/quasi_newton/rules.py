@@ -12,7 +12,8 @@ import numpy as np
 from stepsize.backend import constant, zeros_like
 from stepsize.contract import Checked
 from stepsize.metric import apply
-from stepsize.secant import bfgs_inverse, powell_damping
+
+from .secant import bfgs_inverse, powell_damping
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +87,13 @@ class LazyBFGS(Checked):
 
 @dataclass(frozen=True, eq=False)
 class DampedBFGS(LazyBFGS):
-    """LazyBFGS with y damped so that s'y >= s'Bs / 5.  Powell (1978); for stochastic gradients, Goldfarb, Ren & Bahamou (2020)."""
+    """LazyBFGS with y damped so that s'y >= share s'Bs.  Powell (1978); for stochastic gradients, Goldfarb, Ren & Bahamou (2020)."""
+
+    share: float = 0.2
 
     def pair(self, last, g, x):
         s, y = super().pair(last, g, x)
-        return s, powell_damping(s, y, np.linalg.solve(last.H, s[..., None])[..., 0])
+        return s, powell_damping(s, y, np.linalg.solve(last.H, s[..., None])[..., 0], self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +120,12 @@ class OnlineBFGS(Checked):
 
 
 class Blocked(NamedTuple):
-    """The state of `SQN`: the secant state at the last block's mean iterate, and the sum of iterates of this block."""
+    """The state of `SQN`: the secant state at the last block's mean iterate, the sum of iterates of this block, the pairs kept."""
 
     secant: Secant
     total: Any
     t: int
+    pairs: tuple
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,22 +133,31 @@ class SQN(Checked):
     """direction = H g; every `block` steps s = change of the mean iterate, y = Hessian of one sample times s.  Byrd et al. (2016), algorithm 1.
 
     The product with the Hessian is the difference of two gradients on the sample of that step, exact for a
-    quadratic loss. Two extra gradients a block. The dense H replaces their limited memory.
+    quadratic loss. Two extra gradients a block. H is built anew from the last `memory` pairs, or keeps them all (None).
     """
 
     grad: Callable
     lr: Any = 1e-2
     block: int = 10
+    memory: int | None = None
 
     def init(self, x):
-        return Blocked(_first(x, x), zeros_like(x), 0)
+        return Blocked(_first(x, x), zeros_like(x), 0, ())
 
     def step(self, state, g, x):
-        last, total, t = state.secant, state.total + x, state.t + 1
+        last, total, t, pairs = state.secant, state.total + x, state.t + 1, state.pairs
         if t % self.block == 0:
             mean = total / self.block
             s = mean - last.x
             y = self.grad(mean, state.t) - self.grad(last.x, state.t)
-            H = _learn(last.H, s, y, last.t) if last.t else last.H
+            if last.t == 0:
+                H = last.H
+            elif self.memory is None:
+                H = _learn(last.H, s, y, last.t)
+            else:
+                pairs = (*pairs, (s, y))[-self.memory :]
+                H = _first(x, x).H
+                for count, pair in enumerate(pairs, 1):
+                    H = _learn(H, *pair, count)
             last, total = Secant(H, mean, g, last.t + 1), zeros_like(x)
-        return Blocked(last, total, t), constant(self.lr, g), apply(last.H, g)
+        return Blocked(last, total, t, pairs), constant(self.lr, g), apply(last.H, g)

@@ -13,8 +13,8 @@ from scipy.linalg.blas import dsymv as symv
 from scipy.linalg.blas import dsyr2 as syr2
 from scipy.optimize import line_search
 
-from .errors import HyperparameterError, NonFiniteError, ShapeError
-from .metric import apply
+from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
+from stepsize.metric import apply
 
 
 def _dot(a, b):

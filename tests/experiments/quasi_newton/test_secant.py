@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from mutants import mutant
-from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
-from stepsize.secant import (
+from companion.experiments.quasi_newton.secant import (
     Dense,
     Limited,
     bfgs_inverse,
@@ -17,6 +15,8 @@ from stepsize.secant import (
     powell_damping,
     two_loop,
 )
+from mutants import mutant
+from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
 
 
 def problem(n=8, seed=0, runs=50, positive=True):
