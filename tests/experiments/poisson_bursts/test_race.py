@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from companion.experiments.poisson_bursts.race import at_rate, backtest, race, schedule, twins
-from companion.experiments.poisson_bursts.streams import EWMA, Stream, poisson_stream
+from companion.experiments.poisson_bursts.streams import EWMA, Stream, follow, kl, poisson_stream
 from stepsize import AdaGrad, Adam, ClipByNorm, Decoupled, RMSProp, chain
 from stepsize.errors import EvidenceError
 
@@ -30,6 +30,20 @@ def test_a_race_tunes_each_goal_on_its_own_seeds_and_reports_on_others():
         assert (raced.ratio("AdaGrad", goal=goal) == 1).all()
     with pytest.raises(EvidenceError, match="in both sets"):
         race({"AdaGrad": AdaGrad()}, lrs, range(5), range(4, 9), WINDOWS, ("whole",), **KIND)
+
+
+def test_a_setting_is_chosen_along_with_the_rate_and_an_untuned_rule_keeps_its_own():
+    lrs, rules = np.array([1e-3, 1e-2, 0.1]), [Adam(beta1=0.0), Adam()]
+    methods = {"without": rules[0], "with": rules[1], "either": rules}
+    raced = race(methods, lrs, range(50, 58), range(6), WINDOWS, ("whole",), untuned={"as it is": Adam(0.02)}, **KIND)
+    tuned, cost = raced.tuned["whole"], raced.cost["whole"]
+    least = min(("without", "with"), key=lambda name: tuned[name].curve.min())
+    assert tuned["either"].setting is tuned[least].setting
+    np.testing.assert_array_equal(cost["either"]["whole"], cost[least]["whole"])
+    assert tuned["as it is"].lr == 0.02
+    stream = poisson_stream(range(6), steps=300, **KIND)
+    alone = kl(stream.lam, follow(Adam(0.02), stream).mu)[WINDOWS["whole"]].mean(0)
+    np.testing.assert_allclose(cost["as it is"]["whole"], alone, rtol=1e-12)
 
 
 def test_a_mean_of_windows_is_the_mean_of_the_whole():

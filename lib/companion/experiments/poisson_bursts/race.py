@@ -37,31 +37,39 @@ class Race(NamedTuple):
         return self.cost[goal][name][goal] / self.cost[goal][rival][goal]
 
 
-def race(methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, **kind) -> Race:
+def race(
+    methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, untuned=None, **kind
+) -> Race:
     """KL(lam, mu) per step of each method; goal by goal its rate is chosen on tuning seeds and reported on others.
 
-    `goals` name the windows that are tuned for, each for itself; `kind` goes to `poisson_stream`.
+    A method is a rule, or a list of rules of which one is chosen along with the rate: `Choice.setting`. The rules `untuned`
+    keep their own rate. `goals` name the windows that are tuned for, each for itself; `kind` goes to `poisson_stream`.
     """
     kind = {"steps": max(w.stop for w in windows.values())} | kind
     streams = {tuple(seeds): poisson_stream(seeds, **kind) for seeds in (tuning, reporting)}
 
     @cache
-    def costs(name, lrs, seeds):
+    def costs(rule, lrs, seeds):
         stream = streams[seeds]
-        cost = kl(stream.lam[:, None], follow(at_rate(methods[name], np.reshape(lrs, (-1, 1, 1))), stream).mu)
+        cost = kl(stream.lam[:, None], follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), stream).mu)
         return {window: cost[at].mean(0) for window, at in windows.items()}
 
-    def run(name, goal, lrs, seeds):
-        return costs(name, tuple(lrs), tuple(seeds))[goal]
+    def run(goal, lrs, seeds, rule):
+        return costs(rule, tuple(lrs), tuple(seeds))[goal]
 
-    def scored(name, choice):
-        return {window: cost[0] for window, cost in costs(name, (choice.lr,), tuple(reporting)).items()}
+    def scored(choice):
+        return {window: cost[0] for window, cost in costs(choice.setting, (choice.lr,), tuple(reporting)).items()}
 
+    lists = {name: rules if isinstance(rules, list) else [rules] for name, rules in methods.items()}
+    fixed = {name: Choice(rule.lr, rule, (), False, np.empty(0)) for name, rule in (untuned or {}).items()}
     tuned = {
-        goal: {name: tune(partial(run, name, goal), lrs, tuning, reporting, statistic) for name in methods}
+        goal: {
+            name: tune(partial(run, goal), lrs, tuning, reporting, statistic, rules) for name, rules in lists.items()
+        }
+        | fixed
         for goal in goals
     }
-    return Race(tuned, {goal: {name: scored(name, c) for name, c in of.items()} for goal, of in tuned.items()})
+    return Race(tuned, {goal: {name: scored(c) for name, c in of.items()} for goal, of in tuned.items()})
 
 
 class Twins(NamedTuple):
