@@ -51,12 +51,6 @@ def overlaps_itself(t: torch.Tensor) -> bool:
     return False
 
 
-def _readable(g, dtype, length):
-    """Whether machine code may read a gradient of known shape where it lies."""
-    room = g.untyped_storage().nbytes() - g.storage_offset() * dtype.itemsize
-    return g.dtype is dtype and g.is_contiguous() and room >= length and on_cpu(g) and not g.is_neg()
-
-
 def shares_storage(a: torch.Tensor, tensors) -> bool:
     """Whether `a` lies in the storage of one of the tensors."""
     return a.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in tensors}
@@ -92,7 +86,7 @@ class Batch:
         self.run, self.storages, self.gradients, self.shares = run, [t.untyped_storage() for t in tensors], None, {}
         self.dtype, self.shapes, self.seats = params[0].dtype, [p.shape for p in params], self._seats(tensors)
         self.sizes, self.lengths = [p.numel() for p in params], [p.nbytes for p in params]
-        rows = zip(params, leaves, strict=True)
+        self.total, rows = sum(self.sizes), zip(params, leaves, strict=True)
         self.addresses = np.array([[p.data_ptr(), 0, *map(_address, own)] for p, own in rows], np.int64)
         spans = sorted((t.data_ptr(), t.data_ptr() + t.nbytes) for t in tensors)
         self.starts, self.ends = np.array([*spans, (2**63 - 1, 2**63 - 1)]).T
@@ -104,11 +98,22 @@ class Batch:
 
     def fits(self, tensors: list[torch.Tensor], gradients: list[torch.Tensor]) -> bool:
         """Whether these are the tensors that were checked, parameters first, where and as they were, and gradients readable."""
+        dtype, size = self.dtype, self.dtype.itemsize
         return (
             [g.shape for g in gradients] == self.shapes
             and self._seats(tensors) == self.seats
-            and all(p.is_contiguous() and p.nbytes == n for p, n in zip(tensors, self.lengths, strict=False))
-            and all(_readable(g, self.dtype, n) for g, n in zip(gradients, self.lengths, strict=True))
+            and all(
+                p.dtype is dtype
+                and p.nbytes == n
+                and p.is_contiguous()
+                and g.dtype is dtype
+                and g.is_contiguous()
+                and g.is_cpu
+                and not g.is_neg()
+                and type(g) in PLAIN
+                and g.untyped_storage().nbytes() - size * g.storage_offset() >= n
+                for p, g, n in zip(tensors, gradients, self.lengths, strict=False)
+            )
         )
 
     def step(self, gradients: list[torch.Tensor], values: tuple[float, ...]) -> None:
@@ -116,7 +121,7 @@ class Batch:
         addresses = list(map(_address, gradients))
         if addresses != self.gradients:
             self.gradients = addresses if self._point_to(gradients, np.array(addresses)) else None
-        threads = min(torch.get_num_threads(), 1 + sum(self.sizes) // GRAIN)
+        threads = min(torch.get_num_threads(), 1 + self.total // GRAIN)
         if threads == 1:
             self.run(self.addresses, self._shares(1)[0], True, *values)
         else:

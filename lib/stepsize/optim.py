@@ -8,8 +8,9 @@ and for subclasses of tensors, the rule sees tensors, whole. A parameter with sp
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -157,6 +158,23 @@ def _misfits(rule, p, memory) -> Iterator[str]:
                 yield f"has {name} in its state that reaches beyond its storage; do not resize storages"
 
 
+class _Look(NamedTuple):
+    """What a group was at its last check: its entries' names, its rule, the values of the rule, its betas."""
+
+    names: tuple
+    rule: Any
+    values: tuple[float, ...]
+    betas: tuple[float, ...] | None
+
+
+def _unchanged(group, seen):
+    try:
+        now = tuple(group[name] for name in _names(seen.rule))
+        return now == seen.values and group.get("betas") == seen.betas and tuple(group) == seen.names
+    except (KeyError, ValueError, RuntimeError):  # an entry is missing, or an array
+        return False
+
+
 class Optimizer(torch.optim.Optimizer):
     """x <- x - rate * direction in place, for every parameter that has a gradient; all of them, or none where one does not fit.
 
@@ -173,7 +191,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     def __init__(self, params, rule, *, compiled: bool | None = None):
-        self.rule, self.compiled, self._batches, self._agreed = require_rule(rule, "Optimizer"), compiled, {}, {}
+        self.rule, self.compiled, self._batches, self._looks = require_rule(rule, "Optimizer"), compiled, {}, {}
         if compiled:
             kernel(rule)  # a rule without a formula is refused here, not at the first step
         params = params if isinstance(params, (torch.Tensor, dict)) else list(params)
@@ -204,8 +222,8 @@ class Optimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group):
         """Checks the group's hyper-parameters as the rule itself would, and refuses settings that it would ignore."""
         group = {**self.defaults, **param_group}
-        values, agreed = self._values(group, self.defaults.get("betas"))
-        _with_values(self.rule, values)
+        values, betas = self._values(group, self.defaults.get("betas"))
+        rule = _with_values(self.rule, values)
         param_group.update(group, **{name: _plain(group[name]) for name in _names(self.rule)})
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
@@ -215,7 +233,7 @@ class Optimizer(torch.optim.Optimizer):
                     f"a parameter of shape {tuple(p.shape)} has layout {p.layout} and dtype {p.dtype}; "
                     "rules need dense tensors of real floats, 16 to 64 bits"
                 )
-        self._agreed[len(self.param_groups) - 1] = agreed
+        self._looks[len(self.param_groups) - 1] = _Look(tuple(param_group), rule, values, betas)
 
     def _values(self, group, agreed):
         """The hyper-parameters of a group as numbers, and its betas.
@@ -238,10 +256,13 @@ class Optimizer(torch.optim.Optimizer):
             group["betas"] = betas
         return _numbers(group[name] for name in _names(self.rule)), betas
 
-    def _rule(self, k):
-        """The rule with the values of group `k`, checked."""
-        values, self._agreed[k] = self._values(self.param_groups[k], self._agreed.get(k))
-        return _with_values(self.rule, values), values
+    def _seen(self, k):
+        """Rule, values and betas of group `k`, checked where an entry has changed since the last look."""
+        group, seen = self.param_groups[k], self._looks.get(k)
+        if seen is None or not _unchanged(group, seen):
+            values, betas = self._values(group, seen and seen.betas)
+            self._looks[k] = seen = _Look(tuple(group), _with_values(self.rule, values), values, betas)
+        return seen
 
     # ------------------------------------------------------------ one step
 
@@ -251,48 +272,57 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step()
+        if torch.compiler.is_compiling():
+            self._step_outside_graphs()
+        else:
+            self._step()
         return loss
 
     @torch.compiler.disable
+    def _step_outside_graphs(self):
+        self._step()
+
     def _step(self):
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
-        for move in moves:
-            move()
+        for move, *arguments in moves:
+            move(*arguments)
 
     def _moves(self, k):
         """The steps of a group, still to be made: one for its dense parameters of one kind, one for each sparse one."""
-        (rule, values), moves, kinds = self._rule(k), [], {}
-        for p in self.param_groups[k]["params"]:
-            g = p.grad
-            if g is not None and p.numel():
-                kind = k, g.layout, p.dtype, p.is_cpu
-                if kind not in kinds:
-                    kinds[kind] = [], []
-                kinds[kind][0].append(p)
-                kinds[kind][1].append(g)
-        for kind, (params, gradients) in kinds.items():
-            if self._checked_before(kind, params, gradients):
-                moves.append(partial(self._run, self._batches[kind], params, gradients, values))
+        seen = self._seen(k)
+        members = self.param_groups[k]["params"]
+        gradients = [p.grad for p in members]
+        params = [p for p, g in zip(members, gradients, strict=True) if g is not None]
+        gradients = [g for g in gradients if g is not None]
+        if self._checked_before(k, params, gradients):
+            return [(self._run, self._batches[k], params, gradients, seen.values)]
+        moves, kinds = [], {}
+        for p in params:
+            if p.numel():
+                kinds.setdefault((p.grad.layout, p.dtype, p.device), []).append(p)
+        for kind, alike in kinds.items():
+            key, gradients = (k, kind) if len(alike) < len(params) else k, [p.grad for p in alike]
+            if self._checked_before(key, alike, gradients):
+                moves.append((self._run, self._batches[key], alike, gradients, seen.values))
                 continue
-            for p in params:
+            for p in alike:
                 if fault := next(self._faults(p), None):
                     raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
-            if kind[1] is torch.strided:
-                moves.append(partial(self._step_dense, rule, params, kind))
+            if kind[0] is torch.strided:
+                moves.append((self._step_dense, seen, alike, key))
             else:
-                moves += [partial(self._step_rows, rule, p) for p in params]
+                moves += [(self._step_rows, seen, p) for p in alike]
         return moves
 
-    def _checked_before(self, kind, params, gradients):
+    def _checked_before(self, key, params, gradients):
         """Whether nothing has changed since machine code stepped these parameters last."""
-        if kind not in self._batches:
+        if key not in self._batches:
             return False
-        names, state = _leaf_names(self.rule), self.state
+        names, memories = _leaf_names(self.rule), map(self.state.__getitem__, params)
         try:
-            leaves = [state[p][name] for p in params for name in names]
-            return self._batches[kind].fits([*params, *leaves], gradients)
+            leaves = [memory[name] for memory in memories for name in names]
+            return self._batches[key].fits([*params, *leaves], gradients)
         except (KeyError, TypeError, RuntimeError):  # no state, or no tensor: `_faults` says it
             return False
 
@@ -363,26 +393,26 @@ class Optimizer(torch.optim.Optimizer):
         return self._kept(p)
 
     @torch.no_grad()
-    def _step_dense(self, rule, params, kind):
+    def _step_dense(self, seen, params, key):
         """Dense parameters of one kind: in one call of machine code, or one by one where memory is shared or there is none."""
         if self.compiled is False or not all(map(on_cpu, params)) or not _has_kernel(self.rule):
             for p in params:
-                self._step_whole(rule, p)
+                self._step_whole(seen.rule, p)
             return
         wide = WIDE[params[0].dtype]
         flats = [p if addressable(p) and p.dtype == wide else flat(p, wide) for p in params]
         run = batch_kernel(self.rule, str(wide).removeprefix("torch."))
-        batch = Batch(run, flats, [self._memory(rule, p, False) for p in params])
+        batch = Batch(run, flats, [self._memory(seen.rule, p, False) for p in params])
         if not batch.disjoint and len(params) > 1:
             for p in params:
-                self._step_dense(rule, [p], kind)
+                self._step_dense(seen, [p], key)
             return
-        self._run(batch, params, [flat(p.grad, wide) for p in params], tuple(hyperparameters(rule).values()))
+        self._run(batch, params, [flat(p.grad, wide) for p in params], seen.values)
         copies = [(p, x) for p, x in zip(params, flats, strict=True) if x is not p]
         for p, x in copies:
             p.copy_(x.view_as(p))
         if not copies:
-            self._batches[kind] = batch
+            self._batches[key] = batch
 
     def _run(self, batch, params, gradients, values):
         batch.step(gradients, values)
@@ -416,26 +446,26 @@ class Optimizer(torch.optim.Optimizer):
                 leaf[...] = value
 
     @torch.no_grad()
-    def _step_rows(self, rule, p):
+    def _step_rows(self, seen, p):
         if not p.grad._nnz():
             return
-        memory, wide = self._memory(rule, p, True), WIDE[p.dtype]
+        memory, wide = self._memory(seen.rule, p, True), WIDE[p.dtype]
         if self.compiled is not False and p.dtype == wide and addressable(p) and _has_kernel(self.rule):
-            self._step_rows_compiled(rule, p, memory)
+            self._step_rows_compiled(p, memory, seen.values)
         else:
             grad = p.grad.coalesce()
             size = max(1, BLOCK * len(p) // max(1, p.numel()))
             for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
                 x, g = (a.to(wide).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
                 old = (_array(leaf.index_select(0, rows)) for leaf in memory)
-                state, rate, direction = rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
+                state, rate, direction = seen.rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
                 for leaf, (_, value) in zip(memory, leaves(state), strict=True):
                     leaf.index_copy_(0, rows, torch.as_tensor(value))
                 x = torch.as_tensor(_array(x) - rate * direction)
                 p.detach().index_copy_(0, rows, x.reshape(values.shape).to(p.dtype))
         torch.autograd.graph.increment_version(p)
 
-    def _step_rows_compiled(self, rule, p, memory):
+    def _step_rows_compiled(self, p, memory, values):
         rows = p.grad._indices()[0].numpy()
         g = flat(p.grad._values(), p.dtype)
         if shares_storage(g, (p, *memory)):
@@ -444,14 +474,14 @@ class Optimizer(torch.optim.Optimizer):
         if not p.grad.is_coalesced():
             rows, g = coalesce(rows, g)
         x = p.detach().view(len(p), -1).numpy()
-        row_kernel(self.rule)(x, g, rows, [leaf.numpy() for leaf in memory], hyperparameters(rule).values())
+        row_kernel(self.rule)(x, g, rows, [leaf.numpy() for leaf in memory], values)
 
     # ------------------------------------------------------------ checkpoints
 
     def state_dict(self):
         """As torch's; hyper-parameters are plain floats, so that `torch.load(weights_only=True)` reads it."""
         for k, group in enumerate(self.param_groups):
-            _, self._agreed[k] = self._values(group, self._agreed.get(k))
+            self._seen(k)
             group.update({name: _plain(group[name]) for name in _names(self.rule)})
         return super().state_dict()
 
@@ -506,7 +536,7 @@ class Optimizer(torch.optim.Optimizer):
         return super().__getstate__() | {"rule": self.rule, "compiled": self.compiled}
 
     def __setstate__(self, state):
-        self._batches, self._agreed = {}, {}
+        self._batches, self._looks = {}, {}
         super().__setstate__(state)
 
     def __repr__(self):
