@@ -138,11 +138,18 @@ def test_effective_shares_begin_at_the_rates_and_end_at_equal():
 
 
 def test_a_noisy_client_harms_equal_weights_from_the_proved_ratio_on():
+    """Six clients, r below and above sqrt(11/5), 300 federations: paired differences by more than four standard errors."""
     k = 6
     limit = np.sqrt((2 * k - 1) / (k - 1))
-    for r, harms in ((0.999 * limit, False), (1.001 * limit, True)):
-        with_it = (k - 1 + r**2) / k**2
-        assert (with_it > 1 / (k - 1)) == harms
+    for r, sign in ((0.6 * limit, -1), (1.6 * limit, 1)):
+        with_it, without = (k - 1 + r**2) / k**2, 1 / (k - 1)
+        assert np.sign(with_it - without) == sign
+        federation = sample(range(300), sigma=0.3 * r)
+        errors = [final(rule, federation, 150)[:, 0] for rule in (Equal(0.3), Without(0.3, client=-1))]
+        harm = np.subtract(*errors)
+        assert sign * harm.mean() > 4 * harm.std() / np.sqrt(harm.size)
+        assert np.mean(errors[0]) / np.mean(errors[1]) == pytest.approx(with_it / without, rel=0.1)
+    assert (k - 1 + limit**2) / k**2 == pytest.approx(1 / (k - 1))
 
 
 def test_the_crossover_is_where_the_two_errors_meet_and_the_simulation_agrees():

@@ -55,6 +55,11 @@ def test_demanded_leaps_have_the_exponents_of_the_theorem(order):
     assert abs(theory.demand_of_order(order).slope - (1 - order) / order) < 1e-9
 
 
+def test_a_demand_that_forgets_the_order_is_noticed():
+    wrong = mutant(theory.demand_of_order, "x ** (order - 1)", "x**order")
+    assert abs(wrong(2).slope + 1 / 2) > 0.1
+
+
 def test_a_change_of_the_unit_of_time_demands_what_adam_does_and_a_larger_system_nothing():
     faster = theory.demand_at_rest(counts=(1e3,) * 3, death=(1.0, 10.0, 100.0)).slope
     assert abs(faster + 1) < 1e-9

@@ -204,6 +204,7 @@ PACE = {
     "pairs vanish": "the time scale grows two hundredfold",
     "pairs vanish slowly": "the time scale grows twentyfold",
     "pairs come and go": "pairs join and split",
+    "prey and predators": "prey and predators oscillate",
     "decaying dimers": "fast and slow reactions, asked for the dimers, which forget",
     "product of the dimers": "fast and slow reactions, asked for their product, which remembers",
 }
@@ -218,6 +219,7 @@ PROBLEMS = {
     "pairs vanish": (textbook.decay(4000, 0.01, 2), "X", 5.0, None),
     "pairs vanish slowly": (textbook.decay(4000, 0.001, 2), "X", 5.0, None),
     "pairs come and go": (textbook.dimerisation(0.001, 0.1, 2000), "P", 5.0, None),
+    "prey and predators": (textbook.lotka_volterra(500, 1000), "X", 1.25, 0),  # two periods
     "decaying dimers": (_DIMERS, "S2", 10.0, 0),
     "product of the dimers": (_DIMERS, "S3", 10.0, 0),
 }
