@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.experiments.feature_scales.problem import (
+    Minibatches,
     Regression,
     _hessian,
     curvature,
@@ -15,7 +16,6 @@ from companion.experiments.feature_scales.problem import (
     drift,
     imbalance,
     magnifications,
-    Minibatches,
     paces,
     rate_slopes,
     response,
