@@ -390,6 +390,27 @@ def test_rates_are_never_reported_on_the_seeds_that_chose_them():
     assert not set(race.TUNING) & {s for seeds in race.SEEDS.values() for s in seeds}
 
 
+def test_ranking_by_degree_is_above_one_half_and_knows_no_pair():
+    task = LinkTask(graphs.import_graph("sympy"), 3)
+    u, v, decoys = task.test.u, task.test.v, task.test.decoys
+    d = task.degree
+    rank = (d[decoys] < d[v][:, None]).mean(1) + (d[decoys] == d[v][:, None]).mean(1) / 2
+    rank[d[u] == 0] = 0.5  # who has no neighbour ranks nothing
+    which = bins(d[u])
+    expected = [rank[which == b].mean() for b in range(4)]
+    np.testing.assert_allclose(race.by_degree(task), expected, atol=1e-12)
+    assert min(expected) > 0.5
+
+
+def test_what_was_learned_is_counted_above_its_floor():
+    a, b = (figures.values("links, torch", name, "bins")[:, 0] for name in ("SGD", "Adam"))
+    i = figures.ratio("links, torch", "SGD", "Adam", 0, np.full(20, 0.5))
+    assert i.estimate == pytest.approx(np.exp(np.log((a - 0.5) / (b - 0.5)).mean()))
+    assert i.low < i.estimate < i.high
+    assert i.again(0.99, 0).low < i.low
+    assert figures.ratio("links, torch", "SGD", "Adam", 0, 0.0).estimate != pytest.approx(i.estimate, rel=1e-3)
+
+
 def test_slopes_are_those_of_powers():
     x = np.array([0.0, 1, 2, 3, 10])
     np.testing.assert_allclose(race.slope(x, np.where(x > 0, 5 * np.maximum(x, 1) ** -0.7, 0)), (-0.7, -1))

@@ -6,7 +6,8 @@ from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
 
 from .graphs import BIN_NAMES
-from .race import Run, best_rate, counts, graph_of, recorded
+from .link_prediction import LinkTask
+from .race import SEEDS, Run, best_rate, by_degree, counts, graph_of, recorded
 
 TITLES = {"links": "link prediction", "nodes": "classification"}
 
@@ -29,11 +30,19 @@ def paired(key: str, one: str, other: str, part="score", column=None) -> Interva
     return student(difference)
 
 
-def ratio(key: str, one: str, other: str, column: int, floor: float) -> Interval:
-    """Mean log-ratio of what was learned above `floor` in a degree bin, by seed, as a factor with its interval."""
+def chance(key: str):
+    """Score at degree one or two without learning: of a guess for classes, of ranking by degree, seed by seed, for links."""
+    task, _, name = key.partition(", ")
+    graph = graph_of(name)
+    if task == "nodes":
+        return 1 / (1 + graph.label.max())
+    return np.array([by_degree(LinkTask(graph, seed))[0] for seed in SEEDS[task]])
+
+
+def ratio(key: str, one: str, other: str, column: int, floor) -> Interval:
+    """Mean log-ratio of what was learned above `floor`, a number or one per seed, in a degree bin, as a factor with its interval."""
     a, b = (np.maximum(values(key, name, "bins")[:, column] - floor, 1e-3) for name in (one, other))
-    i = student(np.log(a / b))
-    return Interval(*np.exp([i.estimate, i.low, i.high]), i.method, i.n)
+    return student(np.log(a / b)).map(np.exp)
 
 
 def fairer(key: str, one: str, other: str) -> Interval:

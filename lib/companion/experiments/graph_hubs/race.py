@@ -200,6 +200,12 @@ TASKS = {"links": (links, LINK_RATES), "nodes": (nodes, NODE_RATES)}
 FIELDS = ("links, torch", "links, sympy", "nodes, torch", "nodes, sympy", "nodes, torch, X = I")
 
 
+def by_degree(task: LinkTask) -> np.ndarray:
+    """Test score of ranking by degree alone, one number per bin of degrees: what link prediction reaches without learning a pair."""
+    rank = task.test.auc(task.degree[:, None].astype(np.float32))
+    return _binned(rank, bins(task.degree[task.test.u]))
+
+
 def best_rate(cell: dict) -> Choice:
     """The rate of best mean score from validation scores {"lrs": [...], "scores": [rate][seed]}."""
     return choose(-np.mean(cell["scores"], axis=1), cell["lrs"])
