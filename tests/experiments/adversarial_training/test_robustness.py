@@ -1,5 +1,7 @@
 """Duels: tuning and reporting are apart, and the tables say what was measured."""
 
+from itertools import combinations
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -10,6 +12,7 @@ import torch
 
 from companion.experiments.adversarial_training import defenses, robustness
 from companion.experiments.adversarial_training import figures as report
+from companion.experiments.adversarial_training.attacks import Target, walk_in_ball
 from companion.experiments.adversarial_training.bilinear_game import settled_radii
 from companion.experiments.adversarial_training.classifiers import Classifier, digits
 from companion.experiments.adversarial_training.defenses import CELLS, DEFENDERS, OPPONENTS, judged
@@ -19,11 +22,13 @@ from companion.experiments.adversarial_training.robustness import (
     EUCLIDEAN,
     Victims,
     apart,
+    dependence_on_start,
     duel,
     harden,
     masked,
     race,
     reached,
+    spread_of_lengths,
     standard,
     unseen,
 )
@@ -66,7 +71,7 @@ def test_models_are_never_tuned_on_and_reported(models):
 def test_in_euclids_ball_the_projection_decides_how_strong_an_adaptive_attacker_is(raced, name):
     L2 = raced["L2"]
     assert apart(L2[EUCLIDEAN[name]].tuned, L2["SGD"].tuned).low > 3
-    assert apart(L2[EUCLIDEAN[name]].tuned, L2[name].tuned).low > 10
+    assert apart(L2[EUCLIDEAN[name]].tuned, L2[name].tuned).low > 5
     assert abs(apart(L2[name].tuned, L2["normalised SGD"].tuned).estimate) < 4
     assert EUCLIDEAN[name] not in raced["L∞"]
 
@@ -77,11 +82,26 @@ def test_in_the_box_only_the_lazy_rate_tells_the_attackers_apart(raced):
     assert apart(box["Adam"].lazy, box["SGD"].lazy).high < -10
 
 
-def test_a_fate_is_fickle_where_two_starts_disagree(raced):
-    d = raced["L2"]["Adam"]
-    assert d.fate.shape == (2, 2, 5, 50)
-    by_hand = 100 * np.mean(d.fate[0, 0] != d.fate[0, 1], axis=-1)
-    assert np.array_equal(d.fickle, by_hand)
+def test_the_dependence_on_the_start_is_the_share_of_pairs_that_disagree(raced, models):
+    lrs = {"Adam": raced["L2"]["Adam"].lr}
+    two, four = (dependence_on_start("L2", models[2:], SEEDS[2:], lrs, TEST[:50], 5, n)["Adam"] for n in (2, 4))
+    stands = []
+    for start in range(1, 5):
+        rngs = robustness.generators(SEEDS[2:], start)
+        target = Target.of(Classifier(), models[2:], TEST[:50])
+        stands.append(walk_in_ball(robustness.Adam(lrs["Adam"]), target, BALLS["L2"], 5, rngs).margin[:, 0] > 0)
+    pairs = [(100 * (a != b).double().mean(-1)).numpy() for a, b in combinations(stands, 2)]
+    assert np.allclose(two, pairs[0], atol=1e-12)
+    assert np.allclose(four, np.mean(pairs, 0), atol=1e-12)
+    assert np.array_equal(stands[0].numpy(), raced["L2"]["Adam"].fate[0])
+
+
+def test_gradients_of_hardened_models_differ_less_in_length(models):
+    x = harden("L2", SEEDS[:2], 4, 4, IMAGES[:400], VALIDATION).x
+    spread = spread_of_lengths(models, TEST)
+    g = Target.of(Classifier(), models, TEST).look(torch.zeros(7, 1, len(TEST.y), 64, dtype=torch.float64))[1]
+    assert spread[3] == pytest.approx(np.divide(*np.quantile(g[3, 0].norm(dim=-1), [0.9, 0.1])), rel=1e-12)
+    assert spread_of_lengths(x, TEST).max() < spread.min()
 
 
 def test_the_mask_is_epsilon(models):

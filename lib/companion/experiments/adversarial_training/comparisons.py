@@ -27,14 +27,18 @@ def standing(raced: Raced, hardened: Raced) -> Samples:
     return rows
 
 
-def against_plain(raced: Raced, measure) -> Samples:
-    """measure(attacker) - measure(plain ascent), in each ball, for the attackers that the text names and the steepest."""
+def against_plain(values: dict[str, Samples]) -> Samples:
+    """The difference to plain ascent, in each ball, of the attackers that the text names and of the steepest."""
     rows = {}
-    for kind, duels in raced.items():
-        plain = measure(duels["SGD"])
-        rows |= {f"{name}, {kind} ball": measure(duels[name]) - plain for name in _NAMED}
-        rows[f"steepest ascent without a memory, {kind} ball"] = measure(duels[MATCHED[kind]]) - plain
+    for kind, of in values.items():
+        rows |= {f"{name}, {kind} ball": of[name] - of["SGD"] for name in _NAMED}
+        rows[f"steepest ascent without a memory, {kind} ball"] = of[MATCHED[kind]] - of["SGD"]
     return rows
+
+
+def cost_of_the_lazy_rate(raced: Raced) -> dict[str, Samples]:
+    """Points that more stand at the lazy rate than at the tuned one, in each ball."""
+    return {kind: {name: d.lazy - d.tuned for name, d in duels.items()} for kind, duels in raced.items()}
 
 
 def scale_per_pixel(raced: Raced) -> Samples:

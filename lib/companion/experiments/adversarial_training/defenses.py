@@ -78,7 +78,7 @@ def candidates(cell: str):
     images, validation, _ = digits(SEED)
     x = standard(TUNING, EPOCHS, images)
     victims = Victims(Classifier(), x, x[:1], (TUNING, REPORTING[:1]))
-    return duel(opponent, victims, BALLS[kind], STEPS, validation, validation[:1], 1).lr * np.array(FACTORS)
+    return duel(opponent, victims, BALLS[kind], STEPS, validation, validation[:1]).lr * np.array(FACTORS)
 
 
 def tuned(cell: str) -> dict:

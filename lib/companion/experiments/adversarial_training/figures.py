@@ -93,7 +93,6 @@ def duel_table(raced: dict[str, dict[str, Duel]]):
                 "% standing": _points(student(d.tuned)),
                 "minus matched": gap,
                 "% at the lazy rate": "" if d.lr is None else f"{d.lazy.mean():.1f}",
-                "% that depend on the start": f"{d.fickle.mean():.2f}",
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = [f"{kind}: {name}" for kind, name in rows]

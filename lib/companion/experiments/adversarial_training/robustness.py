@@ -97,8 +97,8 @@ def _across(rates):
 class Duel(NamedTuple):
     """One attacker against one kind of victim in one ball; accuracies are shares of images that stand.
 
-    `curve` (rates,): mean on the tuning models. `fate` (2 rates, starts, models, images): whether each test image stands, at
-    the tuned rate and at the lazy one. `lr` and `at_edge` are None for an attack without a rate.
+    `curve` (rates,): mean on the tuning models. `fate` (2 rates, models, images): whether each test image stands, at the
+    tuned rate and at the lazy one. `lr` and `at_edge` are None for an attack without a rate.
     """
 
     lr: float | None
@@ -110,17 +110,12 @@ class Duel(NamedTuple):
     @property
     def tuned(self) -> np.ndarray:
         """Robust accuracy of every reporting model at the tuned rate, (models,), in per cent."""
-        return 100 * self.fate[0].mean((0, 2))
+        return 100 * self.fate[0].mean(-1)
 
     @property
     def lazy(self) -> np.ndarray:
         """The same at the lazy rate."""
-        return 100 * self.fate[1].mean((0, 2))
-
-    @property
-    def fickle(self) -> np.ndarray:
-        """Share of images whose fate depends on the random start, at the tuned rate, (models,), in per cent."""
-        return 100 * (self.fate[0].min(0) != self.fate[0].max(0)).mean(-1)
+        return 100 * self.fate[1].mean(-1)
 
 
 class Victims(NamedTuple):
@@ -140,7 +135,7 @@ def _attack(rule, classifier, x, images, ball, steps, rngs) -> WorstPoint:
     return _walk(rule, Target.of(classifier, x, images), ball, steps, rngs)
 
 
-def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts: int = 2) -> Duel:
+def duel(name: str, victims: Victims, ball, steps: int, validation, test) -> Duel:
     """Tune the attacker on the tuning models and validation images, then let it loose on the reporting models."""
     tuning, reporting = victims.seeds
     require_apart(tuning, reporting)
@@ -150,22 +145,44 @@ def duel(name: str, victims: Victims, ball, steps: int, validation, test, starts
         walked = _attack(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
         lr, _, _, edge, curve, _ = choose(walked.robust.mean(0), rates)
         rule = make(_across([lr, lazy_rate(ball)]))
-    fates = []
-    for start in range(1, starts + 1):
-        walked = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, start))
-        fates.append((walked.margin > 0).numpy())
-    fate = np.stack(fates).transpose(2, 0, 1, 3)
+    walked = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, 1))
+    fate = (walked.margin > 0).numpy().transpose(1, 0, 2)
     return Duel(lr, edge, rates, curve, np.broadcast_to(fate, (2, *fate.shape[1:])))
 
 
-def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names=None, starts: int = 2):
-    """name -> `Duel` of all attackers that differ in one ball, or of those named, against models x.
+def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names=None) -> dict[str, Duel]:
+    """The duels of all attackers that differ in one ball, or of those named, against models x.
 
     The first `tuned_on` models are for tuning; `seeds`, one for each model, are for the random starts.
     """
     victims = Victims(Classifier(), x[:tuned_on], x[tuned_on:], (seeds[:tuned_on], seeds[tuned_on:]))
     names = names or [name for name in ATTACKERS if kind == "L2" or name not in EUCLIDEAN.values()] + ["Auto-PGD"]
-    return {name: duel(name, victims, BALLS[kind], steps, validation, test, starts) for name in names}
+    return {name: duel(name, victims, BALLS[kind], steps, validation, test) for name in names}
+
+
+def dependence_on_start(kind: str, x, seeds, lrs: dict[str, float], images, steps: int, starts: int) -> dict:
+    """Probability, in per cent, that an image falls from one random start and stands from another: attacker -> (models,).
+
+    The mean over images and over all pairs of `starts` starts; each attacker has its rate of `lrs`.
+    """
+    out = {}
+    for name, lr in lrs.items():
+        rule, again = ATTACKERS[name].rule(lr), [generators(seeds, 1 + start) for start in range(starts)]
+        walked = [_attack(rule, Classifier(), x, images, BALLS[kind], steps, rngs) for rngs in again]
+        share = torch.stack([(walk.margin[:, 0] > 0).double() for walk in walked]).mean(0)
+        out[name] = (200 * starts / (starts - 1) * share * (1 - share)).mean(-1).numpy()
+    return out
+
+
+def spread_of_lengths(x, images) -> np.ndarray:
+    """90 % over 10 % quantile, over the images, of the length of the gradient of the loss by the image; one number per model."""
+    target = Target.of(Classifier(), x, images)
+    low, high = (
+        target.look(torch.zeros_like(target.u)[:, None])[1][:, 0]
+        .norm(dim=-1)
+        .quantile(torch.tensor([0.1, 0.9], dtype=x.dtype), -1)
+    )
+    return (high / low).numpy()
 
 
 def reached(kind: str, x, seeds, images, steps: int) -> dict[str, np.ndarray]:
