@@ -37,7 +37,7 @@ def test_each_batch_size_has_its_panel_and_its_points():
 
 
 def test_four_balls_in_each_panel_and_only_the_fisher_ball_tilts():
-    tilt = [[np.abs((line.get_xdata() * line.get_ydata()).mean()) for line in panel.lines] for panel in balls_figure()]
+    tilt = [[np.abs((line.get_xdata() * line.get_ydata()).mean()) for line in panel.lines] for panel in balls_figure(0)]
     assert np.argmax(tilt[1]) == 1
     assert tilt[1][1] > 10 * max(tilt[1][2:])
 

@@ -163,6 +163,25 @@ def test_a_walk_is_cut_where_it_comes_near_and_one_that_never_does_is_an_error()
         approach(path[:1], 0.05)
 
 
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_sampled_gradient_has_the_mean_and_the_square_of_drawn_examples(batch):
+    theta, rng, n = np.array([0.7, 0.8]), np.random.default_rng(3), 200_000
+    y = rng.standard_normal((n, batch))
+    drawn = np.stack([-(y - 0.7).mean(1) / 0.8**2, 1 / 0.8 - ((y - 0.7) ** 2).mean(1) / 0.8**3], -1)
+    made = half_plane.sampled_grad(np.broadcast_to(theta, (n, 2)), batch, rng)
+    assert np.abs(made.mean(0) - half_plane.grad(theta)).max() < 0.03
+    np.testing.assert_allclose((made**2).mean(0), (drawn**2).mean(0), rtol=0.05)
+    broken = mutant(half_plane.sampled_grad, "(batch - 1) / 2", "batch / 2")
+    assert np.abs(broken(np.broadcast_to(theta, (n, 2)), batch, rng).mean(0) - half_plane.grad(theta)).max() > 0.1
+
+
+def test_the_walk_on_large_batches_is_adam_on_the_mean_loss():
+    sampled = half_plane.sampled_walk(LOG, STARTS[:3], 10**8, 0, runs=2, lr=1e-2)
+    full = half_plane.walks(STARTS[:3], (LOG,))["Adam", LOG.name]
+    np.testing.assert_allclose(length(sampled), length(full), rtol=1e-3)
+    assert np.abs(detour(sampled) - detour(full)).max() < 0.1
+
+
 def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_geodesic_is_shortest():
     paths = half_plane.walks(STARTS[:4], steps=4000)
     assert len(paths) == 12

@@ -32,7 +32,7 @@ TABLE = {
 
 @pytest.fixture(scope="module")
 def problem():
-    return logistic_problem(range(20))
+    return logistic_problem(range(20), 0)
 
 
 def row(name, problem, steps=50):

@@ -16,7 +16,9 @@ from companion.experiments.riemannian_metric.natural_gradient import (
     mixed,
     race,
     regression,
+    share_of_gain,
     spread,
+    steepest_deviations,
     steps_to,
     stretched,
     trained,
@@ -104,14 +106,30 @@ def test_a_racer_with_the_wrong_matrix_is_noticed(monkeypatch):
     assert race("diagonal Fisher", "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50).scores.max() < 15
 
 
+def test_a_share_of_gain_is_a_ratio_of_means_and_keeps_the_pairs():
+    best = np.random.default_rng(0).uniform(1, 3, 200)
+    half = share_of_gain(best / 2, best)
+    assert half.estimate == half.low == half.high == 0.5
+    assert share_of_gain(best[::-1] / 2, best).low < 0.49
+
+
+def test_after_any_history_the_step_is_steepest_in_the_root_of_the_second_moment():
+    assert max(d.max() for d in steepest_deviations(10, 0).values()) < 1e-12
+    for old, new in (
+        ("np.sqrt(np.tensordot(weight, g**2, 1))", "np.tensordot(weight, g**2, 1)"),
+        ("0.99**age", "0.9**age"),
+    ):
+        assert max(d.max() for d in mutant(steepest_deviations, old, new)(10, 0).values()) > 0.01
+
+
 def test_which_second_moment_is_a_tensor_under_which_map():
-    broken = law_defects(regression("unequal units", range(10)).scores(np.zeros(8)))
+    broken = law_defects(regression("unequal units", range(10)).scores(np.zeros(8)), 0)
     assert max(broken["v, units"].max(), broken["V, both"].max()) < 1e-10
     assert min(broken["√v, units"].min(), broken["v, rotation"].min()) > 0.1
 
 
 def test_two_roads_leave_two_accumulators_until_they_forget():
-    arrived, rested = two_roads(regression("unit scales", range(5)), steps=300)
+    arrived, rested = two_roads(regression("unit scales", range(5)), 0, steps=300)
     assert arrived.min() > 1.5
     assert rested.max() < 1 + 1e-3
 
@@ -125,7 +143,7 @@ def test_the_average_over_road_and_standstill_is_the_one_of_the_concatenated_wal
         return second_moment(gradients, beta)
 
     monkeypatch.setattr(natural_gradient, "second_moment", watched)
-    rested = two_roads(model, steps=200, idle=50, beta=0.99)[1]
+    rested = two_roads(model, 0, steps=200, idle=50, beta=0.99)[1]
     ratio = seen[0][1] / seen[0][0]
     assert np.abs(rested / (ratio.max(-1) / ratio.min(-1)) - 1).max() < 1e-12
 
@@ -141,7 +159,7 @@ def test_batch_moments_are_those_of_the_scores_and_spread_is_a_ratio_of_ratios()
 
 def test_mixed_inputs_have_the_correlation_and_the_scales_they_are_named_for():
     # 4000 examples: both statistics within 4.5 standard errors, false alarms below 1e-5
-    X = mixed(0.8).X[0]
+    X = mixed(0.8, 0).X[0]
     assert abs(np.corrcoef(X.T)[0, 1] - 0.8) < 4.5 * (1 - 0.8**2) / np.sqrt(4000)
     assert abs(X[:, 1].std() / X[:, 0].std() / 3 - 1) < 4.5 / np.sqrt(4000)
 
@@ -157,7 +175,7 @@ def test_angles_are_those_of_the_directions():
 
 def test_the_metric_of_rmsprop_grows_with_the_gradients_it_saw():
     model = regression("unequal units", range(3))
-    seen, metric = trained(DiagonalPower(0.01, 0.99, 0.5), model, 16, 300)
+    seen, metric = trained(DiagonalPower(0.01, 0.99, 0.5), model, 16, 300, 0)
     assert np.abs(log_slope(seen, metric) - 1).max() < 0.1
 
 

@@ -42,11 +42,11 @@ def batch_figure(information, moments: dict):
     return axes
 
 
-def balls_figure(correlations=(0.0, 0.8)):
+def balls_figure(seed: int, correlations=(0.0, 0.8)):
     """Unit balls of equal area on a regression with two weights: Euclid, Fisher, v and its root."""
     _, axes = panels(len(correlations), 2.7)
     for panel, correlation in zip(axes, correlations, strict=True):
-        model = mixed(correlation)
+        model = mixed(correlation, seed)
         point = 0.5 * model.minimiser()
         v = np.diagonal(model.empirical(point)[0])
         balls = {

@@ -5,11 +5,12 @@ target is this one after a change of origin and unit, which is an isometry.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.descent import descend
+from stepsize.descent import descend, walk
 from stepsize.errors import NonFiniteError
 from stepsize.metric import apply, inner, pull_back, solve
 from stepsize.rules import Adam
@@ -122,8 +123,12 @@ def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 
 
     # a grid that is fine at first, when the flow is fast
     when = time * np.linspace(0, 1, points) ** 3
-    solved = solve_ivp(velocity, (0, time), chart.coordinates(starts).ravel(), "DOP853", when, rtol=1e-9, atol=1e-11)
-    if not solved.success:
+    # a trial step may leave the surface, sigma <= 0; what it finds there is not a number, and the solver shortens it
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        solved = solve_ivp(
+            velocity, (0, time), chart.coordinates(starts).ravel(), "DOP853", when, rtol=1e-9, atol=1e-11
+        )
+    if not (solved.success and np.isfinite(solved.y).all()):
         raise NonFiniteError(f"the flow could not be integrated: {solved.message}")
     return chart.point(solved.y.T.reshape(points, *starts.shape))
 
@@ -175,6 +180,30 @@ def chart_defect(chart: Chart, theta, lr, natural: bool = True, steps: int = 1):
         return chart.point(phi)
 
     return distance(walk(PLAIN), walk(chart))
+
+
+def sampled_grad(theta, batch: int, rng):
+    """The gradient of the mean loss of `batch` examples y ~ N(0, 1), theta (..., 2): (-a / sigma^2, 1 / sigma - b / sigma^3).
+
+    a and b, the means of y - mu and of (y - mu)^2, are drawn at once: the mean of the y is N(0, 1 / batch), and the sum of
+    squares about it is chi-squared with batch - 1 degrees of freedom.
+    """
+    mu, sigma = theta[..., 0], theta[..., 1]
+    a = rng.standard_normal(mu.shape) / np.sqrt(batch) - mu
+    b = a**2 + 2 * rng.standard_gamma((batch - 1) / 2, mu.shape) / batch
+    return np.stack([-a / sigma**2, 1 / sigma - b / sigma**3], -1)
+
+
+def sampled_walk(chart: Chart, starts, batch: int, seed: int, runs: int = 32, lr: float = 5e-3, steps: int = 4000):
+    """The mean path of `runs` walks of Adam on gradients of `batch` examples, in a chart, up to the target: (points, starts, 2)."""
+    rng, starts = np.random.default_rng(seed), np.asarray(starts, float)
+
+    def grad(phi, t):
+        return apply(np.swapaxes(chart.jacobian(phi), -1, -2), sampled_grad(chart.point(phi), batch, rng))
+
+    begin = np.broadcast_to(chart.coordinates(starts), (runs, *starts.shape))
+    moves = islice(walk(Adam(lr), grad, begin), steps)
+    return approach(np.stack([starts, *(chart.point(now.x).mean(0) for now in moves)]))
 
 
 def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:

@@ -76,9 +76,9 @@ class Problem(NamedTuple):
         return (g[..., :, None] * g[..., None, :]).mean(0)
 
 
-def logistic_problem(seeds, n: int = 200, d: int = 6, batch: int = 20, epochs: int = 50) -> Problem:
-    """Minibatch logistic regressions, one per seed, all with the same order of batches; started near 0, V warmed up at 5 d points."""
-    model, rng = regression("unit scales", seeds, n, d), np.random.default_rng([n, d, batch])
+def logistic_problem(seeds, order: int, n: int = 200, d: int = 6, batch: int = 20, epochs: int = 50) -> Problem:
+    """Minibatch logistic regressions, one per seed, all with the same order of batches, drawn by `order`; started near 0, V warmed up at 5 d points."""
+    model, rng = regression("unit scales", seeds, n, d), np.random.default_rng(order)
     batches = np.stack([rng.permutation(n)[:batch] for _ in range(epochs)])
 
     def grad(x, t):
@@ -118,7 +118,7 @@ def defect(make: Callable, problem: Problem, action: Action, steps: int):
     return np.linalg.norm(away - home, axis=-1).max(0) / reach
 
 
-def table(problem: Problem, steps: int, seed: int = 0):
+def table(problem: Problem, steps: int, seed: int):
     """The defect of every preconditioner under every action: (names, names of actions, defects (preconditioners, actions, runs))."""
     group = actions(np.random.default_rng(seed), *problem.x0.shape)
     rows = [

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from companion.evidence import bootstrap
 from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
 from stepsize.descent import descend
 from stepsize.errors import ShapeError
 from stepsize.measures import first_hit
-from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve
-from stepsize.rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
+from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve, steepest
+from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall, RMSProp, SignDescent
+from stepsize.signals import respond
 from stepsize.tuning import Choice, tune
 
 
@@ -44,7 +46,38 @@ def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
     return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in others.items()}
 
 
-def law_defects(scores, seed: int = 0) -> dict[str, Any]:
+def share_of_gain(gain, best):
+    """mean(gain) / mean(best) of paired gains (runs,), with an interval that keeps the pairs together: 1 where all of the best is attained."""
+
+    def statistic(rows, axis):
+        a, b = (np.asarray(of)[rows.astype(int)].mean(axis) for of in (gain, best))
+        return a / b
+
+    return bootstrap(np.arange(len(gain)), statistic)
+
+
+def steepest_deviations(runs: int, seed: int, steps: int = 20, d: int = 6) -> dict[str, np.ndarray]:
+    """|step - steepest| / |step| of a method after a random history of gradients, per run; `steepest` is the steepest step of the
+    same length in the inner product diag(sqrt(v)), v summed up from the history."""  # fmt: skip
+    rng = np.random.default_rng(seed)
+    g = rng.normal(size=(steps, runs, d)) * rng.lognormal(sigma=2, size=d)
+    age = np.arange(steps)[::-1]
+    recent = 0.999**age
+    methods = {
+        "the method is AdaGrad": (AdaGrad(eps=0), np.ones(steps)),
+        "the method is RMSProp": (RMSProp(eps=0), 0.01 * 0.99**age),
+        "the method is Adam without momentum": (Adam(beta1=0.0, eps=0), recent / recent.sum()),
+    }
+    found = {}
+    for name, (rule, weight) in methods.items():
+        path = respond(rule, g)
+        step, G = (path.rate * path.direction)[-1], diagonal(np.sqrt(np.tensordot(weight, g**2, 1)))
+        best = steepest(G, g[-1], np.sqrt(inner(G, step, step))[..., None])
+        found[name] = np.linalg.norm(step + best, axis=-1) / np.linalg.norm(step, axis=-1)
+    return found
+
+
+def law_defects(scores, seed: int) -> dict[str, Any]:
     """How far second moments of scores (runs, n, d) break the tensor law, per run, under random units and a random rotation."""
     rng, (runs, _, d) = np.random.default_rng(seed), scores.shape
     units = diagonal(np.exp(rng.uniform(-2, 2, (runs, d))))
@@ -92,9 +125,9 @@ def regression(kind: str, seeds, n: int = 500, d: int = 8) -> Logistic:
     return Logistic(np.stack(X), np.stack(y))
 
 
-def mixed(correlation: float, n: int = 4000) -> Logistic:
+def mixed(correlation: float, seed: int, n: int = 4000) -> Logistic:
     """One regression with two weights: inputs of the given correlation, the second on three times the scale of the first."""
-    base = regression("unit scales", [0], n, 2)
+    base = regression("unit scales", [seed], n, 2)
     mix = np.array([[1.0, correlation], [0.0, np.sqrt(1 - correlation**2)]]) * [1.0, 3.0]
     return Logistic(base.X @ mix, base.y)
 
@@ -172,7 +205,7 @@ def stretched(rule, scales, snr: float, seeds, steps: int = 2000):
     return path.rate[late].mean(0), np.abs(path.rate * path.direction)[late].mean(0)
 
 
-def trained(rule, model: Linear, batch: int, steps: int, seed: int = 0):
+def trained(rule, model: Linear, batch: int, steps: int, seed: int):
     """(root mean square gradient, 1 / rate) per coordinate after minibatch training: what the metric was built from, and the metric."""
     rng, n, seen = np.random.default_rng(seed), model.X.shape[-2], []
 
@@ -185,7 +218,7 @@ def trained(rule, model: Linear, batch: int, steps: int, seed: int = 0):
     return np.sqrt(np.mean(np.square(seen), 0)), 1 / path.rate[-1]
 
 
-def two_roads(model: Linear, steps: int = 1000, idle: int = 20000, beta: float = 0.999, seed: int = 0):
+def two_roads(model: Linear, seed: int, steps: int = 1000, idle: int = 20000, beta: float = 0.999):
     """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight way, to the same point.
 
     From 0 half way to the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
