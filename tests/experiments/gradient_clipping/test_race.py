@@ -17,6 +17,7 @@ from companion.experiments.gradient_clipping.race import (
     resampled,
     retune,
     steady_steps,
+    steps_in_training,
 )
 from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
 from mutants import mutant
@@ -222,6 +223,19 @@ def test_retuning_compares_the_rates_that_are_best_with_and_without_the_clip():
     assert chosen[1].low <= chosen[1].estimate == pytest.approx(0.1)
     wider = chosen[0].again(0.999, 1)
     assert wider.low <= chosen[0].low and wider.high >= chosen[0].high  # noqa: PT018
+
+
+def test_the_steps_in_training_are_those_of_the_same_training():
+    seeds = range(7, 10)
+    rate, step = steps_in_training("Adam", "t1.5", 0.05, seeds, 50)
+    assert rate.shape == step.shape == (20 * 10, 3)
+    bowl = NoisyBowl.sample("t1.5", 3, 7)
+    x, state, rule = bowl.x0, Adam(0.05).init(bowl.x0), Adam(0.05)
+    for t in range(50):
+        state, r, direction = rule.step(state, bowl.grad(x, t), x)
+        x = x - r * direction
+    np.testing.assert_array_equal(rate[-10:], np.broadcast_to(r, x.shape).T)
+    np.testing.assert_array_equal(step[-10:], np.abs(r * direction).T)
 
 
 def test_a_clip_that_never_acts_moves_no_best_rate(monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 
 from companion.evidence import Interval, geometric
 from companion.evidence.intervals import at_any_level, percent
+from stepsize.descent import walk
 from stepsize.measures import late_loss
 from stepsize.rules import SGD, Adam
 from stepsize.signals import respond
@@ -148,3 +149,15 @@ def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
     path = respond(rule, heavy_tailed(tail, (steps, runs, 1), np.random.default_rng(seed)))
     rate, step = path.rate[steps // 2 :, :, 0], np.abs(path.rate * path.direction)[steps // 2 :, :, 0]
     return rate, step
+
+
+def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):
+    """(rate, |rate direction|) of a placement on its way down a bowl for each seed, over the last 40 % of the steps.
+
+    Each of shape (steps and coordinates, bowls), as `steady_steps` has it: medians and maxima run over the first axis.
+    """
+    bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]))
+    walked = walk(PLACEMENTS[name](lr, bowl.x0.shape[-1] ** 0.5), bowl.grad, bowl.x0)
+    late = [now for t, now in zip(range(steps), walked, strict=False) if t >= 0.6 * steps]
+    rate, direction = (np.stack([getattr(now, part) for now in late]) for part in ("rate", "direction"))
+    return [np.swapaxes(a, 1, 2).reshape(-1, len(seeds)) for a in (rate, np.abs(rate * direction))]
