@@ -180,7 +180,7 @@ def test_adabelief_s_moment_is_biased_by_a_known_factor():
 
 
 def steady(K, runs=16, steps=400):
-    _, g = wandering(steps, runs, float(walk_ratio(K)))
+    _, g = wandering(steps, runs, float(walk_ratio(K)), seed=0)
     return g, averaged(g, 1 - K, start=0.0)
 
 
@@ -212,14 +212,22 @@ def test_the_posterior_variance_is_the_squared_error():
 
 
 def test_the_average_is_the_posterior_mean_of_one_walk_only():
-    assert np.abs(excess(walk_ratio(0.1))).max() < 1e-12
-    assert excess(0.0).mean() > 10
-    assert excess(1.0).mean() > 1
+    assert np.abs(excess(walk_ratio(0.1), seed=0)).max() < 1e-12
+    assert excess(0.0, seed=0).mean() > 10
+    assert excess(1.0, seed=0).mean() > 1
+
+
+def test_adam_s_proxy_is_0947_of_the_variance_of_the_gradient():
+    # 64 runs: five standard errors, of a gradient whose variance is not 1
+    share = overstatement(0.0, r=4.0, beta2=0.99, seed=1)["over the noise"]
+    assert abs(share.mean() - 18 / 19) < 5 * share.std(ddof=1) / 8
+    unscaled = mutant(overstatement, 'level["two betas"] / r', 'level["two betas"]')
+    assert unscaled(0.0, r=4.0, beta2=0.99, seed=1)["over the noise"].mean() > 3
 
 
 def test_the_proxy_overstates_nineteenfold_and_its_share_does_not():
     # 64 runs: five standard errors
-    found = overstatement(0.0)
+    found = overstatement(0.0, seed=0)
     for name, expected in (("one beta, unbiased", 19.0), ("share of it", 1.0)):
         assert abs(1 / (1 / found[name]).mean() / expected - 1) < 5 * (1 / found[name]).std() * expected / 8
 
@@ -237,8 +245,8 @@ def test_the_proxy_overstates_nineteenfold_and_its_share_does_not():
         (lambda: kalman(3.0, 0.1), ShapeError, "write [g]"),
         (lambda: kalman([1.0], -0.1), HyperparameterError, "q must be"),
         (lambda: kalman([1.0], 0.1, 0.0), HyperparameterError, "r must be"),
-        (lambda: wandering(5, 2, -1.0), HyperparameterError, "q must be"),
-        (lambda: wandering(5, 2, 1.0, r=np.nan), HyperparameterError, "r must be finite"),
+        (lambda: wandering(5, 2, -1.0, seed=0), HyperparameterError, "q must be"),
+        (lambda: wandering(5, 2, 1.0, r=np.nan, seed=0), HyperparameterError, "r must be finite"),
     ],
 )
 def test_bad_input_is_named(call, error, names):

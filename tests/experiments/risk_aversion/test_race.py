@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
-from companion.experiments.risk_aversion.race import ENTRIES, late_excess, lesson, race, rate_exponent, tail, tail_ratio
+from companion.experiments.risk_aversion.race import (
+    ENTRIES,
+    late_excess,
+    lesson,
+    misfit,
+    race,
+    rate_exponent,
+    tail,
+    tail_ratio,
+)
 from companion.experiments.risk_aversion.rules import Observing, RiskAverse
+from mutants import mutant
 from stepsize import SGD, Adam
 from stepsize.errors import EvidenceError
 
@@ -63,8 +73,18 @@ def test_the_ratio_of_tails_keeps_pairs_together():
 
 
 def test_the_exponent_of_adam_is_minus_one_and_of_the_averse_minus_two():
-    assert rate_exponent(Adam(1.0, eps=0), 10, 100).mean() == pytest.approx(-1, abs=0.01)
-    assert rate_exponent(RiskAverse(1e9), 10, 100).mean() == pytest.approx(-2, abs=1e-6)
+    assert rate_exponent(Adam(1.0, eps=0), 10, 100, 32, 2000, 0).mean() == pytest.approx(-1, abs=0.01)
+    assert rate_exponent(RiskAverse(1e9), 10, 100, 32, 2000, 0).mean() == pytest.approx(-2, abs=1e-6)
+
+
+def test_an_agent_with_curvature_matches_adam_while_the_signal_is_clear():
+    clear, loud = np.geomspace(0.1, 2, 13), np.geomspace(0.1, 100, 13)
+    adam = {s[-1]: -np.log1p(s[:, None] ** 2) / 2 for s in (clear, loud)}
+    assert misfit(adam[2], clear) == pytest.approx(1.04, abs=0.002)
+    assert misfit(adam[loud[-1]], loud) == pytest.approx(2.246, abs=0.002)
+    # of an agent's own rates nothing is left, whatever its scale
+    np.testing.assert_allclose(misfit(-np.log(7 * (0.3 + np.square([[0.1], [1], [30]]))), [0.1, 1, 30]), 1, atol=0.01)
+    assert mutant(misfit, "np.square", "np.abs")(adam[2], clear) != pytest.approx(1.04, abs=0.002)
 
 
 def test_gradients_inform_and_noise_alone_does_not():

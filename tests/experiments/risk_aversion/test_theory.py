@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from companion.experiments.risk_aversion.rules import MSVAG, InverseDeviation, InverseVariance, Observing, RiskAverse
 from companion.experiments.risk_aversion.theory import (
+    SPREAD,
     averse_rate,
     averse_shared_rate,
     averse_step,
@@ -17,6 +18,8 @@ from companion.experiments.risk_aversion.theory import (
     quoted_rate,
     sampled_outlook,
     sampled_rate,
+    spread_power,
+    two_sided_rate,
 )
 from mutants import mutant
 from stepsize import SGD, Adam, Average, descend
@@ -191,6 +194,30 @@ def test_adam_is_averse_only_with_an_aversion_that_falls_with_the_noise():
     np.testing.assert_allclose(averse_rate(s, 0.0, implied_aversion(1.0, s, 0.3)), adam, rtol=1e-14)
     broken = mutant(implied_aversion, "np.square(m) + np.square(s)", "np.square(s)")
     assert np.abs(averse_rate(s, 0.0, broken(1.0, s, 0.3)) / adam - 1).max() > 0.1
+
+
+def test_a_spread_of_the_good_outcome_lengthens_the_step():
+    before, after = (two_sided_rate(*belief) for belief in SPREAD)
+    assert before == pytest.approx(0.01502, abs=5e-6)
+    assert after == pytest.approx(0.01656, abs=5e-6)
+    assert spread_power() > 0.5
+    for (values, odds), rate in zip(SPREAD, (before, after), strict=True):
+        # the bottom of the cost itself, on a grid
+        g, p, a = np.array(values), np.array(odds), rate * np.linspace(0.9, 1.1, 2001)
+        cost = np.log(np.exp(-a[:, None] * (p @ g) * g) @ p)
+        assert a[cost.argmin()] == pytest.approx(rate, rel=2e-4)
+    assert mutant(two_sided_rate, "aversion * abs(m)", "aversion")(*SPREAD[0]) != pytest.approx(before, rel=0.1)
+
+
+@pytest.mark.parametrize("s", [1.2, 2.0, 10.0])
+def test_the_rate_under_a_two_valued_belief_is_the_closed_form(s):
+    assert two_sided_rate((1 - s, 1 + s), (0.5, 0.5)) == pytest.approx(np.arctanh(1 / s) / s, rel=1e-10)
+    assert two_sided_rate((s - 1, -1 - s), (0.5, 0.5), 3.0) == pytest.approx(np.arctanh(1 / s) / s / 3, rel=1e-10)
+
+
+def test_where_no_gradient_has_the_other_sign_no_step_is_too_long():
+    with pytest.raises(HyperparameterError, match="another sign"):
+        two_sided_rate((0.5, 1.5), (0.5, 0.5))
 
 
 def test_exponents_of_adam_and_of_the_averse_rate():

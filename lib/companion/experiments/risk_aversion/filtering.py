@@ -134,7 +134,7 @@ def kalman(g, q, r=1.0, mean=0.0, variance=np.inf) -> Filtered:
     return Filtered(np.stack(means), np.array(variances), np.array(gains))
 
 
-def wandering(steps: int, runs: int, q, r=1.0, start=0.0, seed: int = 0):
+def wandering(steps: int, runs: int, q, r=1.0, start=0.0, *, seed: int):
     """(true, g), each (steps, runs): a random walk with steps of variance q from `start`, and the walk seen through noise of variance r."""
     require("q", q, "eps")
     require("r", r)
@@ -156,7 +156,7 @@ def averaged(g, beta, start=None):
     return np.stack(means)
 
 
-def excess(q, beta1=0.9, r=1.0, steps: int = 2000, runs: int = 32, seed: int = 0) -> np.ndarray:
+def excess(q, beta1=0.9, r=1.0, steps: int = 2000, runs: int = 32, *, seed: int) -> np.ndarray:
     """Mean squared error of m over that of the exact posterior mean, minus 1, of each run, second half: shape (runs,)."""
     true, g = wandering(steps, runs, q, r, seed=seed)
     half = slice(steps // 2, None)
@@ -165,15 +165,17 @@ def excess(q, beta1=0.9, r=1.0, steps: int = 2000, runs: int = 32, seed: int = 0
 
 
 def overstatement(
-    q, r=1.0, beta1=0.9, beta2=0.999, steps: int = 4000, runs: int = 64, seed: int = 0
+    q, r=1.0, beta1=0.9, beta2=0.999, steps: int = 4000, runs: int = 64, *, seed: int
 ) -> dict[str, np.ndarray]:
-    """Each of the `proxies` over the squared error of m, of each run, second half; 'share of it' multiplies the last by the weight m needs.
+    """Each of the `proxies` over the squared error of m, of each run, second half; 'share of it' multiplies the last by the weight m needs,
+    'over the noise' is Adam's proxy over r, the variance of one gradient.
 
     That weight is rho in front of a gradient that stands still (q = 0), and 1 - beta1 in front of a walk with q / r = `walk_ratio`.
     """
     true, g = wandering(steps, runs, q, r, start=1.0, seed=seed)
     half = slice(steps // 2, None)
     error = ((averaged(g, beta1)[half] - true[half]) ** 2).mean(0)
-    over = {name: p[half, :, 0].mean(0) / error for name, p in proxies(g[..., None], beta1, beta2).items()}
+    level = {name: p[half, :, 0].mean(0) for name, p in proxies(g[..., None], beta1, beta2).items()}
+    over = {name: p / error for name, p in level.items()}
     share = mean_share(beta1) if q == 0 else 1 - beta1
-    return over | {"share of it": over["one beta, unbiased"] * share}
+    return over | {"share of it": over["one beta, unbiased"] * share, "over the noise": level["two betas"] / r}

@@ -108,14 +108,25 @@ def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: fl
     return Lesson(informed, error[beta1] / error[beta] - 1, beta)
 
 
-def log_rates(rule, sizes, runs: int = 32, steps: int = 2000, seed: int = 0) -> np.ndarray:
+def log_rates(rule, sizes, runs: int, steps: int, seed: int) -> np.ndarray:
     """Log of a rule's rate under gradients N(1, s^2), mean of the second half of the steps: (sizes, runs)."""
     z = np.random.default_rng(seed).standard_normal((steps, 1, runs, 1))
     path = respond(rule, 1 + np.asarray(sizes, float)[:, None, None] * z)
     return np.log(path.rate[steps // 2 :, ..., 0]).mean(0)
 
 
-def rate_exponent(rule, low: float, high: float, runs: int = 32, steps: int = 2000) -> np.ndarray:
+def rate_exponent(rule, low: float, high: float, runs: int, steps: int, seed: int) -> np.ndarray:
     """Slope of `log_rates` in log s between s = low and high: (runs,)."""
-    first, last = log_rates(rule, (low, high), runs, steps)
+    first, last = log_rates(rule, (low, high), runs, steps, seed)
     return (last - first) / np.log(high / low)
+
+
+def misfit(rates, sizes, grid: int = 2001) -> np.ndarray:
+    """max_i |log rate_i - log 1 / (h + l s_i^2)| of the best agent, curvature h and aversion l free, as a factor: logs (sizes, runs) -> (runs,).
+
+    Minimax: for each ratio l / h of a fine grid the best scale lies midway between the largest and smallest deviation.
+    """
+    s2 = np.square(np.asarray(sizes, float))
+    ratio = np.geomspace(1e-3 / s2.max(), 1e3 / s2.min(), grid)
+    off = rates + np.log1p(ratio[:, None, None] * s2[:, None])
+    return np.exp(np.ptp(off, axis=1).min(0) / 2)

@@ -61,6 +61,63 @@ def averse_rate(s, h=0.0, aversion=1.0):
     return 1 / bottom
 
 
+def two_sided_rate(values, odds, aversion: float = 1.0) -> float:
+    """The best rate a of an agent of constant aversion l that believes in `values` g with `odds` and steps along their mean m; no curvature.
+
+    The bottom of log E exp(-l a m g) / l, where E[g exp(-l a m g)] = 0. It exists where some value has the other sign than
+    m: else every longer step gains in all cases, and HyperparameterError is raised. Rothschild & Stiglitz (1971): it can
+    *rise* under a spread of the values that keeps their mean.
+    """
+    from scipy.optimize import brentq
+
+    values, odds = np.asarray(values, float), np.asarray(odds, float)
+    m = odds @ values
+    if not (values * m < 0).any():
+        raise HyperparameterError(
+            f"no value of {values} has another sign than their mean {m:g}: no step is too long; add one"
+        )
+    g, size = np.sign(m) * values, np.abs(values).max()
+
+    def slope(x):  # E[g exp(-x g)], scaled by the largest exponential
+        return odds @ (g * np.exp(-x * (g - g.min())))
+
+    # slope(0) = |m| > 0, and where x is large the smallest g alone counts
+    high = 1 / size
+    while slope(high) > 0:
+        high *= 2
+    return brentq(slope, 0, high, xtol=1e-15, rtol=1e-14) / (aversion * abs(m))
+
+
+#: A belief (values, odds), and the same with its larger value spread: the mean stays 9.5, the deviation grows from 10.5 to 12.7.
+SPREAD = (((-1.0, 20.0), (0.5, 0.5)), ((-1.0, 10.0, 30.0), (0.5, 0.25, 0.25)))
+
+
+def spread_power() -> float:
+    """Power of the deviation s in `two_sided_rate` from the first belief of `SPREAD` to the second: positive."""
+
+    def deviation(values, odds):
+        values, odds = np.array(values), np.array(odds)
+        return np.sqrt(odds @ (values - odds @ values) ** 2)
+
+    rates, deviations = ([f(*belief) for belief in SPREAD] for f in (two_sided_rate, deviation))
+    return np.log(rates[1] / rates[0]) / np.log(deviations[1] / deviations[0])
+
+
+def powers_of_uncertainty() -> dict[str, np.ndarray]:
+    """Powers of s in the best rate of five agents, m = 1 and aversion 1; over three sizes of noise, but for the last."""
+    s = np.array([0.1, 1.0, 10.0])
+    return {
+        "the loss has no curvature": elasticity(averse_rate, s),
+        "the loss has curvature": elasticity(lambda s: averse_rate(s, 1.0), s),
+        "the agent walks along the gradient itself": elasticity(lambda s: sampled_rate(1.0, s, 1.0, 1.0), s),
+        "the belief is two-valued and the aversion constant": elasticity(
+            lambda s: np.array([two_sided_rate((1 - each, 1 + each), (0.5, 0.5)) for each in s]),
+            1.5 * np.array([1.0, 3.0, 10.0]),
+        ),
+        "the belief is two-valued and the larger value is spread, aversion constant": np.array([spread_power()]),
+    }
+
+
 def averse_step(m, H, S, aversion=1.0):
     """(H + aversion S)^-1 m: the best step of many coordinates, belief N(m, S), Hessian H of shape (..., d, d)."""
     m, H, S = (np.asarray(a, float) for a in (m, H, S))
