@@ -1,6 +1,6 @@
 """Duels: tuning and reporting are apart, and the tables say what was measured."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import matplotlib
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from companion.experiments.adversarial_training import defenses, robustness
+from companion.experiments.adversarial_training import comparisons, defenses, robustness
 from companion.experiments.adversarial_training import figures as report
 from companion.experiments.adversarial_training.attacks import Target, walk_in_ball
 from companion.experiments.adversarial_training.bilinear_game import settled_radii
 from companion.experiments.adversarial_training.classifiers import Classifier, digits
-from companion.experiments.adversarial_training.defenses import CELLS, DEFENDERS, OPPONENTS, judged
+from companion.experiments.adversarial_training.defenses import CELLS, DEFENDERS, OPPONENTS, by_strength, judged
 from companion.experiments.adversarial_training.robustness import (
     ATTACKERS,
     BALLS,
@@ -150,6 +150,40 @@ def test_a_cell_of_the_file_can_be_computed_again():
     again = judged(name, cell["lr"], cell["attacker_lr"], seeds=[3])
     assert again["clean"][0] == pytest.approx(cell["clean"][3], abs=2)
     assert again["robust"][0] == pytest.approx(cell["robust"][3], abs=5)
+
+
+def test_pairs_of_defenders_are_all_those_whose_attackers_are_a_point_apart(raced):
+    for kind, duels in raced.items():
+        standing = {name: duels[name].tuned.mean() for name in OPPONENTS[kind] if name in duels}
+        standing["SGD, lazy"] = duels["SGD"].lazy.mean()
+        pairs = by_strength(duels, kind)
+        assert len(pairs) == len(set(pairs))
+        for a, b in permutations(standing, 2):
+            assert ((a, b) in pairs) == (standing[a] <= standing[b] - 1)
+        assert mutant(by_strength, "standing[b] - standing[a]", "standing[a] - standing[b]")(duels, kind) != pairs
+
+
+def test_a_gain_is_that_of_the_stronger_attackers_defender(raced):
+    cells = DEFENDERS.read()
+    gained = comparisons.gained_by_strength(raced, cells)
+    row = "L∞: Adam over plain ascent, lazy rate"
+    assert np.array_equal(gained[row], np.subtract(cells["L∞ | Adam"]["robust"], cells["L∞ | SGD, lazy"]["robust"]))
+    assert sum(not name.startswith("against nobody") for name in gained) == sum(
+        len(by_strength(duels, kind)) for kind, duels in raced.items()
+    )
+    lift = comparisons.gained_by_adaptivity(cells)
+    assert np.array_equal(lift["Adam, L2 ball"], np.subtract(cells["L2 | Adam"]["robust"], cells["L2 | SGD"]["robust"]))
+
+
+def test_differences_are_taken_to_tuned_plain_ascent_in_the_same_ball(raced):
+    rows = comparisons.standing(raced, {kind: dict(list(duels.items())[:5]) for kind, duels in raced.items()})
+    L2 = raced["L2"]
+    assert np.array_equal(rows["L2 ball, standard models, Adam"], L2["Adam"].tuned - L2["SGD"].tuned)
+    assert np.array_equal(rows["both at the lazy rate, L2 ball"], L2["Adam"].lazy - L2["SGD"].lazy)
+    steepest = rows["L2 ball, standard models, steepest ascent without a memory"]
+    assert np.array_equal(steepest, L2["normalised SGD"].tuned - L2["SGD"].tuned)
+    cost = comparisons.against_plain(comparisons.cost_of_the_lazy_rate(raced))["RMSProp, L2 ball"]
+    assert np.allclose(cost, (L2["RMSProp"].lazy - L2["RMSProp"].tuned) - (L2["SGD"].lazy - L2["SGD"].tuned))
 
 
 def test_the_largest_learning_rate_of_the_grid_collapses():
