@@ -6,7 +6,7 @@ import numpy as np
 
 from .contract import hyperparameters, leaves, require_rule
 from .errors import ShapeError
-from .kernels import kernel
+from .kernels import loop
 
 
 class _Compiled:
@@ -15,10 +15,11 @@ class _Compiled:
     def __init__(self, rule, x):
         self.rule, self.x, self.state = rule, x, rule.init(x)
         self.leaves = [np.ascontiguousarray(leaf) for _, leaf in leaves(self.state)]
-        self.run, self.values = kernel(rule), [float(value) for value in hyperparameters(rule).values()]
+        # its arrays fit, being made for each other, and `Fleet.step` has checked g
+        self.run, self.values = loop(rule), [float(value) for value in hyperparameters(rule).values()]
 
     def step(self, g):
-        self.run(self.x, g, self.leaves, self.values)
+        self.run(self.x, g, *self.leaves, *self.values, True)
 
 
 class _Plain:

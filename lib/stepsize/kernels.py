@@ -134,7 +134,7 @@ def batch_source(rule, dtype) -> str:
         f"def run(addresses, spans, tick, {', '.join(t.hyperparameters)}):",
         "    for j in range(len(spans)):",
         "        k, start, stop = spans[j, 0], spans[j, 1], spans[j, 2]",
-        f"        {_compile(source(rule)).__name__}(",
+        f"        {loop(rule).__name__}(",
         *(f"            {argument}," for argument in (*arrays, *t.hyperparameters, "tick")),
         "        )",
     ]
@@ -154,15 +154,15 @@ def _numba():
 
 
 @lru_cache
-def _compile(text: str, loop=None):
-    """The text's function, compiled at its first call; it may call `loop`, another such function, by its name."""
+def _compile(text: str, callee=None):
+    """The text's function, compiled at its first call; it may call `callee`, another such function, by its name."""
     numba = _numba()
     name = f"run_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     file = _written(text, Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__"), name)
     # numba asks for the module of a function that it keeps
     space = {"np": np, "sqrt": np.sqrt, "__name__": __name__}
-    if loop is not None:
-        space |= {"carray": numba.carray, "pointer": _pointer(), loop.__name__: loop}
+    if callee is not None:
+        space |= {"carray": numba.carray, "pointer": _pointer(), callee.__name__: callee}
     exec(compile(text, file or "<kernel>", "exec"), space)
     # one name for one text: machine code that several processes have made meets in later ones
     space["run"].__name__ = space["run"].__qualname__ = name
@@ -204,6 +204,12 @@ def _written(text: str, folder: Path, name: str) -> str:
 
 
 @lru_cache
+def loop(rule):
+    """run(x, g, *leaves, *hyperparameters, tick): the machine code of `kernel` itself, without any check."""
+    return _compile(source(rule))
+
+
+@lru_cache
 def kernel(rule):
     """run(x, g, leaves, hyperparameters), in place; compiled at its first call for each dtype.
 
@@ -211,13 +217,13 @@ def kernel(rule):
     only in the values of their hyper-parameters share the machine code. ShapeError where an array does not fit.
     """
     t, per_run, *_ = parts(rule)
-    loop, names = _compile(source(rule)), ["x", "g", *t.state]
+    steps, names = loop(rule), ["x", "g", *t.state]
     clocks = [name in per_run for name in names]
 
     def run(x, g, leaves, hyperparameters):
         arrays = [x, g, *leaves]
         _require_shapes(arrays, [(1,) if clock else (x.size,) for clock in clocks], names)
-        loop(*arrays, *hyperparameters, True)
+        steps(*arrays, *hyperparameters, True)
 
     return run
 
@@ -228,7 +234,7 @@ def row_kernel(rule):
     x has shape (rows, d), g (active, d), `rows` holds the active rows, each once. Leaves have shape (rows, d) or, weights and
     clocks, (rows, 1); a hyper-parameter is a number or has shape (rows, 1). ShapeError where an array does not fit.
     """
-    loop, names, per_row = _row_loop(rule)
+    steps, names, per_row = _row_loop(rule)
 
     def run(x, g, rows, leaves, hyperparameters):
         n, d = x.shape
@@ -236,7 +242,7 @@ def row_kernel(rule):
         _require_shapes(arrays, [(len(rows), d), *((n, 1) if one else (n, d) for one in per_row)], names)
         if rows.size and not 0 <= rows.min() <= rows.max() < n:
             raise ShapeError(f"rows must lie in 0 ... {n - 1}, got {rows.min()} ... {rows.max()}")
-        loop(x, g, rows, *arrays[1:])
+        steps(x, g, rows, *arrays[1:])
 
     return run
 
@@ -273,7 +279,7 @@ def batch_kernel(rule, dtype):
     addresses (runs, 2 + leaves) holds those of x, g and the leaves, all contiguous and of one dtype, float32 or float64.
     spans (pieces, 3) names coordinates start ... stop of a run; clocks move where `tick`.
     """
-    return _compile(batch_source(rule, dtype), _compile(source(rule)))
+    return _compile(batch_source(rule, dtype), loop(rule))
 
 
 def coalesce(indices, values):

@@ -56,8 +56,18 @@ def _with_values(rule, values):
 
 
 @lru_cache(maxsize=256)
+def _axes(rule):
+    """The number of axes of one run: 2 for a rule of `matrix_rules`, which refuses anything less."""
+    try:
+        rule.init(np.zeros(1))
+    except ShapeError:
+        return 2
+    return 1
+
+
+@lru_cache(maxsize=256)
 def _structure(rule):
-    return rule.init(np.zeros(1))
+    return rule.init(np.zeros((1,) * _axes(rule)))
 
 
 @lru_cache(maxsize=256)
@@ -128,9 +138,9 @@ def _array(tensor):
     return tensor.numpy() if on_cpu(tensor) else tensor
 
 
-def _runs(p, rows):
-    """The shape of the runs of a parameter: its rows, or all of it."""
-    return (len(p), p[0].numel()) if rows else (p.numel(),)
+def _runs(rule, p, rows):
+    """The shape of the runs of a parameter: its rows, or all of it, as a matrix with its first axis if the rule needs one."""
+    return (len(p), p[0].numel()) if rows or _axes(rule) == 2 else (p.numel(),)
 
 
 def _misfits(rule, p, memory) -> Iterator[str]:
@@ -142,10 +152,10 @@ def _misfits(rule, p, memory) -> Iterator[str]:
             f"has a state of {short(sorted(map(str, memory)) if isinstance(memory, dict) else memory)}, "
             f"{type(rule).__name__} keeps {sorted([*_leaf_names(rule), 'rows'])}; load it into an Optimizer of the same rule"
         )
-    elif not isinstance(memory["rows"], bool) or (memory["rows"] and not (p.dim() and len(p))):
+    elif not isinstance(memory["rows"], bool) or ((memory["rows"] or _axes(rule) == 2) and not (p.dim() and p.numel())):
         yield f"has a state with rows = {short(memory['rows'])}; True is for a table of one or more rows, else False"
     else:
-        for name, like in _blueprint(rule, _runs(p, memory["rows"]), WIDE[p.dtype]).items():
+        for name, like in _blueprint(rule, _runs(rule, p, memory["rows"]), WIDE[p.dtype]).items():
             leaf = memory[name]
             if not isinstance(leaf, torch.Tensor) or leaf.layout is not torch.strided or leaf.is_complex():
                 yield f"has {name} = {short(leaf)} in its state; it must be a dense tensor of real numbers"
@@ -308,7 +318,7 @@ class Optimizer(torch.optim.Optimizer):
                 continue
             for p in alike:
                 if fault := next(self._faults(p), None):
-                    raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
+                    raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
             if kind[0] is torch.strided:
                 moves.append((self._step_dense, seen, alike, key))
             else:
@@ -329,8 +339,8 @@ class Optimizer(torch.optim.Optimizer):
     def _kept(self, p):
         return [self.state[p][name] for name in _leaf_names(self.rule)]
 
-    def _called(self, p):
-        """A parameter as an error names it."""
+    def called(self, p) -> str:
+        """A parameter by its name, or else by its place: parameter 2 of group 0."""
         for k, group in enumerate(self.param_groups):
             for i, (q, name) in enumerate(zip_longest(group["params"], group.get("param_names", ()))):
                 if q is p:
@@ -345,6 +355,11 @@ class Optimizer(torch.optim.Optimizer):
             yield (
                 f"on {p.device} has a gradient of shape {tuple(g.shape)} and {g.dtype} on {g.device}; "
                 "compute the gradient again after a change of the parameter"
+            )
+        if _axes(self.rule) == 2 and (p.dim() < 2 or g.is_sparse):
+            yield (
+                f"has a gradient of layout {g.layout}; {type(self.rule).__name__} needs dense matrices, give the other "
+                "parameters to an Optimizer of their own, with a rule such as Adam"
             )
         for t in (p, g) if type(p) not in PLAIN else ():
             try:
@@ -383,7 +398,7 @@ class Optimizer(torch.optim.Optimizer):
     def _memory(self, rule, p, rows):
         """The leaves of the state of `p`, made at its first gradient."""
         if not self.state[p]:
-            x = p.detach().to(WIDE[p.dtype]).reshape(_runs(p, rows))
+            x = p.detach().to(WIDE[p.dtype]).reshape(_runs(rule, p, rows))
             begin = {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
             self.state[p] = begin | {"rows": rows}
         memory = self.state[p]
@@ -420,7 +435,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _step_whole(self, rule, p):
         memory, wide = self._memory(rule, p, False), WIDE[p.dtype]
-        x, g = flat(p, wide), flat(p.grad, wide)
+        x, g = (flat(t, wide).view(_runs(rule, p, False)) for t in (p, p.grad))
         if on_cpu(p) and shares_storage(g, (p, *memory)):
             g = g.clone()
         self._step_blocks(rule, _array(x), _array(g), list(map(_array, memory)))
@@ -476,6 +491,26 @@ class Optimizer(torch.optim.Optimizer):
         x = p.detach().view(len(p), -1).numpy()
         row_kernel(self.rule)(x, g, rows, [leaf.numpy() for leaf in memory], values)
 
+    @torch.no_grad()
+    def next_step(self, p) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(x, rate, direction): the weights, and what `step()` would now multiply and subtract; nothing changes.
+
+        Of the shape of `p`; where its gradient is sparse, of its active rows. Computed from the rule, not by machine code.
+        """
+        k = next(k for k, group in enumerate(self.param_groups) if any(p is q for q in group["params"]))
+        if fault := next(self._faults(p), None):
+            raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
+        rule, x, g = self._seen(k).rule, p.detach(), p.grad
+        memory = [self.state[p][name] for name in _leaf_names(rule)] if self.state.get(p) else None
+        if g.is_sparse:
+            rows, g = g.coalesce().indices()[0], g.coalesce().values()
+            x, memory = x[rows], memory and [leaf[rows] for leaf in memory]
+        shape = _runs(rule, x, p.grad.is_sparse)
+        flat_x, flat_g = (_array(flat(t, WIDE[p.dtype]).view(shape)) for t in (x, g))
+        state = rebuild(_structure(rule), map(_array, memory)) if memory else rule.init(flat_x)
+        _, rate, direction = rule.step(state, flat_g, flat_x)
+        return x, *(torch.broadcast_to(torch.as_tensor(t), shape).reshape(x.shape) for t in (rate, direction))
+
     # ------------------------------------------------------------ checkpoints
 
     def state_dict(self):
@@ -497,7 +532,7 @@ class Optimizer(torch.optim.Optimizer):
         def keep_dtype(_):
             for index, p in self._indexed(final):
                 if memory := final["state"].get(index):
-                    like = _blueprint(self.rule, _runs(p, memory["rows"]), WIDE[p.dtype])
+                    like = _blueprint(self.rule, _runs(self.rule, p, memory["rows"]), WIDE[p.dtype])
                     copies = {
                         name: memory[name].detach().to(p.device, leaf.dtype, copy=True) for name, leaf in like.items()
                     }
@@ -528,7 +563,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         for index, p in self._indexed(state_dict):
             if fault := next(_misfits(self.rule, p, state_dict["state"].get(index, {})), None):
-                raise ShapeError(f"{self._called(p)} of shape {tuple(p.shape)} {fault}")
+                raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
         for group in state_dict["param_groups"]:
             _with_values(self.rule, self._values(dict(group), None)[0])
 

@@ -15,7 +15,9 @@ from mutants import mutant
 from references import RULES, TORCH
 from stepsize import (
     SGD,
+    SOAP,
     AdaBelief,
+    Adafactor,
     AdaGrad,
     Adam,
     AMSGrad,
@@ -25,7 +27,9 @@ from stepsize import (
     HeavyBall,
     InverseRoot,
     LinearDecay,
+    Muon,
     RMSProp,
+    Shampoo,
     SignDescent,
     chain,
     optim,
@@ -591,3 +595,34 @@ def test_a_parameter_is_sparse_or_dense_but_not_both():
     p.grad = torch.ones(4, 2)
     with pytest.raises(ShapeError, match="sparse and dense"):
         optimizer.step()
+
+
+# ---------------------------------------------------------------- matrices
+
+
+@pytest.mark.parametrize("rule", [Muon(0.1), Adafactor(0.1), Shampoo(0.1), SOAP(0.1), Decoupled(Muon(0.1), 0.1)])
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 1), (3, 2, 2)])
+def test_a_rule_of_matrices_sees_the_weight_as_a_matrix_with_its_first_axis(rule, shape):
+    rng = np.random.default_rng(0)
+    p = nn.Parameter(torch.tensor(rng.standard_normal(shape)))
+    optimizer = Optimizer([p], rule)
+    x = p.detach().numpy().reshape(shape[0], -1).copy()
+    state = rule.init(x)
+    for t in range(6):
+        g = rng.standard_normal(shape)
+        p.grad = torch.tensor(g)
+        optimizer.step()
+        state, rate, direction = rule.step(state, g.reshape(x.shape), x)
+        x = x - rate * direction
+        np.testing.assert_allclose(p.detach().numpy().reshape(x.shape), x, rtol=1e-12, atol=0)
+        if t == 3:
+            saved, optimizer = optimizer.state_dict(), Optimizer([p], rule)
+            optimizer.load_state_dict(saved)
+
+
+def test_a_rule_of_matrices_refuses_vectors_and_tables():
+    vector, table = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(4, 2))
+    vector.grad, table.grad = torch.ones(3), sparse([1], np.ones((1, 2), np.float32), (4, 2))
+    for p in (vector, table):
+        with pytest.raises(ShapeError, match="Muon needs dense matrices, give the other parameters"):
+            Optimizer([p], Muon()).step()

@@ -1,6 +1,10 @@
 """No array reaches machine code unchecked: what does not fit is named before anything moves, the rest goes as in torch."""
 
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -579,3 +583,29 @@ def test_a_compiled_graph_steps_as_without():
         theirs.step()
     torch.testing.assert_close(p, q, rtol=1e-13, atol=0)
     assert np.isfinite(p.detach().numpy()).all()
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None
+import torch
+from stepsize import Adam
+from stepsize.errors import TraceError
+from stepsize.optim import Optimizer
+
+p = torch.nn.Parameter(torch.zeros(3))
+p.grad = torch.ones(3)
+Optimizer([p], Adam(0.1)).step()
+print(p.detach().tolist())
+try:
+    Optimizer([p], Adam(0.1), compiled=True)
+except TraceError as error:
+    print(error)
+"""
+
+
+def test_without_numba_the_optimizer_runs_in_numpy_and_machine_code_on_request_is_refused():
+    run = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, env=os.environ)
+    moved, error = run.stdout.splitlines()
+    assert json.loads(moved) == pytest.approx([-0.1] * 3, rel=1e-6)
+    assert "pip install numba" in error
