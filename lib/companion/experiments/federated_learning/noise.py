@@ -76,7 +76,7 @@ def spread(estimates, variances, *, level, seed) -> Interval:
 
 
 @at_any_level
-def ratio_of_extremes(patients: Patients, *, level, seed, splits: int = 100, resamples: int = 1000) -> Interval:
+def ratio_of_extremes(patients: Patients, *, level, seed, splits: int = 1000, resamples: int = 1000) -> Interval:
     """Residual variance of the noisiest hospital over that of the quietest, geometric mean over random halves of the patients.
 
     One half of each hospital chooses the pair, the other measures it, and the reverse. Patients are resampled within their
