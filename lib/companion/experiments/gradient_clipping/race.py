@@ -107,8 +107,11 @@ class Retuning(NamedTuple):
     reported: np.ndarray
 
     def best(self, rows=slice(None)):
-        """Places in the grid of the rates of least median loss, without and with the clip, on the tuning bowls `rows` (..., n)."""
-        return [np.median(losses[:, rows], axis=-1).argmin(0) for losses in (self.raw, self.clipped)]
+        """Places in the grid of the rates of least typical loss, without and with the clip, on the tuning bowls `rows` (..., n).
+
+        The geometric mean, in which the difference between bowls cancels: all rates meet the same.
+        """
+        return [geometric(losses[:, rows], axis=-1).argmin(0) for losses in (self.raw, self.clipped)]
 
     def rates(self, bowls, others):
         """Best rate with the clip over that without."""
@@ -137,7 +140,12 @@ def resampled(statistic, tuned: Retuning, *, level, seed) -> Interval:
     """
     rng, n, m = np.random.default_rng(seed), tuned.raw.shape[1], tuned.reported.shape[1]
     resamples = max(2000, round(40 / (1 - level)))
-    values = statistic(tuned, rng.integers(n, size=(resamples, n)), rng.integers(m, size=(resamples, m)))
+    values = np.concatenate(
+        [
+            statistic(tuned, rng.integers(n, size=(rows, n)), rng.integers(m, size=(rows, m)))
+            for rows in np.diff([*range(0, resamples, 250), resamples])  # a few megabytes at once
+        ]
+    )
     estimate = float(statistic(tuned, np.arange(n), np.arange(m)))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     method = f"percentile bootstrap over tuning and reported bowls, {percent(level)}"
