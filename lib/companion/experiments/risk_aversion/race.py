@@ -75,6 +75,11 @@ def tail_ratio(scores, rival):
     return bootstrap(np.arange(len(scores)), statistic)
 
 
+def as_ratio(i) -> str:
+    """An interval of a logarithm as the ratio, with its ends: "1.08 [0.95, 1.23]"."""
+    return f"{np.exp(i.estimate):.2f} [{np.exp(i.low):.2f}, {np.exp(i.high):.2f}]"
+
+
 class Lesson(NamedTuple):
     """What single gradients teach on the way of SGD: `informed` is the share of the squared error of m that the next one can remove,
     `excess` the squared error of m beyond that of the best average, both (reporting seeds,); `beta` is that average's."""
