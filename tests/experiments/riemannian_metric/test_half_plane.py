@@ -175,6 +175,15 @@ def test_the_sampled_gradient_has_the_mean_and_the_square_of_drawn_examples(batc
     assert np.abs(broken(np.broadcast_to(theta, (n, 2)), batch, rng).mean(0) - half_plane.grad(theta)).max() > 0.1
 
 
+def test_the_moment_of_the_scores_is_the_mean_of_their_products_and_that_at_the_target_the_fisher_information():
+    theta = np.array([0.7, 0.8])
+    score = [lambda y: -(y - 0.7) / 0.8**2, lambda y: 1 / 0.8 - (y - 0.7) ** 2 / 0.8**3]
+    moment = [[expectation(lambda y, a=a, b=b: a(y) * b(y), TARGET) for b in score] for a in score]
+    np.testing.assert_allclose(half_plane.score_moment(theta), moment, rtol=1e-12)
+    np.testing.assert_allclose(half_plane.score_moment(TARGET), half_plane.fisher(TARGET), atol=1e-14)
+    assert np.abs(mutant(half_plane.score_moment, "6 * mu**2", "3 * mu**2")(theta) - moment).max() > 0.1
+
+
 def test_the_walk_on_large_batches_is_adam_on_the_mean_loss():
     sampled = half_plane.sampled_walk(LOG, STARTS[:3], 10**8, 0, runs=2, lr=1e-2)
     full = half_plane.walks(STARTS[:3], (LOG,))["Adam", LOG.name]

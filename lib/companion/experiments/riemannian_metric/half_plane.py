@@ -107,8 +107,17 @@ AFFINE = Chart(
 CHARTS = (PLAIN, LOG, NATURAL, AFFINE)
 
 
-def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 400):
-    """The gradient flow in a chart, mapped back: phi' = -grad, or -F^-1 grad if natural. Points (points, ..., 2), to 1e-10.
+def score_moment(theta):
+    """E g g' of the gradients g of single examples y ~ N(0, 1), of shape (..., 2, 2); the Fisher information at the target alone."""
+    mu, sigma = theta[..., 0], theta[..., 1]
+    mixed = mu / sigma**3 - (mu**3 + 3 * mu) / sigma**5
+    spread = 1 / sigma**2 - 2 * (1 + mu**2) / sigma**4 + (3 + 6 * mu**2 + mu**4) / sigma**6
+    return _rows((1 + mu**2) / sigma**4, mixed, mixed, spread)
+
+
+def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 400, *, adam: bool = False):
+    """The gradient flow in a chart, mapped back: phi' = -grad, or -F^-1 grad if natural, or with `adam` -grad / sqrt(E g^2) of
+    single examples, the limit of Adam for small rates. Points (points, ..., 2), to 1e-10.
 
     The last point is the target, approached to about e^-time; length() of the result is the length of the polygon.
     """
@@ -119,6 +128,9 @@ def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 
     def velocity(t, phi):
         phi = phi.reshape(starts.shape)
         g = chart.grad(phi)
+        if adam:
+            moment = pull_back(score_moment(chart.point(phi)), chart.jacobian(phi))
+            return -(g / np.sqrt(np.diagonal(moment, axis1=-2, axis2=-1))).ravel()
         return -(solve(chart.fisher(phi), g) if natural else g).ravel()
 
     # a grid that is fine at first, when the flow is fast
