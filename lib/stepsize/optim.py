@@ -6,8 +6,6 @@ and for subclasses of tensors, the rule sees tensors, whole. A parameter with sp
 (rows, d), each with its own clock; rows that a batch does not touch cost nothing and do not change.
 """
 
-from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -15,75 +13,32 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .addresses import PLAIN, Batch, addressable, beyond_storage, flat, on_cpu, overlaps_itself, shares_storage
-from .contract import DOMAINS, hyperparameters, leaves, named, rebuild, require_rule, substitute
+from .addresses import PLAIN, Batch, addressable, flat, on_cpu, shares_storage
+from .checks import (
+    WIDE,
+    betas_of,
+    blueprint,
+    kind_faults,
+    leaf_names,
+    names_of,
+    require_settings,
+    runs,
+    state_faults,
+    step_faults,
+    structure,
+)
+from .contract import hyperparameters, leaves, named, rebuild, require_rule, substitute
 from .conversion import from_torch, to_torch
-from .errors import HyperparameterError, ShapeError, TraceError, short
+from .errors import HyperparameterError, ShapeError, TraceError
 from .kernels import batch_kernel, coalesce, kernel, row_kernel
 
 #: Coordinates per block: the arrays of one step of Adam, about ten of 4 bytes, fill most of a 2 MB cache.
 BLOCK = 2**15
 
-#: dtype of a parameter -> of its state and of the arithmetic.
-WIDE = {
-    torch.float16: torch.float32,
-    torch.bfloat16: torch.float32,
-    torch.float32: torch.float32,
-    torch.float64: torch.float64,
-}
-
-#: What torch and its schedulers keep in a group beside the hyper-parameters.
-_BOOKKEEPING = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
-_BOOKKEEPING |= {"differentiable"}  # torch adds it to what comes from a pickle
-
-#: Settings of torch's optimizers; a rule that lacks one would ignore it.
-_SETTINGS = {
-    "weight_decay",
-    "decoupled_weight_decay",
-    "lr_decay",
-    "momentum",
-    "momentum_decay",
-    "dampening",
-    "nesterov",
-}
-_SETTINGS |= {"betas", "alpha", "centered", "amsgrad", "rho", "etas", "step_sizes", "lambd", "t0"}
-_SETTINGS |= {"initial_accumulator_value", "maximize", "foreach", "fused", "capturable"}
-
 
 @lru_cache(maxsize=256)
 def _with_values(rule, values):
     return substitute(rule, iter(values))
-
-
-@lru_cache(maxsize=256)
-def _axes(rule):
-    """The number of axes of one run: 2 for a rule of `matrix_rules`, which refuses anything less."""
-    try:
-        rule.init(np.zeros(1))
-    except ShapeError:
-        return 2
-    return 1
-
-
-@lru_cache(maxsize=256)
-def _structure(rule):
-    return rule.init(np.zeros((1,) * _axes(rule)))
-
-
-@lru_cache(maxsize=256)
-def _leaf_names(rule):
-    return tuple(named(leaves(_structure(rule))))
-
-
-@lru_cache(maxsize=256)
-def _names(rule):
-    return tuple(hyperparameters(rule))
-
-
-@lru_cache(maxsize=256)
-def _betas(rule):
-    """The hyper-parameters that torch's schedulers know as `betas`."""
-    return tuple(name for name in ("beta1", "beta2") if {name, "beta1"} <= set(_names(rule)))
 
 
 @lru_cache(maxsize=256)
@@ -93,33 +48,6 @@ def _has_kernel(rule):
     except TraceError:
         return False
     return True
-
-
-@lru_cache(maxsize=256)
-def _blueprint(rule, shape, dtype):
-    """name -> a leaf without memory, of the shape and dtype that the rule keeps for runs of this shape."""
-    return named(leaves(rule.init(torch.empty(shape, dtype=dtype, device="meta"))))
-
-
-@lru_cache(maxsize=256)
-def _require_settings(rule, given):
-    """HyperparameterError where a group lacks a hyper-parameter, or has a setting that the rule would ignore.
-
-    Entries that are no setting, as `lr_scale`, are the caller's own.
-    """
-    names = (*_names(rule), "betas") if _betas(rule) else _names(rule)
-    others = [name for name in given if name not in names and name not in _BOOKKEEPING]
-    idle = [
-        name
-        for name in others
-        if name in _SETTINGS or name in DOMAINS or get_close_matches(str(name), names, cutoff=0.75)
-    ]
-    if idle:
-        raise HyperparameterError(
-            f"group has {idle}, which {type(rule).__name__} lacks and would ignore; it has {', '.join(names)}"
-        )
-    if missing := [name for name in _names(rule) if name not in given]:
-        raise HyperparameterError(f"group lacks {missing}; {type(rule).__name__} has {', '.join(names)}")
 
 
 def _plain(value):
@@ -138,36 +66,6 @@ def _array(tensor):
     return tensor.numpy() if on_cpu(tensor) else tensor
 
 
-def _runs(rule, p, rows):
-    """The shape of the runs of a parameter: its rows, or all of it, as a matrix with its first axis if the rule needs one."""
-    return (len(p), p[0].numel()) if rows or _axes(rule) == 2 else (p.numel(),)
-
-
-def _misfits(rule, p, memory) -> Iterator[str]:
-    """What keeps `memory` from being the state of `p`, in words; an empty one is still to begin."""
-    if memory == {}:
-        return
-    if not isinstance(memory, dict) or set(memory) != {*_leaf_names(rule), "rows"}:
-        yield (
-            f"has a state of {short(sorted(map(str, memory)) if isinstance(memory, dict) else memory)}, "
-            f"{type(rule).__name__} keeps {sorted([*_leaf_names(rule), 'rows'])}; load it into an Optimizer of the same rule"
-        )
-    elif not isinstance(memory["rows"], bool) or ((memory["rows"] or _axes(rule) == 2) and not (p.dim() and p.numel())):
-        yield f"has a state with rows = {short(memory['rows'])}; True is for a table of one or more rows, else False"
-    else:
-        for name, like in _blueprint(rule, _runs(rule, p, memory["rows"]), WIDE[p.dtype]).items():
-            leaf = memory[name]
-            if not isinstance(leaf, torch.Tensor) or leaf.layout is not torch.strided or leaf.is_complex():
-                yield f"has {name} = {short(leaf)} in its state; it must be a dense tensor of real numbers"
-            elif leaf.shape != like.shape:
-                yield (
-                    f"has {name} of shape {tuple(leaf.shape)} in its state, {tuple(like.shape)} fits; give the parameters in the "
-                    "order of the saved ones, or begin anew: del optimizer.state[parameter]"
-                )
-            elif on_cpu(leaf) and beyond_storage(leaf):
-                yield f"has {name} in its state that reaches beyond its storage; do not resize storages"
-
-
 class _Look(NamedTuple):
     """What a group was at its last check: its entries' names, its rule, the values of the rule, its betas."""
 
@@ -177,9 +75,9 @@ class _Look(NamedTuple):
     betas: tuple[float, ...] | None
 
 
-def _unchanged(group, seen):
+def _unchanged(group, names, seen):
     try:
-        now = tuple(group[name] for name in _names(seen.rule))
+        now = tuple(group[name] for name in names)
         return now == seen.values and group.get("betas") == seen.betas and tuple(group) == seen.names
     except (KeyError, ValueError, RuntimeError):  # an entry is missing, or an array
         return False
@@ -207,8 +105,8 @@ class Optimizer(torch.optim.Optimizer):
         params = params if isinstance(params, (torch.Tensor, dict)) else list(params)
         if isinstance(params, list) and not params:
             raise ShapeError("Optimizer got no parameters; pass model.parameters(), and a generator only once")
-        defaults = dict(zip(_names(rule), _numbers(hyperparameters(rule).values()), strict=True))
-        if names := _betas(rule):
+        defaults = dict(zip(names_of(rule), _numbers(hyperparameters(rule).values()), strict=True))
+        if names := betas_of(rule):
             defaults["betas"] = tuple(defaults[name] for name in names)
         super().__init__(params, defaults)
 
@@ -234,15 +132,12 @@ class Optimizer(torch.optim.Optimizer):
         group = {**self.defaults, **param_group}
         values, betas = self._values(group, self.defaults.get("betas"))
         rule = _with_values(self.rule, values)
-        param_group.update(group, **{name: _plain(group[name]) for name in _names(self.rule)})
+        param_group.update(group, **{name: _plain(group[name]) for name in names_of(self.rule)})
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
-            if p.layout is not torch.strided or p.dtype not in WIDE:
+            if fault := next(kind_faults(p), None):
                 self.param_groups.pop()
-                raise ShapeError(
-                    f"a parameter of shape {tuple(p.shape)} has layout {p.layout} and dtype {p.dtype}; "
-                    "rules need dense tensors of real floats, 16 to 64 bits"
-                )
+                raise ShapeError(f"a parameter of shape {tuple(p.shape)} {fault}")
         self._looks[len(self.param_groups) - 1] = _Look(tuple(param_group), rule, values, betas)
 
     def _values(self, group, agreed):
@@ -251,9 +146,9 @@ class Optimizer(torch.optim.Optimizer):
         beta1 and beta2 are there twice: under their own names, and as `betas`. Whichever differs from what they agreed on
         last has been set since, and counts.
         """
-        _require_settings(self.rule, tuple(group))
+        require_settings(self.rule, tuple(group))
         betas = None
-        if names := _betas(self.rule):
+        if names := betas_of(self.rule):
             own = _numbers(group[name] for name in names)
             betas = _numbers(group.get("betas", own))
             if own != betas:
@@ -264,12 +159,12 @@ class Optimizer(torch.optim.Optimizer):
                 betas = own if betas == agreed else betas
                 group.update(zip(names, betas, strict=True))
             group["betas"] = betas
-        return _numbers(group[name] for name in _names(self.rule)), betas
+        return _numbers(group[name] for name in names_of(self.rule)), betas
 
     def _seen(self, k):
         """Rule, values and betas of group `k`, checked where an entry has changed since the last look."""
         group, seen = self.param_groups[k], self._looks.get(k)
-        if seen is None or not _unchanged(group, seen):
+        if seen is None or not _unchanged(group, names_of(self.rule), seen):
             values, betas = self._values(group, seen and seen.betas)
             self._looks[k] = seen = _Look(tuple(group), _with_values(self.rule, values), values, betas)
         return seen
@@ -288,7 +183,7 @@ class Optimizer(torch.optim.Optimizer):
             self._step()
         return loss
 
-    @torch.compiler.disable
+    @torch._disable_dynamo  # as torch.optim does: torch.compiler.disable imports the compiler at once, for a second
     def _step_outside_graphs(self):
         self._step()
 
@@ -317,7 +212,7 @@ class Optimizer(torch.optim.Optimizer):
                 moves.append((self._run, self._batches[key], alike, gradients, seen.values))
                 continue
             for p in alike:
-                if fault := next(self._faults(p), None):
+                if fault := next(step_faults(self.rule, p, self.state.get(p, {})), None):
                     raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
             if kind[0] is torch.strided:
                 moves.append((self._step_dense, seen, alike, key))
@@ -329,7 +224,7 @@ class Optimizer(torch.optim.Optimizer):
         """Whether nothing has changed since machine code stepped these parameters last."""
         if key not in self._batches:
             return False
-        names, memories = _leaf_names(self.rule), map(self.state.__getitem__, params)
+        names, memories = leaf_names(self.rule), map(self.state.__getitem__, params)
         try:
             leaves = [memory[name] for memory in memories for name in names]
             return self._batches[key].fits([*params, *leaves], gradients)
@@ -337,7 +232,7 @@ class Optimizer(torch.optim.Optimizer):
             return False
 
     def _kept(self, p):
-        return [self.state[p][name] for name in _leaf_names(self.rule)]
+        return [self.state[p][name] for name in leaf_names(self.rule)]
 
     def called(self, p) -> str:
         """A parameter by its name, or else by its place: parameter 2 of group 0."""
@@ -346,63 +241,14 @@ class Optimizer(torch.optim.Optimizer):
                 if q is p:
                     return f"parameter {i} of group {k}" if name is None else f"parameter {name!r}"
 
-    def _faults(self, p) -> Iterator[str]:
-        """What keeps a parameter from its step, in words."""
-        g, memory = p.grad, self.state.get(p, {})
-        if p.layout is not torch.strided or p.dtype not in WIDE:
-            yield f"has layout {p.layout} and dtype {p.dtype}; rules need dense tensors of real floats, 16 to 64 bits"
-        if g.shape != p.shape or g.device != p.device or g.is_complex():
-            yield (
-                f"on {p.device} has a gradient of shape {tuple(g.shape)} and {g.dtype} on {g.device}; "
-                "compute the gradient again after a change of the parameter"
-            )
-        if _axes(self.rule) == 2 and (p.dim() < 2 or g.is_sparse):
-            yield (
-                f"has a gradient of layout {g.layout}; {type(self.rule).__name__} needs dense matrices, give the other "
-                "parameters to an Optimizer of their own, with a rule such as Adam"
-            )
-        for t in (p, g) if type(p) not in PLAIN else ():
-            try:
-                t.detach().reshape(-1)
-            except RuntimeError as error:  # a DTensor whose shards are not alike
-                yield f"cannot be flattened: {short(error)}"
-        if on_cpu(p) and overlaps_itself(p):
-            yield f"has strides {p.stride()}, several numbers in one place of memory; clone() it before it becomes a parameter"
-        if any(on_cpu(t) and beyond_storage(t) for t in (p, g)):
-            yield "reaches beyond its storage, or its gradient does; give it its memory back before the step"
-        yield from _misfits(self.rule, p, memory)
-        if memory:
-            for name in _leaf_names(self.rule):
-                if memory[name].dtype != WIDE[p.dtype] or memory[name].device != p.device:
-                    yield (
-                        f"has become {p.dtype} on {p.device}, its state has {name} in {memory[name].dtype} on "
-                        f"{memory[name].device}; optimizer.load_state_dict(optimizer.state_dict()) converts it"
-                    )
-            if memory["rows"] != g.is_sparse:
-                yield "had sparse and dense gradients; choose one, as with Embedding(sparse=...)"
-        if g.is_sparse:
-            yield from self._row_faults(p, g)
-
-    @staticmethod
-    def _row_faults(p, g):
-        indices, values = g._indices(), g._values()
-        if len(indices) != 1 or values.shape != (indices.shape[1], *p.shape[1:]):
-            yield "has a sparse gradient; it must be sparse in its first axis only"
-        elif any(on_cpu(t) and beyond_storage(t) for t in (indices, values)):
-            yield "has a sparse gradient that reaches beyond its storage; do not resize storages"
-        elif indices.numel():
-            low, high = (int(i) for i in indices.aminmax())
-            if not 0 <= low <= high < len(p):
-                yield f"has a gradient for rows {low} ... {high}; its rows are 0 ... {len(p) - 1}"
-
     def _memory(self, rule, p, rows):
         """The leaves of the state of `p`, made at its first gradient."""
         if not self.state[p]:
-            x = p.detach().to(WIDE[p.dtype]).reshape(_runs(rule, p, rows))
+            x = p.detach().to(WIDE[p.dtype]).reshape(runs(rule, p, rows))
             begin = {name: leaf.clone() for name, leaf in named(leaves(rule.init(x))).items()}
             self.state[p] = begin | {"rows": rows}
         memory = self.state[p]
-        for name in _leaf_names(self.rule):
+        for name in leaf_names(self.rule):
             if on_cpu(p) and not addressable(memory[name]):
                 memory[name] = flat(memory[name], memory[name].dtype).view(memory[name].shape)
         return self._kept(p)
@@ -435,11 +281,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _step_whole(self, rule, p):
         memory, wide = self._memory(rule, p, False), WIDE[p.dtype]
-        x, g = (flat(t, wide).view(_runs(rule, p, False)) for t in (p, p.grad))
+        x, g = (flat(t, wide).view(runs(rule, p, False)) for t in (p, p.grad))
         if on_cpu(p) and shares_storage(g, (p, *memory)):
             g = g.clone()
         self._step_blocks(rule, _array(x), _array(g), list(map(_array, memory)))
-        if not addressable(p) or x.dtype != p.dtype:  # x may be a copy
+        if type(p) not in PLAIN or x.data_ptr() != p.data_ptr():  # x is a copy, or may be
             p.copy_(x.view_as(p))
         torch.autograd.graph.increment_version(p)
 
@@ -450,7 +296,7 @@ class Optimizer(torch.optim.Optimizer):
         per_coordinate, new = [leaf.shape[0] == d for leaf in memory], ()
         for block in (slice(start, start + size) for start in range(0, d, size)):
             old = (leaf[block] if own else leaf for leaf, own in zip(memory, per_coordinate, strict=True))
-            state, rate, direction = rule.step(rebuild(_structure(self.rule), old), g[block], x[block])
+            state, rate, direction = rule.step(rebuild(structure(self.rule), old), g[block], x[block])
             new = [leaf for _, leaf in leaves(state)]
             for leaf, value, own in zip(memory, new, per_coordinate, strict=True):
                 if own:
@@ -473,7 +319,7 @@ class Optimizer(torch.optim.Optimizer):
             for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
                 x, g = (a.to(wide).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
                 old = (_array(leaf.index_select(0, rows)) for leaf in memory)
-                state, rate, direction = seen.rule.step(rebuild(_structure(self.rule), old), _array(g), _array(x))
+                state, rate, direction = seen.rule.step(rebuild(structure(self.rule), old), _array(g), _array(x))
                 for leaf, (_, value) in zip(memory, leaves(state), strict=True):
                     leaf.index_copy_(0, rows, torch.as_tensor(value))
                 x = torch.as_tensor(_array(x) - rate * direction)
@@ -497,17 +343,19 @@ class Optimizer(torch.optim.Optimizer):
 
         Of the shape of `p`; where its gradient is sparse, of its active rows. Computed from the rule, not by machine code.
         """
-        k = next(k for k, group in enumerate(self.param_groups) if any(p is q for q in group["params"]))
-        if fault := next(self._faults(p), None):
+        k = next((k for k, group in enumerate(self.param_groups) if any(p is q for q in group["params"])), None)
+        if k is None or p.grad is None:
+            raise ShapeError(f"a parameter of shape {tuple(p.shape)} is not this optimizer's or has no gradient")
+        if fault := next(step_faults(self.rule, p, self.state.get(p, {})), None):
             raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
         rule, x, g = self._seen(k).rule, p.detach(), p.grad
-        memory = [self.state[p][name] for name in _leaf_names(rule)] if self.state.get(p) else None
+        memory = [self.state[p][name] for name in leaf_names(rule)] if self.state.get(p) else None
         if g.is_sparse:
             rows, g = g.coalesce().indices()[0], g.coalesce().values()
             x, memory = x[rows], memory and [leaf[rows] for leaf in memory]
-        shape = _runs(rule, x, p.grad.is_sparse)
+        shape = runs(rule, x, p.grad.is_sparse)
         flat_x, flat_g = (_array(flat(t, WIDE[p.dtype]).view(shape)) for t in (x, g))
-        state = rebuild(_structure(rule), map(_array, memory)) if memory else rule.init(flat_x)
+        state = rebuild(structure(rule), map(_array, memory)) if memory else rule.init(flat_x)
         _, rate, direction = rule.step(state, flat_g, flat_x)
         return x, *(torch.broadcast_to(torch.as_tensor(t), shape).reshape(x.shape) for t in (rate, direction))
 
@@ -516,8 +364,8 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self):
         """As torch's; hyper-parameters are plain floats, so that `torch.load(weights_only=True)` reads it."""
         for k, group in enumerate(self.param_groups):
-            self._seen(k)
-            group.update({name: _plain(group[name]) for name in _names(self.rule)})
+            self._values(group, self._looks[k].betas if k in self._looks else None)
+            group.update({name: _plain(group[name]) for name in names_of(self.rule)})
         return super().state_dict()
 
     def load_state_dict(self, state_dict):
@@ -532,7 +380,7 @@ class Optimizer(torch.optim.Optimizer):
         def keep_dtype(_):
             for index, p in self._indexed(final):
                 if memory := final["state"].get(index):
-                    like = _blueprint(self.rule, _runs(self.rule, p, memory["rows"]), WIDE[p.dtype])
+                    like = blueprint(self.rule, runs(self.rule, p, memory["rows"]), WIDE[p.dtype])
                     copies = {
                         name: memory[name].detach().to(p.device, leaf.dtype, copy=True) for name, leaf in like.items()
                     }
@@ -562,7 +410,7 @@ class Optimizer(torch.optim.Optimizer):
                 f"state_dict has groups of {saved} parameters, the optimizer of {own}; make the groups alike"
             )
         for index, p in self._indexed(state_dict):
-            if fault := next(_misfits(self.rule, p, state_dict["state"].get(index, {})), None):
+            if fault := next(state_faults(self.rule, p, state_dict["state"].get(index, {})), None):
                 raise ShapeError(f"{self.called(p)} of shape {tuple(p.shape)} {fault}")
         for group in state_dict["param_groups"]:
             _with_values(self.rule, self._values(dict(group), None)[0])
