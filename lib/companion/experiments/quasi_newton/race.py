@@ -193,7 +193,9 @@ NOISY_RULES = {
     "full AdaGrad": Noisy(lambda lr, stream: FullAdaGrad(lr)),
     "lazy BFGS": Noisy(lambda lr, stream: LazyBFGS(lr)),
     "damped BFGS": Noisy(lambda lr, stream, share: DampedBFGS(lr, share), ((0.2,), (0.6,), (0.9,))),
-    "online BFGS": Noisy(lambda lr, stream, ridge: OnlineBFGS(stream.grad, lr, ridge), ((0.0,), (0.01,), (0.1,)), lambda _: 2),
+    "online BFGS": Noisy(
+        lambda lr, stream, ridge: OnlineBFGS(stream.grad, lr, ridge), ((0.0,), (0.01,), (0.1,)), lambda _: 2
+    ),
     "SQN": Noisy(
         lambda lr, stream, block, memory: SQN(stream.grad, lr, block, memory),
         tuple(product((10, 20, 25, 40), (20, None))),
