@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from companion.experiments.sparse_embeddings import epochs, race, skip_gram
 from companion.experiments.sparse_embeddings import figures as report
-from companion.experiments.sparse_embeddings import race, skip_gram
 from companion.experiments.sparse_embeddings.skip_gram import (
     NOISE,
     PLAYS,
@@ -72,7 +72,7 @@ def test_runs_of_a_batch_equal_the_runs_apart_for_every_rate_and_seed():
 def test_a_static_rate_may_differ_from_word_to_word():
     text = small()
     frozen = train(lambda lr, n: SGD(lr * (n > np.median(n))), text, [1.0], [0], 30, 16, 3, float)
-    moved = frozen.way > 0
+    moved = frozen.distance > 0
     assert moved.any()
     assert (text.counts[moved] > np.median(text.counts)).all()
 
@@ -124,7 +124,7 @@ def test_random_cells_of_the_cached_grid_come_out_again(draw):
 
 
 def test_lazy_rules_on_the_recorded_gradients_owe_what_the_chapter_says():
-    visits, shape = race.recorded(30)
+    visits, shape = race.recorded(30, 0)
     dense = lambda ps: torch.optim.Adagrad(ps, 0.1)  # noqa: E731
     assert race.apart(AdaGrad(0.1), dense, visits, shape) <= 1e-12
     assert race.apart(AdaGrad(0.2), dense, visits, shape) > 1e-3
@@ -146,4 +146,52 @@ def test_the_recorded_costs_are_positive_and_their_ratios_are_taken_round_by_rou
 
 
 def test_lazy_adam_keeps_as_much_state_as_dense_adam():
-    assert race.state_sizes(torch.zeros(6, 2)) == 1.0
+    ratios = race.memory_ratios(rows=50, columns=8, active=5)
+    assert ratios["memory of the state is meant"] == 1.0
+    assert ratios["memory of the gradient is meant"] == 50 * 8 * 4 / (5 * 8 * 4 + 5 * 8)
+    assert ratios["state of row-wise AdaGrad"] == 2 * 8
+    assert ratios["state of Adafactor"] == pytest.approx(2 * 50 * 8 / (50 + 8))
+
+
+def test_a_mixture_goes_from_one_vector_for_all_to_each_words_own():
+    a, counts = np.arange(12.0).reshape(4, 3), np.array([1, 10, 49, 50])
+    common = (a[1] + a[2]) / 2
+    np.testing.assert_array_equal(skip_gram.towards_common(a, counts, 0.0), np.tile(common, (4, 1)))
+    np.testing.assert_array_equal(skip_gram.towards_common(a, counts, 1.0), a)
+    np.testing.assert_array_equal(skip_gram.towards_common(a, counts, 0.5), (a + common) / 2)
+
+
+def test_a_score_is_the_mean_loss_of_the_pairs_of_a_class_and_with_one_vector_no_word_is_known():
+    text = small()
+    counts = np.repeat([1, 5, 20, 100, 500, 3000], 5)
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 30, 3))
+    held = skip_gram.held_out(text, "reporting", 300, 2)
+    assert held.other.shape == (300, 1 + NOISE)
+    loss, score = losses(a, b, *held), skip_gram.score(a, b, held, counts)
+    np.testing.assert_allclose(score[1:], [loss[counts[held.centre] == c].mean() for c in np.unique(counts)])
+    one = skip_gram.towards_common(a, counts, 0.0)
+    renamed = held._replace(centre=rng.permutation(held.centre))
+    np.testing.assert_allclose(skip_gram.score(one, b, held, counts)[0], skip_gram.score(one, b, renamed, counts)[0])
+    assert abs(score[0] - skip_gram.score(a, b, renamed, counts)[0]) > 1e-3
+
+
+def test_the_mixture_is_chosen_on_the_tuning_plays_and_reported_on_others(monkeypatch):
+    losses = np.zeros((2, 5, 7))
+    tuning, reporting = losses.copy(), losses.copy()
+    tuning[:, :, 1] = [[3, 1, 2, 2, 2], [3, 2, 2, 2, 1]]
+    reporting[:, :, 1] = [[1, 1.5, 0, 0, 4], [2, 0, 0, 0, 5]]
+    monkeypatch.setattr(epochs, "recorded", lambda: {"Adam": {"tuning": tuning, "reporting": reporting}})
+    weights, gain = epochs.best_mixture("Adam", "1-2")
+    assert weights.tolist() == [0.25, 1.0]
+    assert gain.tolist() == [0.5, 3.0]
+    assert epochs.against_common("Adam", "1-2").tolist() == [3.0, 3.0]
+
+
+def test_the_recorded_epochs_have_every_method_at_a_rate_inside_its_grid_and_apart_seeds():
+    for name in epochs.NAMES:
+        cell = epochs.recorded()[name]
+        tried = sorted(map(float, cell["tried"]))
+        assert tried[0] < cell["lr"] < tried[-1]
+        assert cell["reporting"].shape == (len(epochs.SEEDS["reporting"]), len(epochs.WEIGHTS), 1 + len(skip_gram.BINS))
+    assert epochs.SEEDS["tuning"] not in epochs.SEEDS["reporting"]

@@ -8,6 +8,7 @@ from companion.evidence import student
 from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 from stepsize.rules import Adam
 
+from . import epochs
 from .race import GOALS, METHODS, chosen, costs, grid, journey, table
 from .skip_gram import BINS, corpus
 
@@ -20,27 +21,48 @@ def journey_figure(steps: int = 45):
     _, axes = plt.subplots(figsize=(WIDTH, 3.6))
     rule, t = Adam(1.0, eps=0.0), np.arange(1, steps + 1)
     dense, own = journey(rule, 60_000, steps), journey(rule, 0, 1)[0]
-    axes.fill_between(t, dense[0], dense, color="0.82", label="moved at gradient zero")
+    axes.fill_between(t, dense[0], dense, color="0.82", ec="0.5", label="moved at gradient zero")
     axes.plot(t, dense, **method("Adam") | {"label": "dense Adam"})
     for name, level in (("lazy Adam, shared clock", dense[0]), ("lazy Adam", own)):
         axes.plot(t, np.full(steps, level), **method(name))
-    axes.set(yscale="log", xlabel="steps since the word was seen", ylabel="way, in learning rates")
+    axes.set(yscale="log", xlabel="steps since the word was seen", ylabel="displacement, in learning rates")
     plain_ticks(axes.yaxis, [1, 3, 10, 30])
     axes.legend(loc="center right")
     return axes
 
 
 def trade_figure():
-    """Loss of all words against loss of rare words, a curve for each method's grid; large: the rate chosen for all words."""
-    _, axes = plt.subplots(figsize=(WIDTH, 4.8))
-    for name in METHODS:
-        every, rare = (goal(table()[name]).mean(1) for goal in GOALS.values())
-        style, kept = method(name) | {"markevery": 1, "markersize": 3}, (every < 2.75) & (rare < 4.1)
-        axes.plot(every[kept], rare[kept], **style)
+    """Loss of all words against loss of rare words, a panel for each method's grid; large: the rate chosen for all words."""
+    figure, panels_of = plt.subplots(3, 3, figsize=(WIDTH, 6), sharex=True, sharey=True)
+    curves = {name: [goal(table()[name]).mean(1) for goal in GOALS.values()] for name in METHODS}
+    for axes, (name, (every, rare)) in zip(panels_of.ravel(), curves.items(), strict=True):
+        for other in curves.values():
+            axes.plot(*other, color="0.85", lw=0.8, zorder=0)
+        style = method(name) | {"markevery": 1, "markersize": 3}
+        axes.plot(every, rare, **style)
         best = every.argmin()
         axes.plot(every[best], rare[best], marker=style["marker"], color=style["color"], ms=9, ls="")
-    axes.set(xlabel="loss of all words", ylabel="loss of words seen fewer than 10 times")
-    legend_below(axes, ncols=2)
+        axes.set(xlim=(2.42, 2.75), ylim=(2.6, 4.1))
+        axes.set_title(name, fontsize="small")
+    figure.supxlabel("loss of all words")
+    figure.supylabel("loss of words seen fewer than 10 times")
+    return panels_of
+
+
+def common_figure():
+    """Loss after five epochs minus that with one common vector, by count: with the own vector, and with the best mixture."""
+    _, axes = panels(2, 2.4)
+    shown = list(BINS)[:4]
+    for k, name in enumerate(epochs.NAMES):
+        x, style = np.arange(len(shown)) + 0.1 * (k - 2), method(name) | {"capsize": 0}
+        for panel, losses in zip(axes, (epochs.against_common, lambda *a: epochs.best_mixture(*a)[1]), strict=True):
+            error_bars(panel, x, *ends(student(losses(name, words)) for words in shown), **style)
+    for panel, title in zip(axes, ("the word's own vector", "mixed with the common one"), strict=True):
+        panel.axhline(0, color="0.3", lw=0.8)
+        panel.set(title=title, ylabel="loss minus that with\nthe common vector")
+    axes[1].set(xlabel="occurrences in the training plays")
+    axes[1].set_xticks(range(len(shown)), shown)
+    legend_below(axes[0], ncols=2)
     return axes
 
 
@@ -60,11 +82,11 @@ def bins_figure(raced: dict, rival: str = "SGD"):
 
 
 def rate_figure(raced: dict, names, least: int = 5):
-    """Median rate and way per visit by count, relative to the words in the most frequent class; first seed."""
+    """Median rate and distance per visit by count, relative to the words in the most frequent class; first seed."""
     _, axes = panels(2, 2.4)
     edges = np.geomspace(5, 5000, 9)
     middle, counts = np.sqrt(edges[1:] * edges[:-1]), corpus().counts
-    for panel, field in zip(axes, ("rate", "way"), strict=True):
+    for panel, field in zip(axes, ("rate", "distance"), strict=True):
         for name in names:
             values, seen = getattr(raced[name], field)[0], raced[name].visits[0]
             inside = [(seen >= least) & (low <= counts) & (counts < high) for low, high in pairwise(edges)]
@@ -72,7 +94,7 @@ def rate_figure(raced: dict, names, least: int = 5):
             panel.plot(middle, typical / typical[-1], **method(name) | {"markevery": 1})
         panel.set(xscale="log", yscale="log")
     axes[0].set_ylabel("rate, relative")
-    axes[1].set(ylabel="way per visit, relative", xlabel="occurrences in the training plays")
+    axes[1].set(ylabel="distance per visit, relative", xlabel="occurrences in the training plays")
     legend_below(axes[0], ncols=2)
     return axes
 

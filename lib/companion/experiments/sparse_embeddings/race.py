@@ -13,18 +13,18 @@ import numpy as np
 from companion.experiments.archive import GRIDS
 from stepsize import lazy
 from stepsize.contract import rebuild
-from stepsize.rules import SGD, AdaGrad, Adam
+from stepsize.rules import SGD, AdaGrad, Adam, RowAdaGrad
 from stepsize.tables import Table
 from stepsize.tuning import Choice, choose
 
-from .skip_gram import BINS, batches, corpus, gradients, score, train
+from .skip_gram import BINS, batches, corpus, gradients, held_out, score, towards_common, train
 
 STEPS, BATCH, DIMENSION = 2000, 256, 16
 TUNING_SEEDS = (100, 101)
 DIVERGED = 99.0
 RATES = replace(
     GRIDS["embedding_rates"],
-    facts={"steps": STEPS, "batch": BATCH, "dimension": DIMENSION, "bins": ["all", *BINS]},
+    facts={"steps": STEPS, "batch": BATCH, "dimension": DIMENSION, "seeds": [*TUNING_SEEDS], "bins": ["all", *BINS]},
 )
 COSTS = GRIDS["lazy_rows"]
 
@@ -51,21 +51,25 @@ def grid(name: str):
 
 
 class Raced(NamedTuple):
-    """Held-out losses (rates, seeds, 1 + bins); second moment, rate (in units of lr) and way per visit of the words (runs, V).
+    """Held-out losses (rates, seeds, 1 + bins); second moment, rate (in units of lr) and distance per visit of the words (runs, V).
 
-    Moments and rates are those of a word's last visit, the mean over its coordinates; `visits` (runs, V).
+    `common` are the losses with one common vector for all words, `skip_gram.towards_common` with weight 0. Moments and rates
+    are those of a word's last visit, the mean over its coordinates; `visits` (runs, V).
     """
 
     loss: np.ndarray
+    common: np.ndarray
     moment: np.ndarray
     rate: np.ndarray
-    way: np.ndarray
+    distance: np.ndarray
     visits: np.ndarray
 
 
-def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000) -> Raced:
+def race(
+    name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000, pairs_seed: int = 7
+) -> Raced:
     """One method trained at every rate with every seed, scored on at most `held` pairs of plays that it has not read."""
-    text, runs = corpus(), len(lrs) * len(seeds)
+    text, shape = corpus(), (len(lrs), len(seeds), len(corpus().counts))
     trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
     state = rebuild(trained.word.state, iter(trained.word.memory))
     with np.errstate(divide="ignore", invalid="ignore"):  # words that no batch has brought
@@ -73,9 +77,15 @@ def race(name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", he
             v = state.v.mean
         else:  # the sum of AdaGrad, or none
             v = np.ones(trained.word.x.shape) if isinstance(state, tuple) else state
-        facts = [a.reshape(runs, -1) for a in (v.mean(-1), (v**-0.5).mean(-1), trained.way / trained.visits)]
-    loss = score(trained, getattr(text, plays), text, runs, held).reshape(len(lrs), len(seeds), -1)
-    return Raced(loss, *facts, trained.visits.reshape(runs, -1))
+        per_visit = trained.distance / trained.visits
+        facts = [a.reshape(-1, shape[2]) for a in (v.mean(-1), (v**-0.5).mean(-1), per_visit)]
+    a, b = (table.settle().reshape(*shape, DIMENSION) for table in (trained.word, trained.neighbour))
+    pairs = held_out(text, plays, held, pairs_seed)
+    loss = np.empty((2, *shape[:2], 1 + len(BINS)))
+    for run in np.ndindex(shape[:2]):
+        for k, vectors in enumerate((a[run], towards_common(a[run], text.counts, 0))):
+            loss[k][run] = score(vectors, b[run], pairs, text.counts)
+    return Raced(*loss, *facts, trained.visits.reshape(-1, shape[2]))
 
 
 def slopes(values, visits, least: int = 5):
@@ -87,7 +97,7 @@ def slopes(values, visits, least: int = 5):
     return np.array(exponents)
 
 
-def touched(batches_seen: int, seed: int = 0):
+def touched(batches_seen: int, seed: int):
     """Shares of rows with a gradient that is not 0 in a batch: of words, of neighbours with noise, of neighbours under a full softmax."""
     text, rng = corpus(), np.random.default_rng(seed)
     V, shares = len(text.counts), []
@@ -101,7 +111,7 @@ def touched(batches_seen: int, seed: int = 0):
     return np.array(shares).T
 
 
-def recorded(steps: int, seed: int = 0):
+def recorded(steps: int, seed: int):
     """The active rows and gradients of the words in the first steps of a training, float64; and the shape of the table."""
     text, visited = corpus(), []
     rng = np.random.default_rng([seed, 1])
@@ -150,7 +160,7 @@ def losses(name: str) -> list:
 
 
 def journey(rule, elapsed: int, steps: int):
-    """Way of a row at rest, in units of lr = 1, after one gradient of 1 and then none; the table has made `elapsed` steps before."""
+    """Displacement of a row at rest, in units of lr = 1, after one gradient of 1 and then none; the table has made `elapsed` steps before."""
     state, x, moved = rule.init(np.zeros(1)), np.zeros(1), []
     betas = (rule.beta1, rule.beta2)
     state = type(state)(*(lazy.wait(a, b, elapsed) for a, b in zip(state, betas, strict=True)))
@@ -173,18 +183,30 @@ def speedup(slow: str, fast: str, V: int):
     return costs()[slow][V][:n] / costs()[fast][V][:n]
 
 
-def state_sizes(table) -> float:
-    """Bytes that torch's dense Adam keeps for a table over those that its SparseAdam keeps."""
+def memory_ratios(rows: int, columns: int, active: int) -> dict[str, float]:
+    """Bytes that dense Adam needs for a table over those that a thriftier way needs, by what is counted; torch's own, but the third."""
     import torch
 
-    sizes = []
-    for kind, layout in ((torch.optim.Adam, lambda g: g), (torch.optim.SparseAdam, lambda g: g.to_sparse(1))):
-        p = torch.nn.Parameter(table.detach().clone())
-        p.grad, optimizer = layout(torch.ones_like(p)), kind([p])
-        optimizer.step()
-        kept = (v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1)
-        sizes.append(sum(v.numel() * v.element_size() for v in kept))
-    return sizes[0] / sizes[1]
+    def kept(state):
+        return sum(v.numel() * v.element_size() for v in state if torch.is_tensor(v) and v.numel() > 1)
+
+    def state_of(optimizer, gradient):
+        p = torch.nn.Parameter(torch.zeros(rows, columns))
+        p.grad, made = gradient, optimizer([p])
+        made.step()
+        return kept(made.state[p].values())
+
+    places, values = torch.arange(active)[None], torch.ones(active, columns)
+    sparse = torch.sparse_coo_tensor(places, values, (rows, columns), check_invariants=False)
+    whole = torch.ones(rows, columns)
+    dense = state_of(torch.optim.Adam, whole)
+    by_row = torch.as_tensor(RowAdaGrad().init(np.zeros((rows, columns), np.float32)))
+    return {
+        "memory of the state is meant": dense / state_of(torch.optim.SparseAdam, sparse),
+        "memory of the gradient is meant": kept([whole]) / kept([sparse._indices(), sparse._values()]),
+        "state of row-wise AdaGrad": dense / kept([by_row]),
+        "state of Adafactor": dense / state_of(torch.optim.Adafactor, whole),
+    }
 
 
 if __name__ == "__main__":

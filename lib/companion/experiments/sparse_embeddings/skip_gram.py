@@ -20,6 +20,10 @@ WINDOW, NOISE, PLAYS = 2, 5, (28, 5, 5)
 BINS = {"1-2": (1, 3), "3-9": (3, 10), "10-49": (10, 50), "50-299": (50, 300), "300-1999": (300, 2000), "2000 and more": (2000, 10**9)}  # fmt: skip
 
 
+#: Sums of products may be taken in any order, which lets the compiler take several at once; not finite numbers stay what they are.
+_SUMS = {"reassoc", "contract"}
+
+
 class Corpus(NamedTuple):
     """Pairs (word, neighbour) of the plays for training, tuning and reporting, each (n, 2); counts (V,) in the training plays.
 
@@ -61,7 +65,7 @@ def corpus(seed: int = 0) -> Corpus:
     return Corpus(*split, counts, noise, data["vocabulary"][known])
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=_SUMS)
 def gradients(a, b, centre, other, batch):
     """Rows and gradients in a and b of the mean loss of `batch` pairs; each row once.
 
@@ -99,7 +103,7 @@ def gradients(a, b, centre, other, batch):
     return rows_a[:count_a], g_a[:count_a], rows_b[:count_b], g_b[:count_b]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=_SUMS)
 def losses(a, b, centre, other):
     """The loss of every pair; arguments as in `gradients`."""
     n, k = other.shape
@@ -124,15 +128,15 @@ def batches(text: Corpus, seed: int, steps: int, batch: int):
 
 
 class Trained(NamedTuple):
-    """The two tables of vectors, words and neighbours, as `Table`s of runs * V rows; `visits` and `way` (runs * V,) of the words.
+    """The two tables of vectors, words and neighbours, as `Table`s of runs * V rows; `visits` and `distance` (runs * V,) of the words.
 
-    `way` adds up the distances between a row's places after its visits, what it moved while idle included, per coordinate.
+    `distance` adds up the distances between a row's places after its visits, what it moved while idle included, per coordinate.
     """
 
     word: Table
     neighbour: Table
     visits: np.ndarray
-    way: np.ndarray
+    distance: np.ndarray
 
 
 def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int = 16, dtype=np.float32) -> Trained:
@@ -141,12 +145,13 @@ def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int =
     if lrs.ndim != 1 or not seeds:
         raise ShapeError(f"train needs learning rates of shape (n,) and at least one seed, got {lrs.shape} and {seeds}")
     runs = len(lrs) * len(seeds)
-    lr = np.repeat(lrs, len(seeds) * V)[:, None]
+    # one rate for all is a number: rows need not look theirs up
+    lr = lrs[0] if len(lrs) == 1 else np.repeat(lrs, len(seeds) * V)[:, None]
     made = rule(lr, np.tile(text.counts, runs)[:, None])
     start = [np.random.default_rng([seed, 1]).normal(size=(V, d)) * 0.1 for seed in seeds]
     word = Table(made, np.tile(np.concatenate(start), (len(lrs), 1)).astype(dtype))
     neighbour = Table(made, np.zeros((runs * V, d), dtype))
-    visits, way, place = np.zeros(runs * V), np.zeros(runs * V), word.x.copy()
+    visits, distance, place = np.zeros(runs * V), np.zeros(runs * V), word.x.copy()
     offset = V * np.arange(runs)[:, None]
     for drawn in zip(*(batches(text, seed, steps, batch) for seed in seeds), strict=True):
         centre, other = (
@@ -159,20 +164,36 @@ def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int =
         word.step(rows, g)
         neighbour.step(others, h)
         visits[rows] += 1
-        way[rows] += np.sqrt(np.mean((word.x[rows] - place[rows]) ** 2, axis=1))
+        distance[rows] += np.sqrt(np.mean((word.x[rows] - place[rows]) ** 2, axis=1))
         place[rows] = word.x[rows]
-    return Trained(word, neighbour, visits, way)
+    return Trained(word, neighbour, visits, distance)
 
 
-def score(trained: Trained, held, text: Corpus, runs: int, limit: int = 100_000, seed: int = 7):
-    """Mean loss on held-out pairs, all words and then each of `BINS`: shape (runs, 1 + bins). At most `limit` pairs, and the noise, by seed."""
-    rng = np.random.default_rng(seed)
+class HeldOut(NamedTuple):
+    """Pairs of plays that no training reads: centre (n,), other (n, 1 + NOISE), the true neighbour first."""
+
+    centre: np.ndarray
+    other: np.ndarray
+
+
+def held_out(text: Corpus, plays: str, limit: int, seed: int) -> HeldOut:
+    """At most `limit` pairs of the plays "tuning" or "reporting"; which ones, and the noise, by seed."""
+    rng, held = np.random.default_rng(seed), getattr(text, plays)
     held = held[rng.permutation(len(held))[:limit]].astype(np.int64)
-    other = np.concatenate([held[:, 1:], text.noise[rng.integers(len(text.noise), size=(len(held), NOISE))]], axis=1)
-    count, V = text.counts[held[:, 0]], len(text.counts)
-    a, b = trained.word.settle(), trained.neighbour.settle()
-    means = []
-    for run in range(runs):
-        loss = losses(a[run * V : (run + 1) * V], b[run * V : (run + 1) * V], held[:, 0], other)
-        means.append([loss.mean(), *(loss[(low <= count) & (count < high)].mean() for low, high in BINS.values())])
-    return np.array(means)
+    noise = text.noise[rng.integers(len(text.noise), size=(len(held), NOISE))]
+    return HeldOut(held[:, 0], np.concatenate([held[:, 1:], noise], axis=1))
+
+
+def score(a, b, held: HeldOut, counts) -> np.ndarray:
+    """Mean loss of the pairs, all words and then each of `BINS`: shape (1 + bins,). Tables a, b (V, d) of words and neighbours."""
+    loss, count = losses(a, b, *held), counts[held.centre]
+    return np.array([loss.mean(), *(loss[(low <= count) & (count < high)].mean() for low, high in BINS.values())])
+
+
+def towards_common(a, counts, weight: float):
+    """common + weight (a - common), common the mean vector of the words with 10 to 49 occurrences.
+
+    With weight 0 all words have one vector, which knows the kind of word and nothing of the word itself.
+    """
+    common = a[(counts >= 10) & (counts < 50)].mean(0)
+    return common + a.dtype.type(weight) * (a - common)
