@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.optim import lr_scheduler
 
 from mutants import mutant
@@ -168,7 +167,10 @@ def one_process(monkeypatch):
     dist.destroy_process_group()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, when this module of it is imported
 def test_the_optimizer_whose_state_is_shared_between_processes_takes_ours(one_process):
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # takes a second: not for every test
+
     ends = []
     for make in (lambda ps, rule: ZeroRedundancyOptimizer(ps, optimizer_class=Optimizer, rule=rule), Optimizer):
         params = [parameter(3), parameter(2, 2)]

@@ -606,6 +606,7 @@ except TraceError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_numba_the_optimizer_runs_in_numpy_and_machine_code_on_request_is_refused():
     run = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, env=os.environ)
     moved, error = run.stdout.splitlines()
