@@ -63,7 +63,7 @@ def test_the_gradient_through_time_is_autograds(loss):
         ("h[r, T].T", "h[r, T - 1].T"),
     ],
 )
-def test_a_slip_on_the_way_back_shows(monkeypatch, old, new):
+def test_a_mutant_of_the_backward_pass_is_not_autograd(monkeypatch, old, new):
     monkeypatch.setattr(network, "backpropagate", mutant(network._backpropagate, old, new))
     x, inputs, targets = problem()
     assert (
@@ -73,7 +73,7 @@ def test_a_slip_on_the_way_back_shows(monkeypatch, old, new):
 
 
 @pytest.mark.parametrize("reach", [1, 4, 9, None])
-def test_a_short_way_back_is_autograd_with_an_older_state_held_constant(reach):
+def test_a_truncated_gradient_is_autograd_with_an_older_state_held_constant(reach):
     x, inputs, targets = problem()
     found = NET.backward(x, inputs, targets, squared, reach).gradient
     cut = inputs.shape[1] - (reach or inputs.shape[1])
@@ -91,7 +91,7 @@ def test_the_states_are_those_of_torchs_rnn():
     assert gap(NET.states(x, inputs)[0, 1:].transpose(0, 1), found) < 1e-13
 
 
-def test_an_exploding_gradient_is_no_fault_of_the_way_back():
+def test_an_exploding_gradient_is_no_fault_of_the_backward_pass():
     """A derivative carried forward along with the state is the same number, and as large."""
     net = TanhNet(3, 16, 1)
     _, inputs, targets = problem(net, runs=6, T=30)
@@ -166,7 +166,7 @@ def test_sequences_may_be_views_and_shared():
     assert gap(NET.states(x, shared), NET.states(x, shared.contiguous())) == 0
 
 
-def test_a_network_that_leaves_the_numbers_takes_no_other_along():
+def test_a_network_that_overflows_takes_no_other_along():
     x, inputs, targets = problem()
     sound = NET.backward(x, inputs, targets, squared).gradient
     x[2, 5] = torch.nan

@@ -8,14 +8,21 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import race as module
-from companion.experiments.recurrent_networks.figures import paired
-from companion.experiments.recurrent_networks.gradient_flow import failed, far_share, heard, hearing, survivors
+from companion.experiments.recurrent_networks.figures import paired, paired_with_choice
+from companion.experiments.recurrent_networks.gradient_flow import (
+    far_share,
+    gradient_reach,
+    reach_in_training,
+    survivors,
+    watched,
+)
 from companion.experiments.recurrent_networks.race import (
     METHODS,
     PROBLEMS,
     STARTS,
     Problem,
     cells,
+    failed,
     losses,
     race,
     recorded,
@@ -24,6 +31,7 @@ from companion.experiments.recurrent_networks.race import (
 from companion.experiments.recurrent_networks.tasks import Adding, Recall
 from stepsize import Adam
 from stepsize.errors import EvidenceError
+from stepsize.responses import adam_worst
 
 SMALL = Problem(Adding(T=8, B=4, hidden=5), ("gain 1",), 30)
 
@@ -58,14 +66,14 @@ def test_the_penalty_pulls_towards_the_rotations():
     assert ends[1.0] < 0.5 * ends[0.0]
 
 
-def test_a_run_that_leaves_the_numbers_is_infinite_and_failed_and_takes_no_other_along():
+def test_a_run_that_overflows_is_infinite_and_failed_and_takes_no_other_along():
     scores = losses(METHODS["SGD"], SMALL._replace(steps=400), STARTS["gain 1"], None, 0.0, [0.01, 1e3], range(3))
     assert np.isinf(scores[1]).all()
     assert np.isfinite(scores[0]).all()
-    assert failed(scores, SMALL.task.ignorance)[1].all()
+    assert failed(scores, SMALL.task.chance)[1].all()
 
 
-def test_failed_means_no_better_than_ignorance_whatever_the_kind_of_death():
+def test_failed_means_no_better_than_chance_whatever_the_kind_of_death():
     assert failed([0.1, 0.91, 1.5, np.inf, np.nan], 1.0).tolist() == [False, True, True, True, True]
 
 
@@ -75,6 +83,16 @@ def test_a_cell_is_tuned_on_networks_that_are_not_reported():
     found = race(METHODS["clipped Adam"], SMALL, STARTS["gain 1"])
     assert len(found["scores"]) == len(SMALL.seeds)
     assert found["limit"] in (0.1, 1.0)
+    assert found["tuning"] == SMALL.tuning
+
+
+def test_a_cell_says_how_many_of_its_tuning_networks_learned_and_keeps_to_the_rates_of_its_problem():
+    near = SMALL._replace(steps=300, rates=(1e-3, 1.1e-2))
+    found = race(METHODS["Adam"], near, STARTS["gain 1"], tuning=range(100, 104))
+    assert 1e-3 <= found["lr"] <= 1.1e-2
+    scores = losses(METHODS["Adam"], near, STARTS["gain 1"], None, 0.0, [found["lr"]], range(100, 104))[0]
+    assert found["learned"] == (scores < 0.9 * near.task.chance).sum()
+    assert race(METHODS["Adam"], near._replace(steps=1), STARTS["gain 1"], tuning=range(100, 104))["learned"] == 0
 
 
 def test_the_file_has_every_cell_once_and_nothing_else():
@@ -121,17 +139,20 @@ def test_far_and_near_shares_know_the_distance():
     assert far_share(task, wild, range(5), 3).min() > 0.8
 
 
-def test_what_is_heard_is_one_at_the_last_step_and_watching_does_not_disturb():
-    size = heard(SMALL.task, 0.5, range(3))
+def test_the_gradient_is_one_at_the_last_step_and_watching_does_not_disturb():
+    size = gradient_reach(SMALL.task, 0.5, range(3))
     assert size.shape == (3, 8)
     assert (size[:, -1] == 1).all()
     entry = {"lr": 0.01, "limit": None, "penalty": 0.0}
-    steps, growth, scores = hearing("Adam", entry, SMALL, STARTS["gain 1"], range(3), every=10)
+    steps, growth, scores = reach_in_training("Adam", entry, SMALL, STARTS["gain 1"], range(3), every=10)
     assert steps.tolist() == [0, 10, 20]
     assert growth.shape == (3, 3)
-    np.testing.assert_array_equal(
-        scores, losses(METHODS["Adam"], SMALL, STARTS["gain 1"], None, 0.0, [0.01], range(3))[0]
-    )
+    plain = losses(METHODS["Adam"], SMALL, STARTS["gain 1"], None, 0.0, [0.01], range(3))[0]
+    np.testing.assert_array_equal(scores, plain)
+    run = watched("Adam", entry, SMALL, STARTS["gain 1"], range(3))
+    np.testing.assert_array_equal(run.scores, plain)
+    assert run.better_half().tolist() == np.argsort(plain)[:2].tolist()
+    assert 0.99 < run.longest <= adam_worst()
 
 
 def test_survivors_are_those_that_stay_finite():
@@ -142,13 +163,45 @@ def test_survivors_are_those_that_stay_finite():
 
 
 def test_a_pair_is_compared_network_by_network_and_being_thrown_counts_once():
-    ignorance = PROBLEMS["adding"].task.ignorance
+    chance = PROBLEMS["adding"].task.chance
     races = {
-        ("adding", "a", "x"): {"scores": 0.2 * ignorance * np.array([1, 2, 3, 4, 5.0])},
-        ("adding", "a", "y"): {"scores": 0.1 * ignorance * np.array([1, 2, 3, 4, 5.0])},
+        ("adding", "a", "x"): {"scores": 0.2 * chance * np.array([1, 2, 3, 4, 5.0])},
+        ("adding", "a", "y"): {"scores": 0.1 * chance * np.array([1, 2, 3, 4, 5.0])},
         ("adding", "a", "z"): {"scores": np.array([np.inf, 1e132, 1e9, 1e8, 1e7])},
     }
     assert paired(races, "adding", (("a", "x"), ("a", "y"))).estimate == pytest.approx(2)
     assert paired(races, "adding", (("a", "z"), ("a", "z"))).estimate == pytest.approx(1)
     two = paired(races, "adding", (("a", "x"), ("a", "y")), (("a", "y"), ("a", "x")))
     assert (two.low, two.high) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_an_interval_with_the_choice_inside_knows_whether_the_choice_was_clear():
+    rng = np.random.default_rng(0)
+    reported = np.exp(0.1 * rng.standard_normal((1, 2, 20))) * np.array([1.0, 3.0])[:, None] / 100
+    clear = np.array([[1.0, 2.0]])[..., None] * np.ones(8)
+    unclear = np.array([[[1, 1, 1, 1, 1, 9, 9, 9.0], [2.0] * 8]]) / 100
+    for tuning, widest in ((clear, 1.2), (unclear, np.inf)):
+        races = {
+            ("adding", "a", "x"): {"tuning scores": tuning, "reported scores": reported, "scores": reported[0, 0]},
+            ("adding", "a", "y"): {"tuning scores": clear, "reported scores": np.full((1, 2, 20), 0.01)},
+        }
+        races["adding", "a", "y"]["scores"] = races["adding", "a", "y"]["reported scores"][0, 0]
+        pair = (("a", "x"), ("a", "y"))
+        found, fixed = paired_with_choice(races, "adding", pair), paired(races, "adding", pair)
+        assert found.estimate == pytest.approx(fixed.estimate)
+        assert found.low == pytest.approx(fixed.low, rel=0.02)
+        if widest < np.inf:
+            assert found.high == pytest.approx(fixed.high, rel=0.02)
+        else:  # the other rate, of three times the error, is chosen in many resamples
+            assert found.high > 2.5
+
+
+def test_the_scores_at_all_rates_are_those_at_the_chosen_one_and_the_rest():
+    found = race(METHODS["clipped Adam"], SMALL, STARTS["gain 1"], tuning=range(100, 104), whole=True)
+    rate, limit = (
+        list(METHODS["clipped Adam"].lrs.round(7)).index(round(found["lr"], 7)),
+        (0.1, 1.0).index(found["limit"]),
+    )
+    assert found["reported scores"][limit][rate] == pytest.approx(found["scores"], rel=1e-6)
+    tuning = np.median(np.array(found["tuning scores"], float), -1)
+    assert tuning[limit, rate] == np.nanmin(tuning)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import spikes as module
-from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, typical_brakes
+from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, largest_spikes
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, HeavyBall, RMSProp, SignDescent, chain
 from stepsize.errors import ShapeError
@@ -97,11 +97,18 @@ def test_the_split_of_a_step_is_complete():
     np.testing.assert_allclose(np.stack(brakes.by_m) * np.stack(brakes.by_v), np.stack(whole), rtol=1e-12)
 
 
-def test_the_typical_brake_of_a_network_is_the_median_over_its_spikes():
-    rows = np.array([[9.0, 0.5, 0.1, 0], [9.0, 0.5, 0.2, 0], [9.0, 0.5, 0.9, 0], [9.0, 0.4, 0.7, 3]])
-    assert typical_brakes(rows, 2).tolist() == [0.2, 0.7]
-    assert typical_brakes(rows, 1).tolist() == [0.5, 0.4]
-    assert mutant(typical_brakes, "np.median", "np.mean")(rows, 2)[0] == pytest.approx(0.4)
+def test_the_largest_spike_of_each_run_is_found():
+    rows = np.array([[9.0, 0.5, 0.1, 0], [30.0, 0.4, 0.2, 0], [9.0, 0.5, 0.9, 0], [4.0, 0.4, 0.7, 3]])
+    assert largest_spikes(rows).tolist() == [rows[1].tolist(), rows[3].tolist()]
+    smallest = mutant(largest_spikes, "-rows[:, 0]", "rows[:, 0]")
+    assert smallest(rows)[0].tolist() != rows[1].tolist()
+
+
+def test_the_longest_step_is_that_of_the_coordinate_that_moves_most():
+    brakes = Brakes()
+    for rate in (1.0, 2.0):
+        brakes(0, None, torch.ones(1, 1, 2), torch.tensor([rate, 0.1]), torch.tensor([[[-3.0, 5.0]]]))
+    assert brakes.longest == 6.0
 
 
 def test_planted_spikes_are_found_with_the_brakes_of_their_rules():

@@ -27,12 +27,12 @@ def test_recall_asks_for_what_came_first():
 
 
 @pytest.mark.parametrize(("task", "answer"), [(Adding(), 1.0), (Recall(), 0.5)])
-def test_ignorance_is_the_error_of_the_best_constant(task, answer):
+def test_chance_level_is_the_error_of_the_best_constant(task, answer):
     _, targets = task.draw((100_000,), np.random.default_rng(1))
-    assert np.mean((targets - answer) ** 2) == pytest.approx(task.ignorance, rel=0.02)
+    assert np.mean((targets - answer) ** 2) == pytest.approx(task.chance, rel=0.02)
     blank = torch.zeros(1, task.net.d, dtype=torch.float64)
     task.net.parts(blank).c.fill_(answer)
-    assert task.score(blank)[0] == pytest.approx(task.ignorance, rel=0.1)
+    assert task.score(blank)[0] == pytest.approx(task.chance, rel=0.1)
 
 
 @pytest.mark.parametrize("task", [Adding(T=7, B=3), Recall(T=7, B=3), Digits(B=3)])
@@ -62,7 +62,7 @@ def test_training_never_sees_a_digit_that_is_scored(monkeypatch):
     assert max(map(max, seen)) < 1797 - 500
 
 
-def test_a_network_that_has_left_the_numbers_scores_as_wrong_everywhere():
+def test_a_network_that_has_overflowed_scores_as_wrong_everywhere():
     task = Digits()
     x = torch.full((1, task.net.d), torch.nan, dtype=torch.float64)
     assert task.score(x).tolist() == [1.0]

@@ -6,6 +6,7 @@ import numpy as np
 
 from companion.evidence import Interval, bootstrap, geometric
 from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_below, method, panels, plain_ticks, plt
+from companion.evidence.intervals import at_any_level, percent
 from stepsize.responses import spike_brake, spike_knee
 
 from .race import PROBLEMS
@@ -13,6 +14,14 @@ from .race import PROBLEMS
 WORDS = {
     "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",
     "orthogonal": "rotation", "soft orthogonality": "1, pulled",
+}  # fmt: skip
+PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
+#: How far back lies what has to be learned, for the problems from gain 0.3.
+DISTANCES = {
+    "recall, half as far": "recall over 9 steps", "recall, 24,000 steps": "recall over 19 steps",
+    "recall, twice as far, 48,000 steps": "recall over 39 steps",
+    "recall, twice as far, 24,000 steps": "recall over 39 steps in 24,000 training steps", "adding": "adding problem",
+    "recall": "recall over 19 steps in 1,500 training steps",
 }  # fmt: skip
 
 
@@ -26,7 +35,7 @@ def growth_figure(profiles: dict):
         colour = plt.cm.viridis(k / len(profiles))
         axes.plot(back, middle, color=colour, ls=lines[k % len(lines)], lw=2)
         axes.fill_between(back, low, high, color=colour, alpha=0.18, lw=0)
-        shift = {"1": -6, "rotation": 6}.get(name, 0)  # points; these two ends meet
+        shift = {"1": -9, "rotation": 9}.get(name, 0)  # points; these two ends meet
         at = (back[-1], middle[-1])
         axes.annotate(name, at, xytext=(4, shift), textcoords="offset points", va="center", fontsize="small")
     axes.axhline(1, color="black", lw=0.8)
@@ -36,18 +45,18 @@ def growth_figure(profiles: dict):
 
 
 def start_figure(races: dict, problem: str = "adding"):
-    """Scores over that of who knows nothing, by start, medians with the middle half: above without a clip, below with it."""
+    """Scores over that at chance level, by start, medians with the middle half: above without a clip, below with it."""
     task, starts, *_ = PROBLEMS[problem]
     _, axes = panels(2, 2.7, sharey=True)
     names = [cell[2] for cell in races if cell[:2] == (problem, starts[0])]
     for panel, clipped in zip(axes, (False, True), strict=True):
         shown = [name for name in names if name.startswith("clipped") == clipped]
         for shift, name in zip(np.linspace(-0.26, 0.26, len(shown)), shown, strict=True):
-            scores = np.array([races[problem, start, name]["scores"] for start in starts]) / task.ignorance
+            scores = np.array([races[problem, start, name]["scores"] for start in starts]) / task.chance
             quartiles = np.minimum(np.quantile(scores, [0.25, 0.5, 0.75], axis=1), 3)
             error_bars(panel, np.arange(len(starts)) + shift, *quartiles, **method(name))
         panel.axhline(1, color="black", lw=0.8)
-        panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / ignorance")
+        panel.set(yscale="log", title="with a clip" if clipped else "without a clip", ylabel="error / chance level")
         plain_ticks(panel.yaxis, [0.1, 0.2, 0.5, 1])
         panel.set_ylim(0.06, 3.5)
         # where nothing is learned there is room
@@ -57,7 +66,7 @@ def start_figure(races: dict, problem: str = "adding"):
     return axes
 
 
-def hearing_figure(watched: dict, far: dict):
+def reach_figure(watched: dict, far: dict):
     """Growth per step back in time during training, {method: (steps, growth (times, seeds))}, above on one task, below on another."""
     _, axes = panels(2, 2.2, sharey=True)
     titles = "something to learn from nearby: the adding problem", "everything far back: recall"
@@ -77,21 +86,23 @@ def brake_figure(observed: dict, betas: dict):
     sizes = np.geomspace(3, 1000, 200)
     edges = np.geomspace(3, 1000, 9)
     for name, beta2 in betas.items():
-        axes[0].plot(sizes, spike_brake(sizes, beta2), **method(name) | {"marker": "", "label": ""})
+        axes[0].plot(
+            sizes, spike_brake(sizes, beta2), **method(name) | {"marker": "", "label": f"formula, β₂ = {beta2}"}
+        )
     axes[0].plot(sizes, 3 / sizes, color="black", ls="--", lw=1, label="a clip at 3")
     axes[1].plot(sizes, 3 / sizes, color="black", ls="--", lw=1)
     axes[0].axvline(spike_knee(), color="grey", lw=0.8)
-    for name, rows in observed.items():
+    for shift, (name, rows) in zip(np.linspace(0.92, 1.08, len(observed)), observed.items(), strict=True):
         bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
         bins = [b for b in bins if len(b) >= 10]
         for panel, column in zip(axes, (2, 1), strict=True):
             quartiles = np.array([np.quantile(b[:, column], [0.25, 0.5, 0.75]) for b in bins]).reshape(-1, 3).T
-            if np.ptp(rows[:, column]) > 1e-9:
-                error_bars(panel, [geometric(b[:, 0]) for b in bins], *quartiles, **method(name))
+            if len(bins) and np.ptp(rows[:, column]) > 1e-9:
+                error_bars(panel, [shift * geometric(b[:, 0]) for b in bins], *quartiles, **method(name))
     for panel, title in zip(axes, ("by the second moment", "by the first moment"), strict=True):
         panel.set(xscale="log", yscale="log", ylabel="factor on the step", title=title, ylim=(0.02, 1.6))
         plain_ticks(panel.yaxis, [0.03, 0.1, 0.3, 1])
-        panel.legend(fontsize="small", loc="lower left")
+    legend_below(axes[0], ncols=3)
     plain_ticks(axes[1].xaxis, [3, 10, 30, 100, 300, 1000])
     axes[1].set_xlabel("size of the spike, in typical gradients")
     return axes
@@ -100,13 +111,43 @@ def brake_figure(observed: dict, betas: dict):
 def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, str]], worst: float = 10.0) -> Interval:
     """Scores of one (start, method) over those of another, network by network, all pairs together: geometric means.
 
-    A score counts as at most `worst` times that of who knows nothing: who is thrown farther is no worse off.
+    A score counts as at most `worst` times chance level: farther off is no worse.
     """
-    cap = worst * PROBLEMS[problem].task.ignorance
+    cap = worst * PROBLEMS[problem].task.chance
     ratios = [
         np.divide(*(np.minimum(races[problem, start, name]["scores"], cap) for start, name in pair)) for pair in pairs
     ]
     return bootstrap(geometric(ratios, axis=0), geometric)
+
+
+@at_any_level
+def paired_with_choice(races: dict, problem: str, *pairs: tuple, level, seed, worst: float = 10.0) -> Interval:
+    """As `paired`, and in every resample rates and limits are chosen anew, on a resample of the tuning networks.
+
+    Networks are the same for all cells, and so are the resamples. Cells need the scores at all rates (`race.WHOLE`).
+    """
+    rng, n = np.random.default_rng(seed), max(4000, round(40 / (1 - level)))
+    cap, cells = worst * PROBLEMS[problem].task.chance, {cell for pair in pairs for cell in pair}
+    tuned, reported = (
+        {cell: np.minimum(races[problem, *cell][key], cap) for cell in cells}
+        for key in ("tuning scores", "reported scores")
+    )
+
+    def ratios(tuning, reporting):
+        """One for each row of network numbers, tuning (n, tuning networks) and reporting (n, reported networks)."""
+        logs = {}
+        for cell in cells:
+            medians = np.median(tuned[cell][..., tuning], axis=-1).reshape(-1, len(tuning))
+            scores = reported[cell].reshape(-1, reported[cell].shape[-1])
+            logs[cell] = np.log(scores[medians.argmin(0)[:, None], reporting]).mean(1)
+        return np.exp(np.mean([logs[one] - logs[other] for one, other in pairs], axis=0))
+
+    sizes = [next(iter(scores.values())).shape[-1] for scores in (tuned, reported)]
+    estimate = float(ratios(*(np.arange(size)[None] for size in sizes))[0])
+    drawn = ratios(*(rng.integers(size, size=(n, size)) for size in sizes))
+    low, high = map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+    method = f"percentile bootstrap of networks and of the choice of rates, {percent(level)}"
+    return Interval(estimate, min(low, estimate), max(high, estimate), method, sizes[1])
 
 
 def clip_figure(races: dict):
@@ -114,9 +155,10 @@ def clip_figure(races: dict):
     rules, problems = ("SGD", "heavy ball", "RMSProp", "Adam"), ("adding", "digits")
     _, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.8))
     for panel, problem in zip(axes, problems, strict=True):
-        starts = PROBLEMS["digits"].starts
+        starts = "gain 1", "gain 3", "orthogonal", "soft orthogonality"
         rows = {
-            WORDS[s]: {r: _log(paired(races, problem, ((s, f"clipped {r}"), (s, r)))) for r in rules} for s in starts
+            WORDS[s]: {r: paired(races, problem, ((s, f"clipped {r}"), (s, r))).map(np.log) for r in rules}
+            for s in starts
         }
         forest(panel, rows)
         panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
@@ -124,10 +166,3 @@ def clip_figure(races: dict):
     axes[1].set_yticklabels([])
     legend_below(axes[0], ncols=4)
     return axes
-
-
-PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
-
-
-def _log(i: Interval) -> Interval:
-    return Interval(*np.log([i.estimate, i.low, i.high]), i.method, i.n)

@@ -1,12 +1,15 @@
-"""How far back a recurrent network hears: the gradient through time at the start, in training, and its far share."""
+"""How far back the gradient of a recurrent network reaches: at the start, in training, and which share of it comes from afar."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from .network import growth
 from .race import METHODS, Problem, Start, train
+from .spikes import Brakes
 
 
-def heard(task, gain: float | None, seeds) -> np.ndarray:
+def gradient_reach(task, gain: float | None, seeds) -> np.ndarray:
     """|dL / dh_t|, t = 1 ... T, relative to t = T, of untrained networks on their first batch: (seeds, T)."""
     inputs, targets = next(task.stream(seeds))
     size = task.net.backward(task.net.start(gain, seeds), inputs, targets, task.loss, watch=True).through_time.numpy()
@@ -20,7 +23,7 @@ def far_share(task, x, seeds, reach: int) -> np.ndarray:
     return ((whole - near).norm(dim=1) / whole.norm(dim=1)).numpy()
 
 
-def hearing(name: str, entry: dict, problem: Problem, start: Start, seeds, every: int = 25) -> tuple:
+def reach_in_training(name: str, entry: dict, problem: Problem, start: Start, seeds, every: int = 25) -> tuple:
     """Training with the cell's own rate, watched: steps (times,), growth per step back in time (times, seeds), final scores (seeds,).
 
     `name` is a method of `METHODS`, `entry` what `race` returned for it; growth is measured on one batch that stays the same.
@@ -38,13 +41,28 @@ def hearing(name: str, entry: dict, problem: Problem, start: Start, seeds, every
     return np.array(times), np.stack(factors), task.score(x[0])
 
 
+class Watched(NamedTuple):
+    """Networks trained with their gradients watched: `Brakes`, final scores (seeds,), longest step of any coordinate in units of lr."""
+
+    brakes: Brakes
+    scores: np.ndarray
+    longest: float
+
+    def better_half(self) -> np.ndarray:
+        """The networks, by number, with the lower scores."""
+        return np.argsort(self.scores)[: (len(self.scores) + 1) // 2]
+
+
+def watched(name: str, entry: dict, problem: Problem, start: Start, seeds) -> Watched:
+    """Training with the cell's own rate; `name` is a method of `METHODS`, `entry` what `race` returned for its rate."""
+    brakes, rule = Brakes(), METHODS[name].at([entry["lr"]], entry["limit"])
+    x = train(rule, problem.task, start.gain, seeds, problem.steps, entry["penalty"], brakes)
+    scores = np.where(x[0].isfinite().all(-1).numpy(), problem.task.score(x[0]), np.inf)
+    return Watched(brakes, scores, brakes.longest / entry["lr"])
+
+
 def survivors(name: str, entry: dict, problem: Problem, start: Start, seeds, factor: float) -> np.ndarray:
     """Which networks (seeds,) are still finite after training at `factor` times the cell's rate."""
     rule = METHODS[name].at([factor * entry["lr"]], entry["limit"])
     x = train(rule, problem.task, start.gain, seeds, problem.steps, entry["penalty"])
     return x[0].isfinite().all(-1).numpy()
-
-
-def failed(scores, ignorance: float, share: float = 0.9) -> np.ndarray:
-    """Runs that ended no better than `share` of the score of who knows nothing: dead, thrown far away, or not finite."""
-    return ~(np.asarray(scores) < share * ignorance)

@@ -4,6 +4,7 @@ python -m companion.experiments.recurrent_networks.race [cell ...]     # the cel
 """
 
 import sys
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -13,12 +14,14 @@ import torch
 from companion.experiments.archive import GRIDS
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp
 from stepsize.transforms import ClipByNorm, chain
-from stepsize.tuning import tune
+from stepsize.tuning import choose, require_apart
 
 from .network import orthogonality
 from .tasks import Adding, Digits, Recall
 
-RACES = GRIDS["recurrent_races"]
+#: Cells use the first so many of these seeds: `tuning` of a cell, and its problem's `seeds`.
+SEEDS = {"tuning": [*range(100, 132)], "reporting": [*range(20)]}
+RACES = replace(GRIDS["recurrent_races"], facts={"seeds": SEEDS})
 
 
 class Start(NamedTuple):
@@ -67,28 +70,52 @@ METHODS = (
 
 
 class Problem(NamedTuple):
-    """A task, the starts that are tried on it, the number of training steps, the seeds that are reported."""
+    """A task, the starts and methods that are tried on it, the number of training steps, the seeds that are reported.
+
+    `rates` are the least and the largest that are tried, `tuning` the number of networks on which they are chosen.
+    """
 
     task: Adding | Recall | Digits
     starts: tuple[str, ...]
     steps: int
     seeds: range = range(20)
+    methods: tuple[str, ...] = tuple(METHODS)
+    rates: tuple[float, float] = (0.0, np.inf)
+    tuning: int = 8
 
 
+_BASIC = tuple(name for name in METHODS if METHODS[name].beta2 is None)
 PROBLEMS = {
     "adding": Problem(Adding(), tuple(STARTS), 1500),
-    "digits": Problem(Digits(), ("gain 1", "gain 3", "orthogonal", "soft orthogonality"), 500, range(10)),
-    "recall": Problem(Recall(T=20), ("gain 0.3", "orthogonal"), 1500),
-    "recall, half as far": Problem(Recall(T=10), ("gain 0.3",), 1500),
+    "adding, 4,500 steps": Problem(
+        Adding(), ("gain 2",), 4500, methods=("Adam", "clipped heavy ball"), rates=(1e-3, 0.11), tuning=32
+    ),
+    "digits": Problem(Digits(), ("gain 1", "gain 3", "orthogonal", "soft orthogonality"), 500, range(10), _BASIC),
+    "digits from gain 2": Problem(Digits(), ("gain 2",), 500, range(10), ("RMSProp", "Adam", "clipped heavy ball")),
+    "recall": Problem(Recall(T=20), ("gain 0.3", "orthogonal"), 1500, methods=tuple(_PLAIN)),
+    "recall, half as far": Problem(Recall(T=10), ("gain 0.3",), 1500, methods=tuple(_PLAIN)),
+    "recall, 24,000 steps": Problem(
+        Recall(T=20), ("gain 0.3",), 24_000, methods=("RMSProp", "Adam"), rates=(1e-3, 1.1e-2)
+    ),
+    "recall, twice as far, 24,000 steps": Problem(
+        Recall(T=40), ("gain 0.3",), 24_000, range(10), ("Adam",), (1e-3, 1.1e-2)
+    ),
+    "recall, twice as far, 48,000 steps": Problem(
+        Recall(T=40), ("gain 0.3",), 48_000, range(20), ("Adam",), (3e-3, 1.1e-2)
+    ),
 }
 
-TUNING = range(100, 103)
+TUNING = SEEDS["tuning"]
+
+#: Starts from which networks neither vanish nor explode soon, and the cells there whose choice of a rate is part of a claim.
+TAMED = "gain 1", "orthogonal", "soft orthogonality"
+WHOLE = set(product(("adding", "digits"), TAMED, ("Adam", "clipped Adam")))
 
 
 def train(rule, task, gain, seeds, steps: int, penalty: float = 0.0, watch=None):
     """x after `steps` steps, shape (rates, seeds, d); rates are the leading axis of the rule's lr (rates, 1, 1).
 
-    Every rate meets the same start and the same sequences of a seed. A run that leaves the numbers goes on as NaN.
+    Every rate meets the same start and the same sequences of a seed. A run that overflows goes on as NaN.
     `watch(t, x, gradient, rate, direction)` sees every step before it is made, arrays of shape (rates, seeds, d).
     """
     net, stream = task.net, task.stream(seeds)
@@ -108,45 +135,68 @@ def train(rule, task, gain, seeds, steps: int, penalty: float = 0.0, watch=None)
 
 
 def losses(method: Method, problem: Problem, start: Start, limit, penalty, lrs, seeds) -> np.ndarray:
-    """Scores (rates, seeds) after training; infinite where a run has left the numbers."""
+    """Scores (rates, seeds) after training; infinite where a run has overflowed."""
     x = train(method.at(lrs, limit), problem.task, start.gain, seeds, problem.steps, penalty)
     scores = problem.task.score(x.reshape(-1, problem.task.net.d)).reshape(x.shape[:2])
     return np.where(x.isfinite().all(-1).numpy(), scores, np.inf)
 
 
-def race(method: Method, problem: Problem, start: Start, tuning=TUNING) -> dict:
+def race(method: Method, problem: Problem, start: Start, tuning=None, whole: bool = False) -> dict:
     """One cell: rate, limit and penalty with the least median on the tuning seeds, scores on the reporting seeds.
 
-    `at_edge` says whether the rate is the first or last of its grid.
+    Where less than half of the networks learn at every rate it is the least mean, a score counting as at most chance level.
+    `at_edge` says whether the rate is the first or last of its grid, `tuning` on how many networks it was chosen, and `learned`
+    how many of these learned with it: a choice among networks none of which learned would be no choice. `whole` adds the
+    scores at all settings and rates, of shape (settings, rates, networks), so that the choice can be made again on others.
     """
-
-    def run(lrs, seeds, setting):
-        return losses(method, problem, start, *setting, lrs, seeds)
-
+    tuning = TUNING[: problem.tuning] if tuning is None else tuning
+    require_apart(tuning, problem.seeds)
     settings = list(product(method.limits, start.penalties))
-    chosen = tune(run, method.lrs, tuning, problem.seeds, np.median, settings)
+    lrs = method.lrs[(method.lrs >= problem.rates[0] * 0.99) & (method.lrs <= problem.rates[1])]
+    scores = np.stack([losses(method, problem, start, *setting, lrs, tuning) for setting in settings])
+    curve = np.median(scores, axis=-1)
+    if failed(curve, problem.task.chance).all():  # the median of networks that do not learn says nothing of a rate
+        curve = np.minimum(scores, problem.task.chance).mean(axis=-1)
+    chosen = choose(curve, lrs, settings)
     limit, penalty = chosen.setting
-    return {
-        "lr": float(f"{chosen.lr:.6g}"), "limit": limit, "penalty": penalty,
-        "at_edge": chosen.at_edge, "scores": [round(s, 8) if np.isfinite(s) else None for s in chosen.scores.tolist()],
+    learned = ~failed(scores[chosen.index], problem.task.chance)
+    reported = losses(method, problem, start, limit, penalty, [chosen.lr], problem.seeds)[0]
+    entry = {
+        "lr": float(f"{chosen.lr:.6g}"), "limit": limit, "penalty": penalty, "at_edge": bool(chosen.at_edge),
+        "tuning": len(tuning), "learned": int(learned.sum()), "scores": _listed(reported),
     }  # fmt: skip
+    if whole:
+        others = [losses(method, problem, start, *setting, lrs, problem.seeds) for setting in settings]
+        entry |= {"tuning scores": _listed(scores), "reported scores": _listed(np.stack(others))}
+    return entry
+
+
+def _listed(scores: np.ndarray) -> list:
+    """As JSON has it: eight decimals, and None for what is not finite."""
+    if scores.ndim > 1:
+        return [_listed(row) for row in scores]
+    return [round(s, 8) if np.isfinite(s) else None for s in scores.tolist()]
+
+
+def _array(scores: list) -> np.ndarray:
+    """The opposite of `_listed`, infinite for None."""
+    return np.where(np.equal(scores, None), np.inf, scores).astype(float)
+
+
+def failed(scores, chance: float, share: float = 0.9) -> np.ndarray:
+    """Networks that ended no better than `share` of the score at chance level: dead, thrown far away, or not finite."""
+    return ~(np.asarray(scores) < share * chance)
 
 
 def cells() -> list[tuple[str, str, str]]:
-    """(problem, start, method) of the whole grid. The short memory runs on the adding problem alone, recall without clips."""
-    grid = [(name, start, method) for name, p in PROBLEMS.items() for start in p.starts for method in METHODS]
-    return sorted(
-        (name, start, method)
-        for name, start, method in grid
-        if (name == "adding" or METHODS[method].beta2 is None)
-        and not (name.startswith("recall") and method.startswith("clipped"))
-    )
+    """(problem, start, method) of the whole grid."""
+    return sorted((name, start, method) for name, p in PROBLEMS.items() for start in p.starts for method in p.methods)
 
 
 def recorded() -> dict[tuple[str, str, str], dict]:
-    """The grid as the file has it: what `race` returned for every cell, scores as arrays, infinite where a run left the numbers."""
+    """The grid as the file has it: what `race` returned for every cell, scores as arrays, infinite where a run overflowed."""
     return {
-        tuple(cell.split(" | ")): entry | {"scores": np.array([np.inf if s is None else s for s in entry["scores"]])}
+        tuple(cell.split(" | ")): entry | {key: _array(value) for key, value in entry.items() if "scores" in key}
         for cell, entry in RACES.read().items()
     }
 
@@ -154,7 +204,7 @@ def recorded() -> dict[tuple[str, str, str], dict]:
 def compute(cell: str) -> dict:
     """One cell by its name in the file."""
     problem, start, method = cell.split(" | ")
-    return race(METHODS[method], PROBLEMS[problem], STARTS[start])
+    return race(METHODS[method], PROBLEMS[problem], STARTS[start], whole=(problem, start, method) in WHOLE)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,20 @@ THROWN = 1e6
 
 @dataclass
 class Brakes:
-    """A watcher of `recurrent_races.train` that splits every step into what g, m and v contribute.
+    """A watcher of `race.train` that splits every step into what g, m and v contribute.
 
     size |g|; by_m |rate' m| / |rate' g|; by_v |rate m| / |rate' m|, with rate' the rate of the step before, m the direction.
-    Lists of arrays of shape (rates, seeds); |rate m| = |rate' g| by_m by_v.
+    Lists of arrays of shape (rates, seeds); |rate m| = |rate' g| by_m by_v. `longest` is the longest step of any coordinate.
     """
 
     size: list = field(default_factory=list)
     by_m: list = field(default_factory=list)
     by_v: list = field(default_factory=list)
     before: torch.Tensor | None = None
+    longest: float = 0.0
 
     def __call__(self, t, x, g, rate, direction):
+        self.longest = max(self.longest, float((rate * direction).abs().nan_to_num(0.0).max()))
         if self.before is not None:
             plain, steered, made = (
                 (r * d).norm(dim=-1) for r, d in ((self.before, g), (self.before, direction), (rate, direction))
@@ -59,12 +61,10 @@ class Brakes:
         return rows[np.isfinite(rows).all(1) & (rows[:, 1:3] > 0).all(1)]
 
 
-def typical_brakes(rows: np.ndarray, column: int) -> np.ndarray:
-    """Median of a column of `Brakes.spikes` over the spikes of each run that has any, (runs,).
-
-    Where training is chaotic, rounding moves single spikes and a few extreme factors; it hardly moves medians.
-    """
-    return np.array([np.median(rows[rows[:, 3] == run, column]) for run in np.unique(rows[:, 3])])
+def largest_spikes(rows: np.ndarray) -> np.ndarray:
+    """Of the rows of `Brakes.spikes` the one with the largest k of each run."""
+    order = np.lexsort((-rows[:, 0], rows[:, 3]))
+    return rows[order[np.unique(rows[order, 3], return_index=True)[1]]]
 
 
 def aftermath(rule, value: float, dtype=torch.float32, ordinary: int = 50) -> tuple[str, str]:

@@ -14,7 +14,7 @@ CHUNK = 50  # steps of a stream that are drawn at once
 
 
 class Task:
-    """A stream of batches for each seed, and a score on sequences that no training sees; `ignorance` scores who knows nothing."""
+    """A stream of batches for each seed, and a score on sequences that no training sees; `chance` is the score at chance level, of the best constant answer."""
 
     def stream(self, seeds) -> Iterator:
         """Endless pairs: inputs (seeds, T, B, I), targets (seeds, B, O). A seed's sequences depend on nothing but the seed."""
@@ -34,14 +34,14 @@ class Task:
 class Adding(Task):
     """T pairs (u, marker), u uniform on [0, 1], one marker in either half; the target is the sum of the two marked u.  Hochreiter & Schmidhuber (1997), experiment 4.
 
-    Who knows nothing answers 1 and has the mean square error 1/6. B sequences are a batch.
+    The best constant answer is 1, its mean square error, chance level, 1/6. B sequences are a batch.
     """
 
     T: int = 30
     B: int = 16
     hidden: int = 16
     loss: Callable = squared
-    ignorance = 1 / 6
+    chance = 1 / 6
 
     @property
     def net(self) -> TanhNet:
@@ -71,7 +71,7 @@ class Digits(Task):
     B: int = 16
     hidden: int = 16
     loss: Callable = cross_entropy
-    ignorance = 0.9
+    chance = 0.9
 
     @property
     def net(self) -> TanhNet:
@@ -88,7 +88,7 @@ class Digits(Task):
         return pixels[chosen], classes[chosen]
 
     def score(self, x) -> np.ndarray:
-        """Share of errors (runs,) on the 500 images; 1 where the network has left the numbers."""
+        """Share of errors (runs,) on the 500 images; 1 where the network has overflowed."""
         pixels, classes = self._images()
         outputs = self.outputs(x, pixels[-500:])
         right = (outputs.argmax(-1) == torch.from_numpy(classes[-500:]).argmax(-1)) & outputs.isfinite().all(-1)
@@ -99,10 +99,10 @@ class Digits(Task):
 class Recall(Adding):
     """T values u, uniform on [0, 1]; the target is the first. Everything that could teach stands T steps back: the adding problem without its near half.
 
-    Who knows nothing answers 1/2 and has the mean square error 1/12.
+    The best constant answer is 1/2, its mean square error, chance level, 1/12.
     """
 
-    ignorance = 1 / 12
+    chance = 1 / 12
 
     def draw(self, shape, rng):
         """inputs (*shape, T, 2), the marker at the first step, and targets (*shape, 1)."""
