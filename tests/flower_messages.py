@@ -11,7 +11,7 @@ from companion.errors import FederationError
 from companion.experiments.federated_learning.aggregation import InverseVariance
 from companion.experiments.federated_learning.clients import answer
 from companion.experiments.federated_learning.flower import FederatedStrategy, pack
-from companion.experiments.federated_learning.hospitals import NAMES, federation_alone, one_hospital
+from companion.experiments.federated_learning.patients import NAMES, federation_alone, one_hospital
 
 logging.disable(logging.CRITICAL)
 # what a process of Flower knows of itself; here one process plays them all
