@@ -93,7 +93,7 @@ GRIDS = {
     "recurrent_races": Grid(
         _HERE / "recurrent_networks/recurrent_races.json",
         "-m companion.experiments.recurrent_networks.race",
-        "15 minutes on one core",
+        "50 minutes on one core",
     ),
     "graph_races": Grid(
         _HERE / "graph_hubs/graph_races.json",
@@ -108,7 +108,7 @@ GRIDS = {
     "embedding_epochs": Grid(
         _HERE / "sparse_embeddings/embedding_epochs.json",
         "-m companion.experiments.sparse_embeddings.epochs",
-        "25 minutes on one core",
+        "12 minutes on one core",
     ),
     "lazy_rows": Grid(
         _HERE / "sparse_embeddings/lazy_rows.json",
