@@ -71,6 +71,14 @@ def test_a_chapter_is_short_and_its_cells_are_shorter(chapter):
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
+def test_saving_a_chapter_in_jupyterlab_changes_no_line(chapter):
+    import jupytext
+
+    text = BOOK.source(chapter).read_text(encoding="utf-8")
+    assert jupytext.writes(jupytext.reads(text, fmt="md:myst"), fmt="md:myst") == text
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_has_one_parameters_cell_with_plain_defaults(chapter):
     values = parameter_defaults(BOOK.source(chapter))
     assert ... not in values.values(), "a default must be a plain value"
