@@ -79,7 +79,7 @@ def attained(t, beta1, beta2):
 
 
 def test_the_longest_step_at_any_t_is_attained_by_geometric_gradients():
-    t = np.arange(1, 401)
+    t = np.r_[1:40, 40:401:20]
     seen = np.array([attained(n, 0.9, 0.999) for n in t])
     assert np.abs(responses.adam_worst(t) - seen).max() < 1e-13
     for old, new in (("beta1**2 / beta2", "beta1 / beta2"), ("np.sqrt(1 - beta2**t)", "1"), ("1 - q**t", "1")):
@@ -178,8 +178,8 @@ OUTLIERS = (10.0, 100.0, 1000.0, 10000.0)
 
 
 @lru_cache
-def outlier_rates(at=40000, steps=14000):
-    # 0.999^40000 is 4e-18: the background is as old as a double can tell
+def outlier_rates(at=32000, steps=14000):
+    # 0.999^32000 is 1e-14: the background is as old as the tolerance can tell
     g = np.ones((at + steps, len(OUTLIERS), 1))
     g[at, :, 0] = OUTLIERS
     return dict(zip(OUTLIERS, respond(Adam(1.0, eps=0), g).rate[at:, :, 0].T, strict=True))

@@ -136,14 +136,19 @@ def test_the_time_of_gradient_descent_is_that_of_a_walk(size):
     assert (mutant(descent_time, "h * c**2", "c**2", 2)(land, lr) != walked).any()
 
 
+def test_gradient_descent_explodes_above_two_over_the_curvature():
+    land = LAND.sized(10.0)
+    edge = 2 / curvature(land)
+    assert np.isinf(descent_time(land, np.array(1.001 * edge[:, 0, 0].max()))).any()
+    assert time_and_peak(SGD(1.05 * edge), land, 200)[1].min() > 10
+
+
 @given(st.floats(0.5, 0.999))
-@settings(max_examples=20)
-def test_gradient_descent_explodes_above_two_over_the_curvature_and_not_below(share):
+@settings(max_examples=10)
+def test_gradient_descent_does_not_explode_below_two_over_the_curvature(share):
     land = LAND.sized(10.0)
     edge = 2 / curvature(land)
     assert np.isfinite(descent_time(land, np.array(share * edge[:1, 0, 0]))[0]).all()
-    assert np.isinf(descent_time(land, np.array(1.001 * edge[:, 0, 0].max()))).any()
-    assert time_and_peak(SGD(1.05 * edge), land, 200)[1].min() > 10
     assert time_and_peak(SGD(share * edge), land, 200)[1].max() == 1
 
 

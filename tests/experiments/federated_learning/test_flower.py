@@ -151,9 +151,11 @@ def test_a_deployment_that_fails_leaves_no_process_behind(tmp_path, monkeypatch)
     federation.bin = Path("/bin")
     federation._start("parent", "sh", "-c", f"{sys.executable} -c 'import time; time.sleep(600)' & wait")
     until = time.monotonic() + 20
-    while len(running(mark)) < 2 and time.monotonic() < until:
+    started = running(mark)
+    while not any(line.startswith(sys.executable) for line in started) and time.monotonic() < until:
         time.sleep(0.1)
-    assert len(running(mark)) == 2
+        started = running(mark)
+    assert len(started) == 2
     federation.__exit__()
     until = time.monotonic() + 20
     while running(mark) and time.monotonic() < until:

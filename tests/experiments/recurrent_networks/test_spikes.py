@@ -21,7 +21,7 @@ HUGE = 100.0, 1e3, 1e4, 1e9
 @cache
 def struck(beta2, sizes=SIZES, after=1, sign=1.0, beta1=0.9):
     """Adam on gradients 1, -1, ..., then a spike of each size, then `after` - 1 more ordinary steps."""
-    before = round(30 / (1 - beta2))
+    before = round(25 / (1 - beta2))
     signs = np.where(np.arange(before + after) % 2, -1.0, 1.0)[:, None, None] * np.ones((1, len(sizes), 1))
     signs[before, :, 0] = sign * np.array(sizes)
     return before, respond(Adam(1.0, beta1, beta2, eps=0.0), signs)
