@@ -91,15 +91,19 @@ def test_every_rule_transform_and_wrapper_is_found():
     assert {"SGD", "SignDescent", "Adam", "AdaBelief", "ClipByNorm", "ClipByValue", "Decoupled", "Coupled"} <= found
 
 
-@pytest.mark.parametrize("rule", [*RULES, *NESTED], ids=name)
-def test_the_trace_gives_the_numbers_of_the_step(rule):
-    for traced, real in zip(*both(rule, trace(rule)), strict=True):
-        np.testing.assert_allclose(np.broadcast_to(traced, real.shape), real, rtol=1e-14, atol=1e-14)
+@pytest.fixture(scope="module", params=[*RULES, *NESTED], ids=name)
+def traced(request):
+    """A rule and its trace, which is made once for all that is asked of it."""
+    return request.param, trace(request.param)
 
 
-@pytest.mark.parametrize("rule", [*RULES, *NESTED], ids=name)
-def test_assignments_use_only_what_was_there_before(rule):
-    t = trace(rule)
+def test_the_trace_gives_the_numbers_of_the_step(traced):
+    for number, real in zip(*both(*traced), strict=True):
+        np.testing.assert_allclose(np.broadcast_to(number, real.shape), real, rtol=1e-14, atol=1e-14)
+
+
+def test_assignments_use_only_what_was_there_before(traced):
+    t = traced[1]
     known = {symbol("g"), symbol("x"), *t.state.values(), *t.hyperparameters.values()}
     for assigned, expression in t.assignments.items():
         assert expression.free_symbols <= known
