@@ -62,8 +62,9 @@ def _numbers(values):
         raise HyperparameterError("Optimizer takes one number per hyper-parameter; use groups for more") from None
 
 
-def _array(tensor):
-    return tensor.numpy() if on_cpu(tensor) else tensor
+def _arrays(*tensors):
+    """The memory of the tensors as NumPy arrays where all have theirs here, else the tensors."""
+    return [t.numpy() for t in tensors] if all(map(on_cpu, tensors)) else list(tensors)
 
 
 class _Look(NamedTuple):
@@ -190,8 +191,9 @@ class Optimizer(torch.optim.Optimizer):
     def _step(self):
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
-        for move, *arguments in moves:
-            move(*arguments)
+        with np.errstate(all="ignore"):  # an infinite gradient is no news to NumPy alone
+            for move, *arguments in moves:
+                move(*arguments)
 
     def _moves(self, k):
         """The steps of a group, still to be made: one for its dense parameters of one kind, one for each sparse one."""
@@ -284,12 +286,12 @@ class Optimizer(torch.optim.Optimizer):
         x, g = (flat(t, wide).view(runs(rule, p, False)) for t in (p, p.grad))
         if on_cpu(p) and shares_storage(g, (p, *memory)):
             g = g.clone()
-        self._step_blocks(rule, _array(x), _array(g), list(map(_array, memory)))
+        self._step_blocks(rule, *_arrays(x, g, *memory))
         if type(p) not in PLAIN or x.data_ptr() != p.data_ptr():  # x is a copy, or may be
             p.copy_(x.view_as(p))
         torch.autograd.graph.increment_version(p)
 
-    def _step_blocks(self, rule, x, g, memory):
+    def _step_blocks(self, rule, x, g, *memory):
         """In place on flat arrays; a rule that looks at the whole gradient, or tensors elsewhere, make one block."""
         d = x.shape[0]
         size = BLOCK if getattr(rule, "elementwise", False) and isinstance(x, np.ndarray) else max(d, 1)
@@ -318,11 +320,11 @@ class Optimizer(torch.optim.Optimizer):
             size = max(1, BLOCK * len(p) // max(1, p.numel()))
             for rows, values in zip(grad.indices()[0].split(size), grad.values().split(size), strict=True):
                 x, g = (a.to(wide).reshape(len(rows), -1) for a in (p.detach().index_select(0, rows), values))
-                old = (_array(leaf.index_select(0, rows)) for leaf in memory)
-                state, rate, direction = seen.rule.step(rebuild(structure(self.rule), old), _array(g), _array(x))
+                x, g, *old = _arrays(x, g, *(leaf.index_select(0, rows) for leaf in memory))
+                state, rate, direction = seen.rule.step(rebuild(structure(self.rule), iter(old)), g, x)
                 for leaf, (_, value) in zip(memory, leaves(state), strict=True):
                     leaf.index_copy_(0, rows, torch.as_tensor(value))
-                x = torch.as_tensor(_array(x) - rate * direction)
+                x = torch.as_tensor(x - rate * direction)
                 p.detach().index_copy_(0, rows, x.reshape(values.shape).to(p.dtype))
         torch.autograd.graph.increment_version(p)
 
@@ -354,8 +356,8 @@ class Optimizer(torch.optim.Optimizer):
             rows, g = g.coalesce().indices()[0], g.coalesce().values()
             x, memory = x[rows], memory and [leaf[rows] for leaf in memory]
         shape = runs(rule, x, p.grad.is_sparse)
-        flat_x, flat_g = (_array(flat(t, WIDE[p.dtype]).view(shape)) for t in (x, g))
-        state = rebuild(structure(rule), map(_array, memory)) if memory else rule.init(flat_x)
+        flat_x, flat_g, *memory = _arrays(*(flat(t, WIDE[p.dtype]).view(shape) for t in (x, g)), *(memory or ()))
+        state = rebuild(structure(rule), iter(memory)) if memory else rule.init(flat_x)
         _, rate, direction = rule.step(state, flat_g, flat_x)
         return x, *(torch.broadcast_to(torch.as_tensor(t), shape).reshape(x.shape) for t in (rate, direction))
 
