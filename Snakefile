@@ -87,6 +87,7 @@ rule site:
         ledger=rules.ledger.output,
         gate=ancient(rules.gate.output),
         pages=[os.path.relpath(p) for p in pages(BOOK)],
+        replications=REPLICATIONS,
         settings=["_config.yml", "_toc.yml"],
         pins=PINS,
     output:

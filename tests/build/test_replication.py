@@ -1,15 +1,21 @@
 """What is recorded of replications, and when a claim is called fragile."""
 
 import json
+import random
+from pathlib import Path
 
 import pytest
 
 from companion.build import replication
+from companion.build.book import Book
+from companion.build.execution import execute, versions
 from companion.errors import BookError
 
+ROOT = Path(__file__).parents[2]
 
-def record(**verdicts):
-    return {"verdicts": [{"claim": claim, "verdict": v} for claim, v in verdicts.items()]}
+
+def record(torch="2", **verdicts):
+    return {"versions": {"torch": torch}, "verdicts": [{"claim": claim, "verdict": v} for claim, v in verdicts.items()]}
 
 
 def test_every_claim_has_its_verdict_under_every_seed():
@@ -18,7 +24,13 @@ def test_every_claim_has_its_verdict_under_every_seed():
     )
     assert made["seeds"] == [7, 8]
     assert made["claims"] == {"A": ["holds", "fails"], "B": ["open", "open"]}
-    assert {"python", "numpy", "torch"} <= set(made["versions"])
+
+
+def test_seeds_are_listed_under_the_versions_that_they_ran_with():
+    made = replication.gather(
+        {7: [record(A="holds"), record(B="open")], 8: [record(A="holds"), record("3", B="open")]}, "smoke"
+    )
+    assert made["versions"] == [{"torch": "2", "seeds": [7, 8]}, {"torch": "3", "seeds": [8]}]
 
 
 def test_a_claim_that_a_seed_lacks_is_named():
@@ -47,3 +59,21 @@ def test_the_record_is_written_from_executed_chapters(tmp_path):
     target = tmp_path / "chapters" / "replication.json"
     replication.write(tmp_path, ["tiny"], 2, "published", target)
     assert replication.read(tmp_path)["claims"] == {"A": ["holds", "holds"]}
+
+
+@pytest.mark.slow
+def test_a_chapter_of_a_replication_chosen_at_random_gives_the_recorded_verdicts_again():
+    made = replication.read(ROOT)
+    seeds = [
+        seed for entry in made.get("versions", []) for seed in entry["seeds"] if versions().items() <= entry.items()
+    ]
+    if not seeds:
+        pytest.skip("chapters/replication.json has no replication with these versions; make replicate writes one")
+    book = Book(ROOT, made["profile"])
+    chapter = random.choice([name for name in book.chapters if book.claims().get(name)])
+    seed = random.choice(seeds)
+    _, again = execute(book, chapter, {"seed": seed})
+    recorded = {claim: verdicts[made["seeds"].index(seed)] for claim, verdicts in made["claims"].items()}
+    assert {v["claim"]: (chapter, seed, v["verdict"]) for v in again["verdicts"]} == {
+        claim: (chapter, seed, recorded[claim]) for claim in book.claims()[chapter]
+    }

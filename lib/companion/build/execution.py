@@ -8,9 +8,11 @@ import contextlib
 import json
 import os
 import re
+import sys
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from companion.errors import BookError
@@ -23,6 +25,7 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 GLUE = "application/papermill.record/"
+NUMERICAL = ("numpy", "scipy", "torch", "numba")
 
 
 class Places:
@@ -116,7 +119,12 @@ def execute(book: Book, chapter: str, given: dict | None = None, timeout: float 
     scan(notebook, place)
     said = record(notebook, place) | {"seconds": round(time.monotonic() - start, 2)}
     about = {"chapter": chapter, "profile": book.profile, "fingerprint": fingerprint, "parameters": parameters}
-    return tidy(notebook), about | said
+    return tidy(notebook), about | {"versions": versions()} | said
+
+
+def versions() -> dict[str, str]:
+    """Python, and the packages on which a chapter's numbers depend."""
+    return {"python": sys.version.split()[0]} | {name: version(name).split("+")[0] for name in NUMERICAL}
 
 
 def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: float):

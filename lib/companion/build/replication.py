@@ -1,13 +1,11 @@
 """The whole book again under other seeds: how often does each claim get the verdict that is published?
 
 `make replicate N=20` executes every chapter under N further seeds through Snakemake, resumes where it was stopped, and writes
-chapters/replication.json: the seeds, the versions, and for every claim its verdict under each seed.
+chapters/replication.json: the seeds, the versions they ran with, and for every claim its verdict under each seed.
 """
 
 import json
-import sys
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 
 from companion.errors import BookError
@@ -16,7 +14,6 @@ from .book import write_whole
 
 FIRST_SEED = 1001
 FRAGILE = 0.9
-PACKAGES = ("numpy", "scipy", "torch", "numba")
 
 
 def seeds(n: int) -> list[int]:
@@ -37,9 +34,19 @@ def gather(records: dict[int, list[dict]], profile: str) -> dict:
     return {
         "profile": profile,
         "seeds": list(records),
-        "versions": {"python": sys.version.split()[0]} | {name: version(name).split("+")[0] for name in PACKAGES},
+        "versions": _versions(records),
         "claims": {claim: [by_seed[seed] for seed in records] for claim, by_seed in verdicts.items()},
     }
+
+
+def _versions(records: dict[int, list[dict]]) -> list[dict]:
+    """Each set of versions that replications ran with, and the seeds of which it ran a chapter."""
+    found: dict[str, dict] = {}
+    for seed, chapters in records.items():
+        for record in chapters:
+            entry = found.setdefault(json.dumps(record["versions"]), record["versions"] | {"seeds": []})
+            entry["seeds"] += [] if seed in entry["seeds"] else [seed]
+    return list(found.values())
 
 
 def write(folder: Path, names: list[str], count: int, profile: str, target: Path) -> None:

@@ -15,12 +15,14 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from companion.errors import BookError
+from companion.evidence.cards import card
 from companion.evidence.verdict import MIME
 
+from . import replication
 from .book import Book, read_yaml
 from .notebooks import is_notebook
 
-NOT_PUBLISHED = ("smoke.yml", "sweep.yml", "claims.yml", ".ipynb_checkpoints", "__pycache__")
+NOT_PUBLISHED = ("smoke.yml", "sweep.yml", "claims.yml", "replication.json", ".ipynb_checkpoints", "__pycache__")
 SMOKE = (
     "Smoke profile: small sizes, for tests only. The numbers and verdicts on these pages are not the published ones."
 )
@@ -42,7 +44,10 @@ def pages(book: Book) -> list[Path]:
 
 
 def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
-    """Mirror the book's sources in `target`, with executed notebooks in place of the chapters' texts."""
+    """Mirror the book's sources in `target`, with executed notebooks in place of the chapters' texts.
+
+    Cards are drawn again, with what replications under other seeds said of their verdicts.
+    """
     shutil.rmtree(target, ignore_errors=True)
     for path in pages(book):
         copy = target / path.relative_to(book.root)
@@ -55,11 +60,14 @@ def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
         options = config.setdefault("sphinx", {}).setdefault("config", {}).setdefault("html_theme_options", {})
         options["announcement"] = SMOKE
     (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    replications = replication.read(book.root)
     for chapter in book.chapters:
         notebook = json.loads((executed / f"{chapter}.ipynb").read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             for out in cell.get("outputs", []):
-                out.get("data", {}).pop(MIME, None)  # the ledger has read it; MyST-NB does not know it
+                verdict = out.get("data", {}).pop(MIME, None)  # the ledger has read it; MyST-NB does not know it
+                if verdict and (same := replication.replicated(replications, verdict["claim"], verdict["verdict"])):
+                    out["data"]["text/html"] = card(verdict | {"replication": same})
         (target / "chapters" / f"{chapter}.ipynb").write_text(
             json.dumps(notebook, ensure_ascii=False), encoding="utf-8"
         )
