@@ -6,10 +6,10 @@ import math
 import pytest
 
 import small_book
-from companion.build import ledger, pages
+from companion.build import ledger, pages, site
 from companion.build.book import Book, write_whole
 from companion.evidence.intervals import Interval
-from companion.evidence.verdict import Evidence, Verdict
+from companion.evidence.verdict import MIME, Evidence, Verdict
 from markup import Page
 from mutants import mutant
 
@@ -122,6 +122,23 @@ def test_an_untested_claim_has_every_field_of_a_tested_one(rows):
     assert set(rows[2]) == set(rows[0])
     assert rows[2]["title"] == "Unwritten"
     assert (rows[2]["phrase"], rows[2]["setting"], rows[2]["evidence"]) == ("nobody", "Nowhere.", [])
+
+
+def test_cards_of_the_site_say_in_how_many_replications_the_verdict_is_the_same(book, run, tmp_path):
+    first, _ = ledger.records(book, run)["tiny"]["verdicts"]
+    outputs = [{"output_type": "display_data", "data": {MIME: first, "text/html": "as executed"}, "metadata": {}}]
+    write_whole(run / "tiny.ipynb", json.dumps({"cells": [{"cell_type": "code", "outputs": outputs}]}))
+
+    def shown():
+        site.assemble(book, run, pages_made, tmp_path / "site")
+        (out,) = json.loads((tmp_path / "site/chapters/tiny.ipynb").read_text())["cells"][0]["outputs"]
+        assert set(out["data"]) == {"text/html"}
+        return out["data"]["text/html"]
+
+    pages.write(book, run, pages_made := tmp_path / "made")
+    assert shown() == "as executed"
+    replicate(book, T1=["in part"] * 8 + ["open"] * 2)
+    assert "The same verdict in 8 of 10 replications" in shown()
 
 
 def test_replications_are_merged_where_the_book_has_a_record_of_them(book, run):
