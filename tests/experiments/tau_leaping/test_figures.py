@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from companion.experiments.tau_leaping import accuracy, figures, textbook
-from companion.experiments.tau_leaping.accuracy import Case, Score, at_cost, compare, exact_law, gain
+from companion.experiments.tau_leaping.accuracy import Case, Score, at_cost, compare, exact_laws, gain
 from companion.experiments.tau_leaping.leaping import Fixed, leap
 from companion.experiments.tau_leaping.ssa import EVENT, simulate
 from companion.experiments.tau_leaping.theory import Demand
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("in_house_style")
 
 @pytest.fixture(scope="module")
 def case():
-    return Case(DECAY, "X", 1.0, 0.1, exact_law(DECAY, "X", 1.0))
+    return Case(DECAY, "X", [1.0], 0.1, exact_laws(DECAY, "X", [1.0]))
 
 
 def test_a_rule_gets_the_size_with_which_its_work_is_the_work_allowed(case):
@@ -36,7 +36,7 @@ def test_all_rules_are_compared_at_the_work_of_caos(case):
     scores = compare(case, 200, range(5), tuning=5)
     costs = np.array([s.cost for s in scores.values()])
     assert np.allclose(costs, costs[0], rtol=0.25)
-    assert np.array_equal(gain(scores), np.log(scores["fixed"].error / scores["relative change"].error))
+    assert np.array_equal(gain(scores), np.log(scores["fixed"].error / scores["relative change"].error)[:, 0])
     assert all((e.events == 0).all() for s in scores.values() for e in s.ensembles)  # leaps against leaps
 
 
@@ -57,21 +57,30 @@ def test_the_price_of_an_exact_event_is_its_processor_time():
     assert EVENT / 3 < price < 3 * EVENT
 
 
-def test_the_best_rule_is_chosen_on_ensembles_that_do_not_report_it():
-    def score(*errors):
-        return Score(np.array(errors), 1.0, None)
+def scored(*errors, cost=1.0):
+    """Ensembles with these distances, at one time."""
+    return Score(np.array(errors)[:, None], cost, None)
 
-    rules = {"fixed": score(1, 1, 1, 1, 1, 1), "relative change": score(2, 2, 0.1, 0.1, 0.1, 0.1)}
-    rules["1 / activity"] = score(0.5, 0.5, 4, 4, 4, 4)
+
+def test_the_best_rule_is_chosen_on_ensembles_that_do_not_report_it():
+    rules = {"fixed": scored(1, 1, 1, 1, 1, 1), "relative change": scored(2, 2, 0.1, 0.1, 0.1, 0.1)}
+    rules["1 / activity"] = scored(0.5, 0.5, 4, 4, 4, 4)
     (reported,) = accuracy.best_gains({"rest": rules}).values()
     np.testing.assert_allclose(reported, -np.log(4))
     assert list(accuracy.best_gains({"rest": rules})) == [accuracy.PACE["rest"]]
 
 
+def test_a_rule_of_another_comparison_is_measured_against_the_fixed_step_of_that_one():
+    leaping = {"fixed": scored(1, 1, 1), "relative change": scored(2, 2, 2)}
+    published = {"fixed": scored(9, 9, 9), "relative change": scored(3, 3, 3)}
+    (reported,) = accuracy.best_gains({"rest": leaping}, {"rest": published}).values()
+    np.testing.assert_allclose(reported, np.log(3))
+
+
 def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(monkeypatch):
     network = textbook.dimerisation(0.01, 0.1, 60)
-    exact = simulate(network, [1.0], 400, 1)
-    cases = {name: Case(network, name, 1.0, 0.2, accuracy.simulated_law(exact, name)) for name in ("P", "P2")}
+    exact = simulate(network, [0.5, 1.0], 400, 1)
+    cases = {name: Case(network, name, exact.times, 0.2, accuracy.simulated_laws(exact, name)) for name in ("P", "P2")}
     walks = []
     monkeypatch.setattr(accuracy, "compare", lambda *args, **o: walks.append(args) or compare(*args, **o))
     together = accuracy.compare_all(cases, 100, range(5), 5)
@@ -80,23 +89,41 @@ def test_questions_to_the_same_runs_are_answered_as_if_each_had_runs_of_its_own(
         apart = compare(case, 100, range(5), 5)
         for rule, score in together[name].items():
             assert np.array_equal(score.error, apart[rule].error)
-            assert score.error.size == 5
+            assert score.error.shape == (5, 2)
 
 
 def test_a_gain_is_above_zero_where_the_rule_is_the_better_one():
-    scores = {"relative change": Score(np.array([0.1]), 1.0, None), "fixed": Score(np.array([0.2]), 1.0, None)}
+    scores = {"relative change": scored(0.1), "fixed": scored(0.2)}
     assert gain(scores)[0] == pytest.approx(np.log(2))
-    assert mutant(accuracy.gain, "scores[over].error / scores[rule].error", "scores[rule].error / scores[over].error")(
-        scores
-    )[0] == pytest.approx(-np.log(2))
+    assert mutant(accuracy.gain, "error[over] / error[rule]", "error[rule] / error[over]")(scores)[0] == pytest.approx(
+        -np.log(2)
+    )
+
+
+def test_the_gain_over_the_course_is_that_of_the_mean_distance():
+    scores = {
+        "relative change": Score(np.array([[0.1, 0.3]]), 1.0, None),
+        "fixed": Score(np.array([[1.1, 0.1]]), 1.0, None),
+    }
+    assert gain(scores)[0] == pytest.approx(-np.log(3))
+    assert gain(scores, course=True)[0] == pytest.approx(np.log(3))
+
+
+def test_a_course_is_five_times_up_to_the_end_each_twice_the_one_before():
+    assert accuracy.course(8.0).tolist() == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_laws_over_the_course_are_those_of_a_binomial():
+    """Each of 200 molecules survives to t with probability exp(-t)."""
+    for t, law in zip((0.25, 1.0), exact_laws(DECAY, "X", [0.25, 1.0]), strict=True):
+        p = np.exp(-t)
+        assert law.mean == pytest.approx(200 * p, rel=1e-10)
+        assert law.sd == pytest.approx(np.sqrt(200 * p * (1 - p)), rel=1e-10)
 
 
 def test_work_and_distance_of_every_rule_stand_in_its_problems_panel():
-    def score(cost, error):
-        return Score(np.array([error]), cost, None)
-
     names = ("relative change", "fixed", "1 / activity", "absolute change")
-    curve = [{name: score(cost * (k + 1), 0.1 / cost) for k, name in enumerate(names)} for cost in (10.0, 40.0)]
+    curve = [{name: scored(0.1 / cost, cost=cost * (k + 1)) for k, name in enumerate(names)} for cost in (10.0, 40.0)]
     axes = figures.work_figure({"decay": curve, "rest": curve}, {"decay": np.ones(9), "rest": np.ones(9)})
     assert [panel.get_title("left") for panel in axes.flat] == ["decay", "rest"]
     line = axes[0, 0].lines[1]

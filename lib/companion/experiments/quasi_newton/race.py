@@ -36,7 +36,7 @@ def generators(n: int, d: int, seed: int):
 
 
 def _axes(condition: float, d: int):
-    if condition < 1 or d < 2:
+    if not (1 <= condition < np.inf and d >= 2):
         raise HyperparameterError(f"a valley needs condition >= 1 and d >= 2, got condition={condition}, d={d}")
     return np.logspace(0, -np.log10(condition), d)
 

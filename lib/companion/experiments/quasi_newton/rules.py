@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from companion.experiments.inputs import number, numbers, whole
 from stepsize.backend import constant, zeros_like
 from stepsize.contract import Checked
 from stepsize.metric import apply
 
-from .secant import bfgs_inverse, powell_damping
+from .secant import bfgs_inverse, damp
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,9 @@ class FullAdaGrad(Checked):
 
     def step(self, S, g, x):
         S = S + g[..., :, None] * g[..., None, :]
-        w, Q = np.linalg.eigh(S)
+        sound = np.isfinite(S).all((-2, -1), keepdims=True)
+        # LAPACK gives up on all runs where one has diverged; that one keeps its NaN in g
+        w, Q = np.linalg.eigh(np.where(sound, S, np.eye(S.shape[-1])))
         # round-off leaves the null space of S a few ulps below zero
         root = np.sqrt(np.maximum(w, 0)) + self.eps
         return S, constant(self.lr, g), apply(Q, apply(np.swapaxes(Q, -1, -2), g) / root)
@@ -85,15 +88,29 @@ class LazyBFGS(Checked):
         return Secant(H, x, g, last.t + 1), constant(self.lr, g), apply(H, g)
 
 
+def _solved(H, s):
+    """H^-1 s, NaN for the runs whose H is singular: they learn nothing, and the others go on."""
+    try:
+        return np.linalg.solve(H, s[..., None])[..., 0]
+    except np.linalg.LinAlgError:
+        if H.ndim == 2:
+            return np.full_like(s, np.nan)
+        return np.stack([_solved(*run) for run in zip(H, np.broadcast_to(s, H.shape[:-1]), strict=True)])
+
+
 @dataclass(frozen=True, eq=False)
 class DampedBFGS(LazyBFGS):
     """LazyBFGS with y damped so that s'y >= share s'Bs.  Powell (1978); for stochastic gradients, Goldfarb, Ren & Bahamou (2020)."""
 
     share: float = 0.2
 
+    def __post_init__(self):
+        super().__post_init__()
+        number(self.share, "DampedBFGS: share", "in (0, 1)", lambda v: 0 < v < 1)
+
     def pair(self, last, g, x):
         s, y = super().pair(last, g, x)
-        return s, powell_damping(s, y, np.linalg.solve(last.H, s[..., None])[..., 0], self.share)
+        return s, damp(s, y, _solved(last.H, s), self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +124,10 @@ class OnlineBFGS(Checked):
     grad: Callable
     lr: Any = 1e-2
     ridge: Any = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        numbers(self.ridge, "OnlineBFGS: ridge", "give a curvature of at least 0", least=0)
 
     def init(self, x):
         return _first(x, x)
@@ -140,6 +161,12 @@ class SQN(Checked):
     lr: Any = 1e-2
     block: int = 10
     memory: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        whole(self.block, "SQN: block", 1)
+        if self.memory is not None:
+            whole(self.memory, "SQN: memory", 1)
 
     def init(self, x):
         return Blocked(_first(x, x), zeros_like(x), 0, ())

@@ -74,7 +74,7 @@ def work_figure(curves: dict, floors: dict):
     _, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.5 * rows + 0.4), squeeze=False)
     for panel, (problem, scores) in zip(axes.flat, curves.items(), strict=True):
         for rule, (colour, marker, line) in _SELECTORS.items():
-            cost, error = zip(*((s[rule].cost, s[rule].error.mean()) for s in scores), strict=True)
+            cost, error = zip(*((s[rule].cost, s[rule].error[:, -1].mean()) for s in scores), strict=True)
             panel.plot(cost, error, color=colour, marker=marker, ls=line, label=rule)
         panel.axhspan(1e-3, np.quantile(floors[problem], 0.95), color="#6B6B6B", alpha=0.2, lw=0)
         low = 0.5 * floors[problem].mean()

@@ -4,6 +4,7 @@ All kernels live in one file on purpose: numba's cache notices a change of the f
 files that it calls. `net` is `Network.program`, one row per reaction (one plain array: a tuple of arrays costs
 reference counting at every access, up to 20 times the run time), `c` (M,) rate constants, `x` (S,) counts as float64, `a` (M,)
 propensities, `s` (4,) the state of a run's own random stream, so that a batch of runs equals the runs apart.
+`halt` (1,) is set by another thread to stop a kernel that holds no lock of Python's.
 """
 
 import math
@@ -66,9 +67,14 @@ def _poisson_large(s, mean):
 
 @njit(cache=True, error_model="numpy")
 def poisson(s, mean):
-    """A Poisson count: inversion below 10, transformed rejection PTRS above.  Hörmann (1993), section 3."""
+    """A Poisson count: inversion below 10, transformed rejection PTRS above.  Hörmann (1993), section 3.
+
+    Above 1e30 the mean itself, from which the count differs by less than rounding.
+    """
     k = 0.0
-    if mean >= 10.0:
+    if mean > _HUGE * _HUGE:  # an explosion, and where it overflows rejection would never end
+        k = mean
+    elif mean >= 10.0:
         k = _poisson_large(s, mean)
     elif mean > 0.0:
         p, u = math.exp(-mean), uniform(s)
@@ -126,11 +132,12 @@ def propensities(net, amount, c, x, a):
 
 
 @njit(cache=True, error_model="numpy")
-def fire_until(net, amount, c, x, a, s, t, stop, budget):
+def fire_until(net, amount, c, x, a, s, t, stop, budget, halt):
     """Exact events from t to `stop`, at most `budget`: direct method.  Gillespie (1977), section III.
 
     Only propensities in the dependency graph are renewed. Their sum is carried along and summed afresh
-    before rounding can matter. Returns (time, events); the time is `stop` unless the budget was spent.
+    before rounding can matter. Returns (time, events); the time is `stop` unless the budget was spent or the run
+    was halted, and NaN if the sum is not finite.
     """
     last = a.size - 1
     total = propensities(net, amount, c, x, a)
@@ -146,6 +153,10 @@ def fire_until(net, amount, c, x, a, s, t, stop, budget):
             fresh = 0
             if total <= 0.0:
                 return stop, events
+            if not total < np.inf:
+                return np.nan, events
+            if halt[0] != 0:
+                return t, events
         t -= math.log(uniform(s)) / total
         if t >= stop:
             return stop, events
@@ -173,11 +184,14 @@ def put(x, y):
         x[i] = y[i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def ssa_runs(
-    net, amount, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, events, status, ends
+    net, amount, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, events, status, ends, halt
 ):
-    """Every run of an ensemble through all stops: record the state, after the resets that fall on the stop."""
+    """Every run of an ensemble through all stops: record the state, after the resets that fall on the stop.
+
+    The first run that cannot be finished ends them all.
+    """
     a = np.empty(c.shape[1])
     s = np.empty(4, np.uint64)
     x = np.empty(x0.shape[1])
@@ -187,11 +201,19 @@ def ssa_runs(
         cr = c[r % c.shape[0]]
         t = 0.0
         for k in range(stop.size):
-            t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], budget - events[r])
+            before = t
+            t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], budget - events[r], halt)
             events[r] += n
             if events[r] >= budget:
                 status[r] = SPENT
-                break
+            elif t < stop[k]:
+                return
+            elif t != stop[k]:
+                status[r] = EXPLODED
+                t = before
+            if status[r] != DONE:
+                ends[r] = t
+                return
             for i in range(reset_row[k], reset_row[k + 1]):
                 x[reset_who[i]] = reset_count[i]
             if record[k] >= 0:
@@ -300,15 +322,16 @@ def leap(net, amount, c, x, y, a, a2, mu, s, tau, scheme, critical):
             fire(net, amount, y, j, poisson(s, a2[j] * tau))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def leap_runs(
     net, amount, highest, c, x0, stop, record, reset_row, reset_who, reset_count, key, budget, out, count, status, ends, taus,
-    rule, size, threshold, burst, scheme, below,
+    rule, size, threshold, burst, scheme, below, halt,
 ):  # fmt: skip
     """Every run of an ensemble by leaps. count[r] = leaps, exact events, refused leaps, leaps that went below zero.
 
     CAO is algorithm 2 of Cao, Gillespie & Petzold (2006): no leap worth ten events, then `burst` exact events;
-    else at most one critical event ends the leap. A leap that would go below zero is refused and halved.
+    else at most one critical event ends the leap. A leap that would go below zero is refused and halved. The first
+    run that cannot be finished ends them all.
     """
     a, a2, critical = np.empty(c.shape[1]), np.empty(c.shape[1]), np.zeros(c.shape[1], np.bool_)
     x, y, mu, var = np.empty(x0.shape[1]), np.empty(x0.shape[1]), np.empty(x0.shape[1]), np.empty(x0.shape[1])
@@ -324,6 +347,11 @@ def leap_runs(
                 if total <= 0.0:
                     t = stop[k]
                     break
+                if not total < np.inf:
+                    status[r] = EXPLODED
+                    break
+                if halt[0] != 0:
+                    return
                 longest, critical_total = choose_step(
                     net, amount, highest, x, a, rule, size, threshold, critical, mu, var
                 )
@@ -332,7 +360,7 @@ def leap_runs(
                     until = -math.log(uniform(s)) / critical_total
                 while True:
                     if rule == CAO and burst > 0 and longest < 10.0 / total:
-                        t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], burst)
+                        t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], burst, halt)
                         count[r, 1] += n
                         break
                     tau = min(longest, until)
@@ -364,12 +392,13 @@ def leap_runs(
                     t = stop[k] if here else t + tau
                     break
                 for i in range(x.size):
-                    if x[i] > _HUGE:
+                    if not x[i] <= _HUGE:
                         status[r] = EXPLODED
                 if count[r, 0] + count[r, 1] + count[r, 2] >= budget:
                     status[r] = SPENT
             if status[r] != DONE:
-                break
+                ends[r] = t
+                return
             for i in range(reset_row[k], reset_row[k + 1]):
                 x[reset_who[i]] = reset_count[i]
             if record[k] >= 0:

@@ -7,10 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from companion.errors import NetworkError
+from companion.experiments.inputs import number, numbers, whole
 
 from . import kernels
-from .network import Network
-from .ssa import Ensemble, _whole, finish, plan
+from .network import LARGEST_COUNT, Network
+from .ssa import Ensemble, finish, interruptible, plan
 
 SCHEMES = ("euler", "midpoint", "trapezoid")
 BELOW = ("refuse", "clip", "allow")
@@ -23,9 +24,7 @@ class Selector(Protocol):
 
 
 def _positive(value, what):
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < math.inf:
-        raise NetworkError(f"{what} is {value!r}; it must be a finite number above 0")
-    return float(value)
+    return number(value, what, "a finite number above 0", lambda v: 0 < v < math.inf, NetworkError)
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,10 @@ class Cao:
     burst: int = 100
 
     def code(self):
-        if _positive(self.eps, "Cao: eps") >= 1:
-            raise NetworkError(f"Cao: eps is {self.eps}; it is a relative change, so take it below 1, such as 0.03")
-        threshold, burst = _whole(self.critical, "Cao: critical", 0), _whole(self.burst, "Cao: burst", 0)
-        return 1, float(self.eps), threshold, burst
+        relative = "a relative change, above 0 and below 1, such as 0.03"
+        eps = number(self.eps, "Cao: eps", relative, lambda v: 0 < v < 1, NetworkError)
+        counts = [whole(getattr(self, n), f"Cao: {n}", 0, LARGEST_COUNT, NetworkError) for n in ("critical", "burst")]
+        return 1, eps, *counts
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,11 @@ def leap(
     `scheme`: "euler", "midpoint" (Gillespie 2001, equation 19, unrounded) or "trapezoid" (Anderson & Koyama 2012),
     which is weakly of second order at two draws per reaction. `below`: a leap that would make a count negative is
     refused and halved; "clip" and "allow" are the two mistakes, for study. `record` keeps that many taus per run.
+
+    A leap is an approximation, and nothing here measures how good it is. In a linear network a fixed tau has for a
+    species that decays at rate c the mean of Euler's method and, at rest, the variance of the exact process times
+    1 / (1 - z/2), z = c tau: `theory.stationary_inflation`. Ask `simulate` where that matters. A run that needs more
+    than `max_events` leaps and events, or passes a count of 1e15, ends the whole call, and so does Ctrl-C.
     """
     for value, known, what in ((scheme, SCHEMES, "scheme"), (below, BELOW, "below")):
         if value not in known:
@@ -94,23 +98,27 @@ def leap(
         raise NetworkError(f"step is {step!r}; give a rule, such as Cao(0.03) or Fixed(0.1)")
     rule, size, threshold, burst = step.code()
     p = plan(network, times, runs, seed, initial, rates)
-    budget = _whole(max_events, "max_events", 1)
+    budget = whole(max_events, "max_events", 1, LARGEST_COUNT, NetworkError)
     out = np.zeros((p.runs, p.times.size, p.x0.shape[1]))
     count, status, ends = np.zeros((p.runs, 4), np.int64), np.zeros(p.runs, np.int64), np.zeros(p.runs)
-    taus = np.full((p.runs, _whole(record, "record", 0)), np.nan)
-    kernels.leap_runs(
-        *network.program, network.highest, p.rates, p.x0, *p[:5], np.uint64(p.key), budget, out, count, status, ends, taus,
+    taus = np.full((p.runs, whole(record, "record", 0, 10**8, NetworkError)), np.nan)
+    interruptible(
+        kernels.leap_runs, *network.program, network.highest, p.rates, p.x0, *p[:5], np.uint64(p.key), budget, out, count, status, ends, taus,
         rule, size, threshold, burst, SCHEMES.index(scheme), BELOW.index(below),
     )  # fmt: skip
-    finish(network, status, ends, out, budget)
+    finish(status, ends, budget)
     leaps, events, refused, went_below = count.T
-    return Ensemble(network, p.times, out.astype(np.int64), events, leaps, refused, went_below, taus)
+    method = f"leaps by {step!r}, scheme {scheme}, below zero {below}"
+    return Ensemble(network, p.times, out.astype(np.int64), events, leaps, refused, went_below, taus, method)
 
 
 def longest_step(network: Network, step: Selector, x=None) -> np.ndarray:
     """The tau that a rule proposes at states x of shape (..., S), before any event or output time cuts it short."""
     rule, size, threshold, _ = step.code()
-    states = np.atleast_2d(np.asarray(network.x0 if x is None else x, float))
+    remedy = f"give counts of shape (..., {network.x0.size})"
+    states = np.atleast_2d(numbers(network.x0 if x is None else x, "states", remedy, least=0, error=NetworkError))
+    if states.shape[-1] != network.x0.size:
+        raise NetworkError(f"states of shape {states.shape} do not fit {network.x0.size} species; {remedy}")
     a, critical, mu = np.empty(network.rates.size), np.zeros(network.rates.size, bool), np.empty(network.x0.size)
     taus = []
     for state in states.reshape(-1, network.x0.size):

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from companion.errors import NetworkError
+from companion.experiments.inputs import number, numbers, whole
 
 from .kernels import uniformise
 from .network import Network
@@ -21,6 +22,8 @@ class MasterEquation:
         self.network = network
         if network.resets:
             raise NetworkError("the master equation knows no resets; solve it piece by piece between them")
+        ceiling = ceiling if ceiling is None else whole(ceiling, "ceiling", 0, error=NetworkError)
+        whole(max_states, "max_states", 1, error=NetworkError)
         start = tuple(int(n) for n in network.x0)
         free = [i for i in range(len(start)) if network.change[:, i].any()]
         if ceiling is not None and max(start[i] for i in free) > ceiling:
@@ -80,13 +83,22 @@ class MasterEquation:
         """
         from scipy import special, stats
 
-        times = np.atleast_1d(np.asarray(times, float))
-        if (np.diff(times) < 0).any() or times[0] < 0:
-            raise NetworkError("times must be at least 0 and in order; sort them")
+        remedy = "times must be finite, at least 0 and in order; sort them"
+        times = np.atleast_1d(numbers(times, "times", remedy, least=0, error=NetworkError))
+        if times.ndim != 1 or not times.size or (np.diff(times) < 0).any():
+            raise NetworkError(remedy)
+        number(tolerance, "tolerance", "above 0 and below 1", lambda v: 0 < v < 1, NetworkError)
         q = self.generator
         fastest = float(-q.diagonal().min())
+        if not fastest * times[-1] < 1e8:
+            raise NetworkError(
+                f"t = {times[-1]:g} holds {fastest * times[-1]:.1g} events; shorten it or simulate instead"
+            )
         p = np.zeros(len(self.states))
-        p[self.find(self.network.x0) if start is None else slice(None)] = 1.0 if start is None else start
+        if start is None:
+            p[self.find(self.network.x0)] = 1.0
+        else:
+            p[:] = self._law(start, "start", (len(self.states),))
         solutions, now = [], 0.0
         for t in times:
             mean = fastest * (t - now)
@@ -100,21 +112,31 @@ class MasterEquation:
             now = t
         return np.array(solutions)
 
+    def _law(self, p, what, shape=None):
+        remedy = f"give probabilities of the {len(self.states)} states"
+        p = numbers(p, what, remedy, least=0, error=NetworkError)
+        if p.shape[-1:] != (len(self.states),) or (shape and p.shape != shape):
+            raise NetworkError(f"{what} has shape {p.shape}; {remedy}")
+        return p
+
     def find(self, x) -> int:
         """Row of a state."""
-        hits = np.flatnonzero((self.states == np.asarray(x)).all(1))
+        x = np.atleast_1d(numbers(x, "the state", "give a count for every species", error=NetworkError))
+        hits = np.flatnonzero((self.states == x).all(1)) if x.shape == self.states.shape[1:] else np.empty(0)
         if not hits.size:
             raise NetworkError(f"state {tuple(x)} cannot be reached from {tuple(self.network.x0)}; check the counts")
         return int(hits[0])
 
     def marginal(self, p: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Values 0 ... max of one species and their probabilities, (n,) and (..., n)."""
-        x = self.states[:, self.network.species.index(name)]
+        if name not in self.network.species:
+            raise NetworkError(f"{name!r} is no species; there are {', '.join(self.network.species)}")
+        p, x = self._law(p, "p"), self.states[:, self.network.species.index(name)]
         pmf = np.stack([np.bincount(x, row) for row in np.atleast_2d(p)])
         return np.arange(pmf.shape[1]), pmf.reshape(*p.shape[:-1], -1)
 
     def moments(self, p: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a species or a rule under p of shape (..., n)."""
-        x = self.network.read(self.states.astype(float), name)
+        p, x = self._law(p, "p"), self.network.read(self.states.astype(float), name)
         mean = p @ x
         return mean, p @ (x * x) - mean**2

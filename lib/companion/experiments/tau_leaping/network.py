@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.errors import NetworkError
+from companion.experiments.inputs import number
+from stepsize.errors import short
 
 #: Counts are whole numbers kept in float64, which is exact up to here.
 LARGEST_COUNT = 2**53
@@ -56,6 +58,8 @@ def parse(equation: str) -> tuple[dict[str, int], dict[str, int]]:
             if not copies.isdigit() or int(copies) == 0:
                 raise NetworkError(f"stoichiometry {copies} in {equation!r} is no positive whole number; rescale it")
             counts[match[2]] = counts.get(match[2], 0) + int(copies)
+            if counts[match[2]] > (most := LARGEST_COUNT if len(sides) else 100):
+                raise NetworkError(f"{counts[match[2]]} {match[2]} in {equation!r} exceed {most} copies; rescale it")
         sides.append(counts)
     return sides[0], sides[1]
 
@@ -69,14 +73,8 @@ def _count(value, what: str) -> int:
 
 
 def _finite(value, what: str, least: float = -math.inf) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or number < least:
-        bound = "" if least == -math.inf else f" and at least {least:g}"
-        raise NetworkError(f"{what} is {value!r}; it must be a finite number{bound}")
-    return number
+    domain = "a finite number" + ("" if least == -math.inf else f" of at least {least:g}")
+    return number(value, what, domain, lambda v: math.isfinite(v) and v >= least, NetworkError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +93,9 @@ class Network:
     rules: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self):
+        for name in ("initial", "rules"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise NetworkError(f"{name} is {short(getattr(self, name))}; write a dictionary by name")
         if not self.initial or not self.reactions:
             missing = "species" if not self.initial else "reactions"
             raise NetworkError(f"the network has no {missing}; give at least one")
@@ -208,4 +209,6 @@ class Network:
         if name in self.rules:
             return sum(float(f) * x[..., self.species.index(s)] for s, f in self.rules[name].items())
         self._known(name, "the read-out")
+        if np.shape(x)[-1:] != (len(self.species),):
+            raise NetworkError(f"states of shape {np.shape(x)} do not fit {len(self.species)} species on the last axis")
         return x[..., self.species.index(name)]

@@ -64,7 +64,10 @@ def vilar_oscillator() -> Network:
 
 def birth_death_moments(birth: float, death: float, count: int, t) -> tuple[np.ndarray, np.ndarray]:
     """Mean n e^{dt} and variance n (b + m)/(b - m) e^{dt}(e^{dt} - 1), d = b - m.  Bailey (1964), section 8.6."""
-    growth = np.exp((birth - death) * np.asarray(t, float))
+    t = np.asarray(t, float)
+    if birth == death:  # the limit
+        return count + 0 * t, 2 * count * birth * t
+    growth = np.exp((birth - death) * t)
     return count * growth, count * (birth + death) / (birth - death) * growth * (growth - 1)
 
 
