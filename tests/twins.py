@@ -4,9 +4,6 @@ A use is a function of `make`, which builds an optimizer from parameters and set
 what is to be compared: tensors, numbers, and words, in lists, tuples and dictionaries. It says its name in the test's id.
 """
 
-import warnings
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
@@ -78,7 +75,7 @@ def only_ours_refuses(use, words, name="Adam", compiled=None):
 
 def only_torch_refuses(use, name="Adam", compiled=None):
     """Ours runs, and torch raises; returns what ours returned."""
-    with pytest.raises(Exception):  # noqa: B017, PT011: of any kind
+    with pytest.raises(Exception):  # noqa: B017, PT011
         use(TORCH[name][1])
     return use(maker(name, compiled))
 

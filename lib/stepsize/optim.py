@@ -1,8 +1,8 @@
 """Any rule as a `torch.optim.Optimizer`: groups, schedulers, closures, checkpoints, sparse gradients. No formula is here.
 
-A dense parameter is one run, flattened to shape (d,). On the CPU all parameters of a group are stepped by one call of
-machine code, or their storage is handed to the rule as NumPy arrays, in blocks that stay in the cache; on other devices,
-and for subclasses of tensors, the rule sees tensors, whole. A parameter with sparse gradients has one run per row, shape
+A dense parameter is one run, flattened to shape (d,). All parameters of a group are stepped by one call of machine code on
+the CPU, by one launch of a kernel on a GPU. Where there is none, the rule sees their storage on the CPU as NumPy arrays, in
+blocks that stay in the cache; on other devices, and for subclasses of tensors, it sees tensors, whole. A parameter with sparse gradients has one run per row, shape
 (rows, d), each with its own clock; rows that a batch does not touch cost nothing and do not change.
 """
 
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .addresses import PLAIN, Batch, addressable, flat, on_cpu, shares_storage
+from . import gpu
+from .addresses import PLAIN, Batch, addressable, flat, has_address, on_cpu, packed, shares_storage
 from .checks import (
     WIDE,
     betas_of,
@@ -97,6 +98,10 @@ class Optimizer(torch.optim.Optimizer):
     over all dense parameters of a group, on `torch.get_num_threads()` threads where they are large, or over the active rows
     of a sparse one. compiled=True refuses a rule for which there is none, compiled=False takes NumPy. Results agree to
     rounding.
+
+    On a GPU an elementwise rule, also behind `ClipByNorm`, is one Triton kernel over all dense parameters of a group, without
+    a synchronisation; a CUDA graph may capture it. As torch's fused optimizers, it divides gradients by `grad_scale` and does
+    nothing where `found_inf` is not 0, two attributes that a gradient scaler sets; the gradients themselves stay scaled.
     """
 
     def __init__(self, params, rule, *, compiled: bool | None = None):
@@ -106,9 +111,11 @@ class Optimizer(torch.optim.Optimizer):
         params = params if isinstance(params, (torch.Tensor, dict)) else list(params)
         if isinstance(params, list) and not params:
             raise ShapeError("Optimizer got no parameters; pass model.parameters(), and a generator only once")
-        defaults = dict(zip(names_of(rule), _numbers(hyperparameters(rule).values()), strict=True))
+        values = hyperparameters(rule)
+        _numbers(values.values())
+        defaults = {name: _plain(value) for name, value in values.items()}
         if names := betas_of(rule):
-            defaults["betas"] = tuple(defaults[name] for name in names)
+            defaults["betas"] = _numbers(defaults[name] for name in names)
         super().__init__(params, defaults)
 
     @classmethod
@@ -188,7 +195,19 @@ class Optimizer(torch.optim.Optimizer):
     def _step_outside_graphs(self):
         self._step()
 
+    @property
+    def _step_supports_amp_scaling(self):
+        """What a gradient scaler asks: whether `step` itself looks at `grad_scale` and `found_inf`, on the device."""
+        members = [p for group in self.param_groups for p in group["params"]]
+        dense = all(p.grad is None or p.grad.layout is torch.strided for p in members)
+        return dense and all(map(self._on_device, members))
+
+    def _on_device(self, p):
+        return self.compiled is not False and gpu.on_device(p) and gpu.has_kernel(self.rule)
+
     def _step(self):
+        if getattr(self, "grad_scale", None) is not None and not self._step_supports_amp_scaling:
+            raise HyperparameterError("grad_scale is for steps on a GPU alone; divide the gradients before the step")
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
         with np.errstate(all="ignore"):  # an infinite gradient is no news to NumPy alone
@@ -251,26 +270,33 @@ class Optimizer(torch.optim.Optimizer):
             self.state[p] = begin | {"rows": rows}
         memory = self.state[p]
         for name in leaf_names(self.rule):
-            if on_cpu(p) and not addressable(memory[name]):
+            if has_address(p) and not packed(memory[name]):
                 memory[name] = flat(memory[name], memory[name].dtype).view(memory[name].shape)
         return self._kept(p)
 
     @torch.no_grad()
     def _step_dense(self, seen, params, key):
         """Dense parameters of one kind: in one call of machine code, or one by one where memory is shared or there is none."""
-        if self.compiled is False or not all(map(on_cpu, params)) or not _has_kernel(self.rule):
+        wide, gpu_kernel = WIDE[params[0].dtype], all(map(self._on_device, params))
+        if not gpu_kernel and (self.compiled is False or not all(map(on_cpu, params)) or not _has_kernel(self.rule)):
             for p in params:
                 self._step_whole(seen.rule, p)
             return
-        wide = WIDE[params[0].dtype]
-        flats = [p if addressable(p) and p.dtype == wide else flat(p, wide) for p in params]
-        run = batch_kernel(self.rule, str(wide).removeprefix("torch."))
-        batch = Batch(run, flats, [self._memory(seen.rule, p, False) for p in params])
+        # a kernel on the GPU converts numbers where it reads and writes them
+        own = params[0].dtype if gpu_kernel else wide
+        flats = [p if packed(p) and p.dtype == own else flat(p, own) for p in params]
+        memory = [self._memory(seen.rule, p, False) for p in params]
+        if gpu_kernel:
+            kinds = {p.grad.dtype for p in params}
+            gradient_dtype = kinds.pop() if len(kinds) == 1 and kinds <= gpu.READABLE else wide
+            batch = gpu.DeviceBatch(self.rule, flats, memory, gradient_dtype, wide)
+        else:
+            batch = Batch(batch_kernel(self.rule, str(wide).removeprefix("torch.")), flats, memory)
         if not batch.disjoint and len(params) > 1:
             for p in params:
                 self._step_dense(seen, [p], key)
             return
-        self._run(batch, params, [flat(p.grad, wide) for p in params], seen.values)
+        self._run(batch, params, [flat(p.grad, batch.gradient_dtype) for p in params], seen.values)
         copies = [(p, x) for p, x in zip(params, flats, strict=True) if x is not p]
         for p, x in copies:
             p.copy_(x.view_as(p))
@@ -278,7 +304,8 @@ class Optimizer(torch.optim.Optimizer):
             self._batches[key] = batch
 
     def _run(self, batch, params, gradients, values):
-        batch.step(gradients, values)
+        scaling = {name: getattr(self, name) for name in ("found_inf", "grad_scale") if hasattr(self, name)}
+        batch.step(gradients, values, **scaling)
         torch.autograd.graph.increment_version(params)  # autograd sees neither machine code nor NumPy write
 
     def _step_whole(self, rule, p):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from references import TORCH
 from stepsize import Adam
 from stepsize.optim import Optimizer
 from twins import MODES, both_refuse, equal, maker, normal, only_torch_refuses, uses, walk
