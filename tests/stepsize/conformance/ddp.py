@@ -22,7 +22,9 @@ def trained(kind, settings, rank, shared, unused):
     whole = DistributedDataParallel(model, find_unused_parameters=unused)
     parameters = list(model.parameters())
     optimizer = (
-        ZeroRedundancyOptimizer(parameters, optimizer_class=kind, **settings) if shared else kind(parameters, **settings)
+        ZeroRedundancyOptimizer(parameters, optimizer_class=kind, **settings)
+        if shared
+        else kind(parameters, **settings)
     )
     for t in range(6):
         # the gradients of two batches add up, and are exchanged with the second

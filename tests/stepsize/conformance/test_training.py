@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.optim import swa_utils
 from torch.utils.checkpoint import checkpoint
 
-from references import TORCH
 from small_book import ROOT
 from twins import MODES, compare, equal, network, normal, train, uses, values
 
@@ -165,7 +165,7 @@ def checkpointed(make):
 
 
 def by_functional_gradients(make):
-    model, loss = network()
+    model, _ = network()
     parameters = dict(model.named_parameters())
     optimizer = make(list(parameters.items()))
 
@@ -193,7 +193,7 @@ def layers_are_unfrozen(make):
 
 def pruned(make):
     model, loss = network()
-    nn.utils.prune.l1_unstructured(model[2], "weight", 0.5)
+    prune.l1_unstructured(model[2], "weight", 0.5)
     optimizer = make(model.parameters())
     return train(model, loss, optimizer, range(4)) + values(model)
 
@@ -218,17 +218,14 @@ def test_a_training_of_another_form_goes_as_with_torch(use, compiled):
 
 # ---------------------------------------------------------------- compiled graphs
 
-BACKENDS = pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-
 
 @pytest.mark.slow
 @MODES
-@BACKENDS
-def test_a_compiled_model_trains_as_with_torch(backend, compiled):
+def test_a_compiled_model_trains_as_with_torch(compiled):
     def use(make):
         torch._dynamo.reset()
         model, _ = network()
-        faster, optimizer = torch.compile(model, backend=backend), make(model.parameters())
+        faster, optimizer = torch.compile(model, backend="aot_eager"), make(model.parameters())
         for t in range(4):
             optimizer.zero_grad()
             faster(x(8, 1, 6, seed=t)).square().mean().backward()
@@ -240,16 +237,17 @@ def test_a_compiled_model_trains_as_with_torch(backend, compiled):
 
 @pytest.mark.slow
 @MODES
-@BACKENDS
-@pytest.mark.parametrize("scheduled", [False, True])
-def test_a_compiled_step_steps_as_torchs(backend, scheduled, compiled):
+@pytest.mark.parametrize(("name", "tolerance"), [("HeavyBall", 1e-12), ("Adam", 1e-5)])
+def test_a_compiled_step_steps_as_torchs(name, tolerance, compiled):
+    """torch's Adam counts steps in float32 and, compiled, corrects its bias in float32 too."""
+
     def use(make):
         torch._dynamo.reset()
         model, loss = network()
         optimizer = make(model.parameters())
-        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5) if scheduled else None
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
 
-        @torch.compile(backend=backend)
+        @torch.compile(backend="eager")
         def step():
             optimizer.step()
 
@@ -257,11 +255,10 @@ def test_a_compiled_step_steps_as_torchs(backend, scheduled, compiled):
             optimizer.zero_grad()
             loss(t).backward()
             step()
-            if scheduler:
-                scheduler.step()
+            scheduler.step()
         return values(model)
 
-    equal(use, compiled=compiled)
+    equal(use, name, compiled, tolerance)
 
 
 # ---------------------------------------------------------------- two processes
