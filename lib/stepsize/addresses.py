@@ -23,12 +23,22 @@ GRAIN = 2**17
 
 def on_cpu(t: torch.Tensor) -> bool:
     """Whether the numbers of `t` lie in the memory of this process."""
-    return type(t) in PLAIN and t.is_cpu and t.layout is torch.strided
+    return t.is_cpu and has_address(t)
+
+
+def has_address(t: torch.Tensor) -> bool:
+    """Whether the numbers of `t` lie where its address and strides say, in memory or on a GPU."""
+    return type(t) in PLAIN and (t.is_cpu or t.is_cuda) and t.layout is torch.strided
 
 
 def addressable(t: torch.Tensor) -> bool:
     """Whether an address and a length say all about `t`: contiguous, not to be negated, and within its storage."""
-    return on_cpu(t) and t.is_contiguous() and not t.is_neg() and t.data_ptr() + t.nbytes <= _end(t.untyped_storage())
+    return on_cpu(t) and packed(t)
+
+
+def packed(t: torch.Tensor) -> bool:
+    """The same of a tensor with an address, on a GPU too."""
+    return t.is_contiguous() and not t.is_neg() and t.data_ptr() + t.nbytes <= _end(t.untyped_storage())
 
 
 def _end(storage):
@@ -36,7 +46,7 @@ def _end(storage):
 
 
 def beyond_storage(t: torch.Tensor) -> bool:
-    """Whether a tensor on the CPU reaches beyond its storage, which somebody has resized."""
+    """Whether a tensor with an address reaches beyond its storage, which somebody has resized."""
     last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
     return t.numel() > 0 and t.data_ptr() + (last + 1) * t.element_size() > _end(t.untyped_storage())
 
@@ -77,15 +87,20 @@ def pieces(sizes: list[int], parts: int) -> list[np.ndarray]:
 class Batch:
     """Parameters with the leaves of their states, contiguous and of one dtype on the CPU, stepped in place by one compiled call.
 
-    `run` is a `kernels.batch_kernel`; leaves[i] belong to params[i]. `disjoint` says that no two of the tensors share memory;
-    others are stepped one by one. The storages are kept, so that nobody else gets their addresses.
+    `run` is a `kernels.batch_kernel`; leaves[i] belong to params[i], gradients have the dtype of the parameters or the one
+    given. `disjoint` says that no two of the tensors share memory; others are stepped one by one. The storages are kept, so
+    that nobody else gets their addresses.
     """
 
-    def __init__(self, run: Callable, params: list[torch.Tensor], leaves: list[list[torch.Tensor]]):
+    def __init__(
+        self, run: Callable, params: list[torch.Tensor], leaves: list[list[torch.Tensor]], gradient_dtype=None
+    ):
         tensors = [*params, *chain.from_iterable(leaves)]
         self.run, self.storages, self.gradients, self.shares = run, [t.untyped_storage() for t in tensors], None, {}
         self.dtype, self.shapes, self.seats = params[0].dtype, [p.shape for p in params], self._seats(tensors)
-        self.sizes, self.lengths = [p.numel() for p in params], [p.nbytes for p in params]
+        self.device, self.gradient_dtype = params[0].device, gradient_dtype or self.dtype
+        self.sizes = [p.numel() for p in params]
+        self.lengths = [n * self.gradient_dtype.itemsize for n in self.sizes]
         self.total, rows = sum(self.sizes), zip(params, leaves, strict=True)
         self.addresses = np.array([[p.data_ptr(), 0, *map(_address, own)] for p, own in rows], np.int64)
         spans = sorted((t.data_ptr(), t.data_ptr() + t.nbytes) for t in tensors)
@@ -98,29 +113,33 @@ class Batch:
 
     def fits(self, tensors: list[torch.Tensor], gradients: list[torch.Tensor]) -> bool:
         """Whether these are the tensors that were checked, parameters first, where and as they were, and gradients readable."""
-        dtype, size = self.dtype, self.dtype.itemsize
+        dtype, device, wanted = self.dtype, self.device, self.gradient_dtype
+        size = wanted.itemsize
         return (
             [g.shape for g in gradients] == self.shapes
             and self._seats(tensors) == self.seats
             and all(
                 p.dtype is dtype
-                and p.nbytes == n
                 and p.is_contiguous()
-                and g.dtype is dtype
+                and g.dtype is wanted
                 and g.is_contiguous()
-                and g.is_cpu
+                and g.device == device
                 and not g.is_neg()
                 and type(g) in PLAIN
                 and g.untyped_storage().nbytes() - size * g.storage_offset() >= n
-                for p, g, n in zip(tensors, gradients, self.lengths, strict=False)
+                and p.numel() == k
+                for p, g, n, k in zip(tensors, gradients, self.lengths, self.sizes, strict=False)
             )
         )
 
-    def step(self, gradients: list[torch.Tensor], values: tuple[float, ...]) -> None:
+    def step(self, gradients: list[torch.Tensor], values: tuple[float, ...], **scaling: torch.Tensor | None) -> None:
         """One step of every run. A gradient, as long as its run, is copied first where it lies in memory that is written."""
         addresses = list(map(_address, gradients))
         if addresses != self.gradients:
             self.gradients = addresses if self._point_to(gradients, np.array(addresses)) else None
+        self._call(gradients, values, **scaling)
+
+    def _call(self, gradients, values):
         threads = min(torch.get_num_threads(), 1 + self.total // GRAIN)
         if threads == 1:
             self.run(self.addresses, self._shares(1)[0], True, *values)

@@ -9,6 +9,7 @@ The first two check every array before machine code sees it; what the third reli
 
 import hashlib
 import os
+from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 from pathlib import Path
 
@@ -17,16 +18,33 @@ import sympy
 from sympy.printing.pycode import pycode
 
 from .errors import ShapeError, TraceError
-from .trace import G, X, trace
+from .trace import G, X, symbol, trace
+from .transforms import Chain, ClipByNorm
 
-_FUNCTIONS = {"Max": "np.maximum", "Min": "np.minimum", "sign": "np.sign"}
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """What differs between the languages of kernels: functions by their names in SymPy, and how to write three expressions.
+
+    `constant` makes a number of the arrays' dtype. `norm` names the norm of the gradient where the kernel is given it.
+    """
+
+    functions: dict[str, str]
+    quotient: str
+    constant: str
+    norm: str = ""
+
+
+MACHINE_CODE = Dialect(
+    {"Max": "np.maximum", "Min": "np.minimum", "sign": "np.sign", "sqrt": "np.sqrt"}, "{} / {}", "x_.dtype.type({})"
+)
 
 
 class _Loop:
     """Writes expressions as arithmetic on single numbers; what is the same for all coordinates goes before the loop."""
 
-    def __init__(self, varying):
-        self.varying, self.before = varying, {}
+    def __init__(self, varying, dialect=MACHINE_CODE):
+        self.varying, self.dialect, self.before = varying, dialect, {}
 
     def code(self, e) -> str:
         if not e.free_symbols & self.varying:
@@ -40,13 +58,15 @@ class _Loop:
             fixed, rest = e.as_independent(*self.varying, as_Add=False)
             over, under = rest.as_numer_denom()
             parts = [part for part in (fixed, *sympy.Mul.make_args(over)) if part != 1] or [sympy.S.One]
-            return self._join(" * ", parts) + (f" / {self._atom(under)}" if under != 1 else "")
+            product = self._join(" * ", parts)
+            return product if under == 1 else self.dialect.quotient.format(product, self._atom(under))
         if e.is_Pow and e.exp.is_Rational and e.exp.q <= 2:
-            base = f"np.sqrt({self.code(e.base)})" if e.exp.q == 2 else self._atom(e.base)
+            root = f"{self.dialect.functions['sqrt']}({self.code(e.base)})"
+            base = root if e.exp.q == 2 else self._atom(e.base)
             power = " * ".join([base] * abs(e.exp.p))
-            return power if e.exp > 0 else f"{self.code(sympy.S.One)} / ({power})"
-        if e.func.__name__ in _FUNCTIONS:
-            name, arguments = _FUNCTIONS[e.func.__name__], list(map(self.code, e.args))
+            return power if e.exp > 0 else self.dialect.quotient.format(self.code(sympy.S.One), f"({power})")
+        if e.func.__name__ in self.dialect.functions:
+            name, arguments = self.dialect.functions[e.func.__name__], list(map(self.code, e.args))
             if len(arguments) == 1:
                 return f"{name}({arguments[0]})"
             return reduce(lambda a, b: f"{name}({a}, {b})", arguments)
@@ -60,24 +80,41 @@ class _Loop:
         return text if text.isidentifier() else f"({text})"
 
 
+def _needs_norms_only(rule):
+    """Whether a rule looks at single coordinates and, where it clips, at norms."""
+    if getattr(rule, "elementwise", False) or not isinstance(rule, Chain):
+        return getattr(rule, "elementwise", False)
+    clips = (isinstance(t, ClipByNorm) or getattr(t, "elementwise", False) for t in rule.transforms)
+    return _needs_norms_only(rule.rule) and all(clips)
+
+
 @lru_cache
-def parts(rule):
+def parts(rule, dialect=MACHINE_CODE):
     """What a kernel is written from: the trace, names of weights and of arrays, lines once per run, lines per coordinate.
 
     The lines per run update the weights and make the constants of the loop, in double precision.
     """
-    if not getattr(rule, "elementwise", False):
+    if not (getattr(rule, "elementwise", False) or (dialect.norm and _needs_norms_only(rule))):
         raise TraceError(
             f"{type(rule).__name__} looks at whole gradients, not at coordinates; step it without a kernel"
         )
     t = trace(rule)
+    if dialect.norm:
+        known = {sympy.Function("norm", nonnegative=True)(G): symbol(dialect.norm)}
+        t = t._replace(assignments={name: e.xreplace(known) for name, e in t.assignments.items()})
     per_run, arrays = sorted(t.per_run), [name for name in t.state if name not in t.per_run]
     clocks = {t.new[name] for name in per_run}
-    loop = _Loop({G, X, *(t.state[name] for name in arrays)} | (set(t.assignments) - clocks))
+    loop = _Loop({G, X, *(t.state[name] for name in arrays)} | (set(t.assignments) - clocks), dialect)
     body = [f"{name} = {loop.code(e)}" for name, e in t.assignments.items() if name not in clocks]
     code = partial(pycode, fully_qualified_modules=False)
     before = [f"{name} = {code(e)}" for name, e in t.assignments.items() if name in clocks]
-    return t, per_run, arrays, before + [f"{c} = x_.dtype.type({code(e)})" for e, c in loop.before.items()], body
+    return (
+        t,
+        per_run,
+        arrays,
+        before + [f"{c} = {dialect.constant.format(code(e))}" for e, c in loop.before.items()],
+        body,
+    )
 
 
 def source(rule) -> str:

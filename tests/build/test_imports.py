@@ -58,8 +58,9 @@ def test_no_folder_has_more_than_32_modules():
 
 def test_the_library_stays_small():
     # 3,227 lines before the rules of 2023-2024 and the whole of torch's optimizer protocol; the design asks for 3,500
+    # and 3,750 before the sixth reading: 300 for kernels on a GPU, their table of addresses and gradient scalers
     assert (
-        sum(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES if LIB / "stepsize" in p.parents) <= 3750
+        sum(len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES if LIB / "stepsize" in p.parents) <= 4150
     )
 
 

@@ -517,7 +517,7 @@ STILL = "(self.addresses, share, False, *values)"
 
 def test_a_clock_that_moves_with_every_piece_is_caught(three_threads, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(addresses.Batch, "step", mutant(addresses.Batch, STILL, STILL.replace("False", "True")).step)
+        patch.setattr(addresses.Batch, "_call", mutant(addresses.Batch, STILL, STILL.replace("False", "True"))._call)
         several, _ = network(True, sizes=((50,),))
     one, _ = network(True, sizes=((50,),))
     assert [memory["w_m"] for memory in several.state.values()] != [memory["w_m"] for memory in one.state.values()]
