@@ -1,19 +1,18 @@
 """One step on a table of which 1000 rows are active: our lazy Adam against torch's SparseAdam and dense fused Adam.
 
-python benchmarks/lazy_rows.py            # interleaved in one process, CPU time, medians with least and most
-python benchmarks/lazy_rows.py --record   # and writes lib/companion/experiments/sparse_embeddings/lazy_rows.json, which a chapter shows
+python benchmarks/lazy_rows.py --record   # writes lib/companion/experiments/sparse_embeddings/lazy_rows.json, which a chapter shows
 
 A batch has 4096 look-ups, 1000 different rows, 64 columns, float32; every step has other rows. Summing look-ups of the same
 row is part of a step. The dense step is charged for clearing and filling its gradient too.
 """
 
-import statistics
 import sys
-import time
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import torch
+from timing import curve, interleaved, main, ratio
 from torch import nn
 
 from companion.experiments.archive import GRIDS
@@ -23,7 +22,6 @@ from stepsize.lazy import IdleAdam
 from stepsize.optim import Optimizer
 from stepsize.tables import Table
 
-torch.set_num_threads(1)
 SIZES, ACTIVE, LOOKUPS, D = (10_000, 100_000, 1_000_000), 1000, 4096, 64
 ROUNDS, BATCHES = 31, 8
 FACTS = {"unit": "milliseconds", "active rows": ACTIVE, "look-ups": LOOKUPS, "columns": D, "threads": 1}
@@ -80,38 +78,38 @@ METHODS = {
 }
 
 
-def measure(V):
-    """CPU milliseconds per step, name -> rounds. The dense step has fewer rounds on the large table: it takes longest."""
-    steps, drawn = {name: make(V) for name, make in METHODS.items()}, list(batches(V))
-    times = {name: [] for name in steps}
-    for k in range(ROUNDS + 2):
-        names = list(steps)
-        for name in names[k % len(names) :] + names[: k % len(names)]:
-            if name.startswith("dense") and V > 100_000 and k > 10:
-                continue
-            start = time.process_time()
-            steps[name](*drawn[k % BATCHES])
-            if k >= 2:  # compiled, and the memory is there
-                times[name].append(1e3 * (time.process_time() - start))
+def races(sizes, rounds):
+    """name -> table size -> seconds of every round; a size at a time, so that a large table empties no cache of a small one."""
+    times = {name: {} for name in METHODS}
+    for V in sizes:
+        drawn, jobs = list(batches(V)), {}
+        for name, make in METHODS.items():
+            step, turn = make(V), cycle(drawn)
+            jobs[name] = lambda step=step, turn=turn: step(*next(turn))
+        for name, seconds in interleaved(jobs, rounds).items():
+            times[name][V] = seconds
     return times
 
 
-def main():
-    found = {}
-    for V in SIZES:
-        found[V] = measure(V)
-        for name, t in found[V].items():
-            print(f"{V:>9,} rows  {name:28} {statistics.median(t):8.3f} ms ({min(t):.3f}-{max(t):.3f})", flush=True)
-    middle = {(V, name): statistics.median(t) for V, times in found.items() for name, t in times.items()}
-    large, ours = SIZES[-1], "lazy Adam"
-    for peer in ("SparseAdam (torch)", "dense Adam, fused (torch)"):
-        print(f"{peer} / ours at {large:,} rows: {middle[large, peer] / middle[large, ours]:.1f}")
-    for name in METHODS:
-        print(f"growth from {SIZES[0]:,} to {large:,} rows, {name}: {middle[large, name] / middle[SIZES[0], name]:.2f}")
-    if "--record" in sys.argv:
-        times = {name: {str(V): [round(t, 4) for t in found[V][name]] for V in SIZES} for name in METHODS}
-        replace(GRIDS["lazy_rows"], facts=FACTS).write(times)
+def measure(tiny):
+    torch.set_num_threads(1)
+    sizes = (2000, 4000, 8000) if tiny else SIZES
+    times, ours = races(sizes, 2 if tiny else ROUNDS), "lazy Adam"
+    small, *_, large = sizes
+    yield "SparseAdam", ratio(times["SparseAdam (torch)"][large], times[ours][large])
+    yield "dense", ratio(times["dense Adam, fused (torch)"][large], times[ours][large])
+    shown = {name: times[name] for name in (ours, "SparseAdam (torch)", "dense Adam, fused (torch)")}
+    grown = curve("rows of the table", "a step", shown)
+    yield "growth", ratio(times[ours][large], times[ours][small], curve=grown)
+
+
+def record():
+    """The times, in milliseconds, that a chapter shows."""
+    torch.set_num_threads(1)
+    times = races(SIZES, ROUNDS)
+    ms = {name: {str(V): [round(1e3 * t, 4) for t in s] for V, s in of.items()} for name, of in times.items()}
+    replace(GRIDS["lazy_rows"], facts=FACTS).write(ms)
 
 
 if __name__ == "__main__":
-    main()
+    record() if "--record" in sys.argv else main(measure)

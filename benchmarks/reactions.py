@@ -1,141 +1,158 @@
-"""Exact simulation and tau-leaping against GillesPy2's C++ solvers: time per trajectory, leaps at equal error.
+"""Exact simulation and tau-leaping against GillesPy2's C++ solvers: processor time per trajectory, leaps at equal error.
 
-python benchmarks/reactions.py         # STEPSIZE_PEER=/path/to/python where gillespy2 has an environment of its own
-
-Both sides run the same network with 11 output times, in turns, medians with least and most over the rounds. The time of
-a trajectory is the slope between few and many, so that starting a process or a call is charged to nobody. Leaps are
-compared at equal error: root mean square, over species and output times, of the error of the mean in standard
-deviations and of the relative error of the standard deviation, both sides with as many runs. Ours are the fastest of
-some schemes and tolerances whose two errors are each at most the peer's, or what sampling alone would show.
+Both sides run the same network with 11 output times. The time of a trajectory is the slope between few and many, so that
+starting a process or a call is charged to nobody. Leaps are compared at equal error: root mean square, over species and output
+times, of the error of the mean in standard deviations and of the relative error of the standard deviation, both sides with as
+many runs. For every tolerance of the peer, ours are the fastest of some schemes and tolerances, exact events among them, whose
+two errors are each at most the peer's, or what sampling alone would show. The row is for the tolerance at which the peer does best.
 """
 
-import json
+import math
 import os
-import statistics
-import subprocess
-import sys
-import time
+from itertools import product
 from pathlib import Path
 
+import gillespy2
 import numpy as np
+from gillespy2 import Model, Parameter, Reaction, Species, SSACSolver, TauLeapingCSolver, TimeSpan
+from plan import NETWORKS
+from timing import interleaved, main, processor, ratio
 
 from companion.experiments.tau_leaping import textbook
 from companion.experiments.tau_leaping.leaping import Cao, leap
 from companion.experiments.tau_leaping.ssa import simulate
 
-ROUNDS = 5
-# name: network, time, runs to time the exact solvers with, runs to measure the errors of leaps with
-NETWORKS = {
-    "decaying-dimerising": (textbook.decaying_dimerising(), 10.0, 12, 400),
-    "Schloegl": (textbook.schloegl(), 4.0, 400, 2000),
-    "isomerisation": (textbook.isomerisation(), 1.0, 600, 4000),
-    "Lotka-Volterra": (textbook.lotka_volterra(), 1.0, 200, 2000),
-    "Vilar oscillator": (textbook.vilar_oscillator(), 50.0, 20, 8),
-}
-CHOICES = [None] + [
-    (scheme, eps) for scheme in ("trapezoid", "midpoint", "euler") for eps in (0.1, 0.05, 0.03, 0.02, 0.01)
-]
+# network, time, runs to time exact events with, runs to measure the errors of leaps with; 0 where a run takes too long for that:
+# there exact events of ours, which have no error, stand against the peer's leaps at its fastest tolerance
+CASES = dict(
+    zip(
+        NETWORKS,
+        (
+            (textbook.decaying_dimerising(), 10.0, 12, 240),
+            (textbook.schloegl(), 4.0, 400, 600),
+            (textbook.isomerisation(), 1.0, 600, 1500),
+            (textbook.lotka_volterra(), 1.0, 200, 600),
+            (textbook.vilar_oscillator(), 50.0, 20, 0),
+        ),
+        strict=True,
+    )
+)
+# the peer compiles with SCons under the interpreter that this environment links to, which has no SCons of its own
+os.environ["PYTHONPATH"] = str(Path(gillespy2.__file__).parents[1])
+SCHEMES, TOLERANCES = ("trapezoid", "midpoint", "euler"), (0.1, 0.05, 0.03, 0.02, 0.01)
 
 
-def spec(name, network, t):
-    reactions = [(r.reactants, r.products, r.rate) for r in network.reaction_list]
-    return {"name": name, "initial": dict(network.initial), "reactions": reactions, "time": t}
+def model(name, network, t):
+    """The network in the peer's terms."""
+    made = Model(name=name.replace("-", "_").replace(" ", "_"))
+    made.add_species([Species(s, int(n), mode="discrete") for s, n in dict(network.initial).items()])
+    for i, r in enumerate(network.reaction_list):
+        constant = r.rate / math.prod(math.factorial(n) for n in r.reactants.values())
+        made.add_parameter(Parameter(f"c{i}", expression=repr(constant)))
+        if sum(r.reactants.values()) <= 2:  # its own mass action, which counts ordered pairs
+            speed = {"rate": f"c{i}"}
+        else:
+            falling = [f"({s}-{k})" for s, n in r.reactants.items() for k in range(n)]
+            speed = {"propensity_function": "*".join([f"c{i}", *falling])}
+        made.add_reaction(Reaction(f"r{i}", dict(r.reactants), dict(r.products), **speed))
+    made.timespan(TimeSpan(np.linspace(0, t, 11)))
+    return made
 
 
-class Peer:
-    def __init__(self):
-        python = os.environ.get("STEPSIZE_PEER", sys.executable)
-        worker = Path(__file__).with_name("_gillespy.py")
-        self.process = subprocess.Popen([python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def peer(solver, names, tolerance=None):
+    """runs, seed -> (runs, times, species); without a tolerance exact events."""
+    options = {} if tolerance is None else {"tau_tol": tolerance}
 
-    def run(self, spec, solver, runs, seed, eps=0.03):
-        request = {"spec": spec, "solver": solver, "runs": runs, "seed": seed, "eps": eps}
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        if not (answer := self.process.stdout.readline()):
-            sys.exit("error: the peer gave no answer; install gillespy2 or name its Python in STEPSIZE_PEER")
-        return json.loads(answer)
+    def run(runs, seed):
+        found = solver.run(number_of_trajectories=runs, seed=seed, **options)
+        return np.stack([[one[s] for s in names] for one in found]).swapaxes(1, 2)
+
+    return run
 
 
-def ours(network, times, choice, runs, seed):
-    start = time.perf_counter()
+def ours(network, t, choice=None):
+    """The same of this library, for (scheme, tolerance) or exact events."""
+    times = np.linspace(0, t, 11)
     if choice is None:
-        x = simulate(network, times, runs, seed).x
-    else:
-        x = leap(network, times, Cao(choice[1]), runs, seed, scheme=choice[0]).x
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "mean": x.mean(0).T, "sd": x.std(0, ddof=1).T}
+        return lambda runs, seed: simulate(network, times, runs, seed).x
+    return lambda runs, seed: leap(network, times, Cao(choice[1]), runs, seed, scheme=choice[0]).x
 
 
-def errors(result, reference):
+def errors(x, reference):
     """Root mean squares over the species that fluctuate and all output times but the first."""
-    mean, sd = (np.asarray(result[key])[:, 1:] for key in ("mean", "sd"))
-    true_mean, true_sd = (np.asarray(reference[key])[:, 1:] for key in ("mean", "sd"))
-    live = true_sd > 0
-    z, ratio = (mean - true_mean)[live] / true_sd[live], sd[live] / true_sd[live] - 1
-    return float(np.sqrt(np.mean(z**2))), float(np.sqrt(np.mean(ratio**2)))
+    x, reference = x[:, 1:], reference[:, 1:]
+    true, sd = reference.mean(0), reference.std(0, ddof=1)
+    live = sd > 0
+    z, ratios = (x.mean(0) - true)[live] / sd[live], x.std(0, ddof=1)[live] / sd[live] - 1
+    return np.array([np.sqrt(np.mean(z**2)), np.sqrt(np.mean(ratios**2))])
 
 
-def slope(run, few, many):
-    """Seconds per trajectory beyond the fixed cost of a call."""
-    return (run(many)["seconds"] - run(few)["seconds"]) / (many - few)
+def slopes(ours, theirs, sizes, rounds):
+    """Seconds per trajectory beyond the fixed cost of a call, (rounds,) of ours and of the peer; sizes are (few, many) of each."""
+    jobs = {
+        (who, size): lambda run=run, n=n: run(n, 1)
+        for who, run, counts in (("ours", ours, sizes[0]), ("peer", theirs, sizes[1]))
+        for size, n in zip(("few", "many"), counts, strict=True)
+    }
+    times = interleaved(jobs, rounds, warm=1)
+    return [
+        (times[who, "many"] - times[who, "few"]) / (counts[1] - counts[0])
+        for who, counts in zip(("ours", "peer"), sizes, strict=True)
+    ]
 
 
-def race(run_ours, run_peer, few, many, more, rounds):
-    """Both in turns; ours may do `more` runs, as they take less time. Returns three printed columns."""
-    times = [(slope(run_ours(s), few, more), slope(run_peer(s + 1), few, many)) for s in range(rounds)]
-    mine, theirs = zip(*times, strict=True)
-    ratio = [p / o for o, p in times]
-    return f"ours {show(mine)}, GillesPy2 {show(theirs)}, ratio {show(ratio, 1)}"
+def timed(run, runs, seed):
+    """What a run returns, and its seconds per trajectory."""
+    start = processor()
+    x = run(runs, seed)
+    return x, (processor() - start) / runs
 
 
-def show(values, unit=1e3):
-    return f"{statistics.median(values) * unit:.4g} ({min(values) * unit:.4g}-{max(values) * unit:.4g})"
+def hardest(network, t, leaps, sample):
+    """(ours, peer) at the peer's tolerance where it does best against the fastest of ours that is as exact."""
+    exact, blocks = ours(network, t), 5
+    reference, fast = timed(exact, blocks * sample, 77)
+    # what sampling alone shows: a fifth of the exact runs against all of them
+    sampling = np.max([errors(part, reference) for part in np.split(reference, blocks)], 0)
+    mine = [(fast, np.zeros(2), exact)]
+    for choice in product(SCHEMES, TOLERANCES):
+        run = ours(network, t, choice)
+        run(2, 1)  # compiled before the clock starts
+        x, seconds = timed(run, sample, 5)
+        mine.append((seconds, errors(x, reference), run))
+    pairs = []
+    for tolerance in TOLERANCES:
+        theirs = leaps(tolerance)
+        x, seconds = timed(theirs, sample, 5)
+        allowed = np.maximum(errors(x, reference), sampling)
+        fastest, _, run = min((m for m in mine if np.all(m[1] <= allowed)), key=lambda m: m[0])
+        pairs.append((seconds / fastest, run, theirs))
+    return min(pairs, key=lambda p: p[0])[1:]
 
 
-def best_choice(network, times, sample, allowed, reference):
-    """The fastest of ours whose errors are allowed, with its errors."""
-    kept = []
-    for choice in CHOICES:
-        result = ours(network, times, choice, sample, 5)
-        found = errors(result, reference)
-        if choice is None or np.all(np.array(found) <= allowed):
-            kept.append((result["seconds"], choice, found))
-    return min(kept, key=lambda entry: entry[0])[1:]
+def measure(tiny):
+    for name, (network, t, runs, sample) in CASES.items():
+        if tiny:
+            t, runs, sample = t / 20, 6, sample and 20
+        made, names, few = model(name, network, t), list(network.initial), max(runs // 6, 2)
+        exact, theirs = ours(network, t), peer(SSACSolver(model=made), names)
+        sizes = (few, 4 * runs), (few, runs)  # ours take less time and may do more
+        mine, other = slopes(exact, theirs, sizes, 2 if tiny else 5)
+        yield f"exact, {name}", ratio(other, mine)
 
+        solver = TauLeapingCSolver(model=made)
 
-def one(peer, name, network, t, runs, sample):
-    times, model = np.linspace(0, t, 11), spec(name, network, t)
-    for choice in (None, CHOICES[1]):  # compiled before the clock starts
-        ours(network, times, choice, 2, 1)
-    few = max(runs // 6, 2)
-    columns = race(
-        lambda s: lambda n: ours(network, times, None, n, s),
-        lambda s: lambda n: peer.run(model, "ssa", n, s), few, runs, 4 * runs, ROUNDS,
-    )  # fmt: skip
-    print(f"\n{name}\n  exact, ms: {columns}", flush=True)
+        def leaps(tolerance, solver=solver, names=names):
+            return peer(solver, names, tolerance)
 
-    reference = ours(network, times, None, 8 * sample, 77)
-    sampling = np.max([errors(ours(network, times, None, sample, s), reference) for s in (78, 79, 80)], 0)
-    theirs = errors(peer.run(model, "leap", sample, 5), reference)
-    if sample < 100:  # too few for errors: exact events against the peer's leaps
-        choice, mine = None, None
-    else:
-        choice, mine = best_choice(network, times, sample, np.maximum(theirs, sampling), reference)
-    columns = race(
-        lambda s: lambda n: ours(network, times, choice, n, s),
-        lambda s: lambda n: peer.run(model, "leap", n, s), 2, max(sample // 8, 6), 2 * sample, 3,
-    )  # fmt: skip
-    print(f"  leaps, ms: {columns} [ours: {'exact events' if choice is None else '{}, eps {}'.format(*choice)}]")
-    shown = "exact, not measured" if mine is None else f"{mine[0]:.3f}, {mine[1]:.3f}"
-    print(f"  errors of mean, sd: ours {shown}; GillesPy2 {theirs[0]:.3f}, {theirs[1]:.3f}; "
-          f"sampling alone {sampling[0]:.3f}, {sampling[1]:.3f}", flush=True)  # fmt: skip
-
-
-def main():
-    peer = Peer()
-    for name in sys.argv[1:] or NETWORKS:
-        one(peer, name, *NETWORKS[name])
+        if sample:
+            run, theirs = hardest(network, t, leaps, sample)
+        else:
+            run, theirs = exact, min(map(leaps, TOLERANCES), key=lambda theirs: timed(theirs, 6, 5)[1])
+        many = max(sample // 8, 6)
+        mine, other = slopes(run, theirs, ((2, 2 * max(sample, 20)), (2, many)), 2 if tiny else 5)
+        yield f"leaps, {name}", ratio(other, mine)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

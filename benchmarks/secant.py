@@ -1,20 +1,13 @@
-"""BFGS against SciPy's BFGS, L-BFGS against torch's: CPU time to the same value of f on the extended Rosenbrock function.
-
-python benchmarks/secant.py            # interleaved in one process, medians with least and most
-"""
-
-import statistics
-import time
+"""BFGS against SciPy's BFGS, L-BFGS against torch's: processor time to the same value of f on the extended Rosenbrock function."""
 
 import numpy as np
 import torch
 from scipy import optimize
+from timing import curve, interleaved, main, ratio
 
 from companion.experiments.quasi_newton.secant import Dense, Limited, minimise
 
-torch.set_num_threads(1)
 TARGET = 1e-8  # every method runs until f <= TARGET; f(x0) is about 200 per coordinate
-ROUNDS = {100: 5, 500: 3}
 
 
 def start(n, seed):
@@ -66,38 +59,38 @@ def torch_lbfgs(x0):
 
 
 RACES = {
-    "BFGS": (
-        lambda x0: minimise(rosenbrock, x0, Dense(), gtol=0, target=TARGET).converged,
-        scipy_bfgs,
-        {100: 3.5, 500: 10},
-    ),
-    "L-BFGS": (
-        lambda x0: minimise(rosenbrock, x0, Limited(10), gtol=0, target=TARGET).converged,
-        torch_lbfgs,
-        {100: 2, 500: 2},
-    ),
+    "BFGS": (lambda x0: minimise(rosenbrock, x0, Dense(), gtol=0, target=TARGET).converged, scipy_bfgs, "SciPy"),
+    "L-BFGS": (lambda x0: minimise(rosenbrock, x0, Limited(10), gtol=0, target=TARGET).converged, torch_lbfgs, "torch"),
 }
 
 
-def seconds(solve, x0):
-    began = time.process_time()
-    if not solve(x0):
-        raise RuntimeError(f"{solve} did not reach f <= {TARGET}")
-    return time.process_time() - began
+def solver(solve, n):
+    """A job: solve from the next start each time it is called."""
+    seeds = iter(range(1000))
+
+    def job():
+        if not solve(start(n, next(seeds))):
+            raise RuntimeError(f"{solve} did not reach f <= {TARGET}")
+
+    return job
 
 
-def main():
-    for name, (ours, peer, targets) in RACES.items():
-        for n, target in targets.items():
-            seconds(ours, start(n, ROUNDS[n])), seconds(peer, start(100, 0))  # what only the first call pays for
-            pairs = [(seconds(ours, start(n, r)), seconds(peer, start(n, r))) for r in range(ROUNDS[n])]
-            ratios = [b / a for a, b in pairs]
-            mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-            print(
-                f"{name:7s} n = {n}: stepsize {mine * 1e3:8.1f} ms, peer {theirs * 1e3:8.1f} ms; "
-                f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f}), target {target}"
-            )
+def measure(tiny):
+    torch.set_num_threads(1)
+    for name, (ours, peer, who) in RACES.items():
+        times = {"stepsize": {}, who: {}}
+        for n in (10, 20) if tiny else (50, 100, 200, 500):
+            # SciPy takes seconds at n = 500
+            rounds = 2 if tiny else 5 if n == 500 else 15
+            jobs = {"stepsize": solver(ours, n), who: solver(peer, n)}
+            for method, seconds in interleaved(jobs, rounds, warm=1).items():
+                times[method][n] = seconds
+        found = {n: (times[who][n], times["stepsize"][n]) for n in times[who]}
+        small, large = (10, 20) if tiny else (100, 500)
+        yield f"{name}, 100", ratio(*found[small])
+        grown = curve("coordinates", f"{name} to f ≤ 1e-8", times)
+        yield f"{name}, 500", ratio(*found[large], curve=grown)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)
