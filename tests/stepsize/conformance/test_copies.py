@@ -151,20 +151,20 @@ def in_other_dtype(before, after):
 
 @MODES
 @pytest.mark.parametrize(
-    ("before", "after", "tolerance"),
+    ("before", "after"),
     [
-        (torch.float64, torch.float32, 1e-6),
-        (torch.float32, torch.float64, 1e-6),
-        (torch.float32, torch.bfloat16, 3e-2),
-        (torch.bfloat16, torch.float32, 3e-2),
-        (torch.float16, torch.bfloat16, 3e-2),
+        (torch.float64, torch.float32),
+        (torch.float32, torch.float64),
+        (torch.float32, torch.bfloat16),
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.bfloat16),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["HeavyBall", "Adam"])
-def test_a_checkpoint_goes_on_in_another_dtype_as_with_torch(name, before, after, tolerance, compiled):
-    """Half precision to its precision: torch keeps that state in half precision, ours is float32."""
-    equal(in_other_dtype(before, after), name, compiled, tolerance)
+def test_a_checkpoint_goes_on_in_another_dtype_as_with_torch(name, before, after, compiled):
+    """To the precision of the coarser: torch keeps the state of half precision in half precision, ours is float32."""
+    equal(in_other_dtype(before, after), name, compiled, 8 * max(torch.finfo(dtype).eps for dtype in (before, after)))
 
 
 def test_a_checkpoint_goes_to_the_device_of_its_parameters():

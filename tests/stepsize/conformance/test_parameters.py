@@ -62,31 +62,40 @@ KINDS = {
 
 
 @MODES
-@pytest.mark.parametrize("name", ["SGD", "HeavyBall", "Adam", "AdamW"])
+@pytest.mark.parametrize("name", ["HeavyBall", "Adam"])
 @uses(KINDS)
 def test_a_kind_of_parameter_steps_as_with_torch(use, name, compiled):
     def stepped(make):
         params = use()
         return walk(make(params), params)
 
-    equal(stepped, name, compiled, tolerance=2e-6 if use is KINDS["two dtypes"] else 1e-12)
+    equal(stepped, name, compiled)
 
 
 @MODES
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [(torch.float32, 1e-6), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)],
-    ids=["float32", "float16", "bfloat16"],
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", ["SGD", "HeavyBall", "Adam", "RMSProp"])
-def test_a_dtype_steps_as_with_torch_to_its_precision(name, dtype, tolerance, compiled):
+def test_a_dtype_steps_as_with_torch_to_its_precision(name, dtype, compiled):
     """torch rounds the state of half-precision parameters to half precision, we keep it in float32: hence the tolerance."""
 
     def stepped(make):
         params = alike(x(40, dtype=dtype), x(2, 3, dtype=dtype))
         return walk(make(params), params)
 
-    equal(stepped, name, compiled, tolerance)
+    equal(stepped, name, compiled)
+
+
+def test_a_rate_that_is_off_by_a_millionth_is_noticed():
+    def off(params):
+        return Optimizer(params, Adam(0.05 * (1 + 1e-6), 0.8, 0.99, 1e-3))
+
+    def stepped(make):
+        params = alike(x(3))
+        return walk(make(params), params)
+
+    equal(stepped)
+    with pytest.raises(AssertionError):
+        equal(stepped, ours=off)
 
 
 # ---------------------------------------------------------------- gradients
@@ -149,7 +158,7 @@ def test_a_gradient_of_another_dtype_steps_as_with_torchs_sgd(compiled):
         p.grad_dtype = torch.float32
         return walk(make([p]), [p], gradient=lambda t, p: torch.full((3,), 0.5))
 
-    equal(stepped, "SGD", compiled, 0)
+    equal(stepped, "SGD", compiled)
 
 
 def rows(t, p, indices=(0, 2), coalesced=True, width=2):

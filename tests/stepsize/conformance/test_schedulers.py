@@ -91,10 +91,9 @@ def path(make, schedule, entries=("lr", "initial_lr"), steps=10, middle=None):
 
 
 @MODES
-@pytest.mark.parametrize("name", ["HeavyBall", "Adam"])
 @uses(RATES)
-def test_a_scheduler_of_rates_acts_as_on_torchs_optimizer(use, name, compiled):
-    equal(lambda make: path(make, use), name, compiled)
+def test_a_scheduler_of_rates_acts_as_on_torchs_optimizer(use, compiled):
+    equal(lambda make: path(make, use), "Adam", compiled)
 
 
 @MODES

@@ -25,7 +25,7 @@ NAMES = pytest.mark.parametrize("name", ["HeavyBall", "Adam", "AMSGrad", "AdamW"
 def test_a_network_trains_as_with_torch(name, compiled):
     def use(make):
         model, loss = network()
-        return train(model, loss, make(model.parameters()), range(30)) + values(model)
+        return train(model, loss, make(model.parameters()), range(12)) + values(model)
 
     equal(use, name, compiled)
 
