@@ -391,9 +391,9 @@ as_torch(
 @as_loop(
     InverseRoot(SGD(0.1)),
     [
-        ("rate / sqrt(t)", "rate / t"),
-        ("rate / sqrt(t)", "rate / sqrt(state.t + 2)"),
-        ("rate / sqrt(t)", "rate"),
+        ("rate / root", "rate / t"),
+        ("rate / root", "rate / sqrt(state.t + 2)"),
+        ("rate / root", "rate"),
     ],
 )
 def inverse_root(x):
@@ -407,7 +407,7 @@ def inverse_root(x):
     [
         ("maximum(share, zeros_like(share))", "share"),
         ("1 - state.t / self.horizon", "1 - (state.t + 1) / self.horizon"),
-        ("rate * maximum(share, zeros_like(share))", "rate + maximum(share, zeros_like(share))"),
+        ("rate * factor", "rate + factor"),
     ],
 )
 def linear_decay(x):

@@ -100,6 +100,14 @@ class Wrapper(Checked):
         return self.rule.init(x)
 
 
+def scheduled(rule, share, factor):
+    """(rule, factor) for a schedule that takes a `share` of lr: the `factor` is left to be applied to the rate.
+
+    An implicit rule, whose step is not linear in lr, has a method `scaled(share)`: it takes the share inside, and 1 is left.
+    """
+    return (rule.scaled(share), 1.0) if hasattr(rule, "scaled") else (rule, factor)
+
+
 def require_rule(rule, who: str):
     """`rule` itself if it keeps the contract init(x), step(state, g, x); an error in the name of `who` otherwise."""
     if isinstance(rule, type) or not (hasattr(rule, "init") and hasattr(rule, "step")):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .backend import first, floored, maximum, positive, rms, sqrt, zeros_like
-from .contract import Wrapper, rules_of
+from .contract import Wrapper, rules_of, scheduled
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,9 @@ class InverseRoot(Wrapper):
 
     def step(self, state, g, x):
         t = state.t + 1
-        inner, rate, direction = self.rule.step(state.state, g, x)
-        return Clocked(inner, t), rate / sqrt(t), direction
+        rule, root = scheduled(self.rule, 1 / sqrt(t), sqrt(t))
+        inner, rate, direction = rule.step(state.state, g, x)
+        return Clocked(inner, t), rate / root, direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,11 @@ class LinearDecay(Wrapper):
         return Clocked(self.rule.init(x), zeros_like(x[..., :1]))
 
     def step(self, state, g, x):
-        inner, rate, direction = self.rule.step(state.state, g, x)
         share = 1 - state.t / self.horizon
-        return Clocked(inner, state.t + 1), rate * maximum(share, zeros_like(share)), direction
+        share = maximum(share, zeros_like(share))
+        rule, factor = scheduled(self.rule, share, share)
+        inner, rate, direction = rule.step(state.state, g, x)
+        return Clocked(inner, state.t + 1), rate * factor, direction
 
 
 class Leading(NamedTuple):

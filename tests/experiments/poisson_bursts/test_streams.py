@@ -14,6 +14,7 @@ from companion.experiments.poisson_bursts.streams import (
     EWMA,
     ImplicitSGD,
     Stream,
+    _mean,
     calendar_stream,
     deviance,
     follow,
@@ -24,6 +25,7 @@ from companion.experiments.poisson_bursts.streams import (
     log_rate,
     mean,
     poisson_stream,
+    recorded_kl,
 )
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, Average, HeavyBall, RMSProp, walk
@@ -47,7 +49,7 @@ def difference(theta, h=1e-6):
 
 def test_the_gradient_is_the_derivative_of_the_negative_log_likelihood():
     np.testing.assert_allclose(gradient(THETA, X, Y), difference(THETA), atol=1e-8)
-    broken = mutant(gradient, "mean(theta, x) - y", "y - mean(theta, x)")
+    broken = mutant(gradient, "mean(theta, x, exposure) - numbers(y, 'y', _COUNTS, least=0)", "y - mean(theta, x)")
     assert np.abs(broken(THETA, X, Y) - difference(THETA)).max() > 1
 
 
@@ -73,7 +75,7 @@ def test_kl_vanishes_at_equality_and_near_it_is_half_the_squared_error_over_the_
     lam = np.array([0.01, 1.0, 300.0])
     assert (kl(lam, lam) == 0).all()
     np.testing.assert_allclose(kl(lam, lam * (1 + 1e-6)), lam * 1e-12 / 2, rtol=1e-3)
-    broken = mutant(kl, "np.expm1(d) - d", "np.expm1(d)")
+    broken = mutant(recorded_kl, "np.expm1(d) - d", "np.expm1(d)")
     assert kl(1.0, 0.5) > 0 > broken(1.0, 0.5)
 
 
@@ -87,7 +89,7 @@ def test_the_linear_predictor_is_clipped_for_every_method_alike():
     x = np.ones((1, 1))
     assert mean(np.array([[50.0]]), x) == np.exp(ETA_LIMIT)
     assert mean(np.array([[-50.0]]), x) == np.exp(-ETA_LIMIT)
-    assert mutant(mean, "ETA_LIMIT", "99", 2)(np.array([[50.0]]), x) > np.exp(ETA_LIMIT)
+    assert mutant(_mean, "ETA_LIMIT", "99", 2)(np.array([[50.0]]), x) > np.exp(ETA_LIMIT)
 
 
 def test_twins_share_features_and_all_counts_outside_the_burst():
@@ -108,7 +110,7 @@ def test_a_longer_stream_begins_with_the_shorter_one_and_a_member_does_not_depen
         poisson_stream([3, 8], steps=400, start=100, stop=120),
         poisson_stream([8], steps=700, start=100, stop=120),
     )
-    for a, b in zip(short, long, strict=True):
+    for a, b in zip(short[:3], long[:3], strict=True):
         np.testing.assert_array_equal(a[:, 1], b[:400, 0])
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from companion.errors import FederationError
+from companion.experiments.inputs import number, numbers, whole
 from stepsize.backend import sign, sqrt
 from stepsize.contract import Checked, require_rule
-from stepsize.errors import HyperparameterError
 from stepsize.rules import SGD, AdaGrad, Adam, Moments
 
 
@@ -24,11 +24,40 @@ class Memory(NamedTuple):
     server: Any
 
 
+#: No variance or loss counts as less than this share of the largest: what a client says of itself cannot take all weight.
+FLOOR = 1e-9
+
+
+def _floored(values):
+    """values >= `FLOOR` of the largest along the clients; all 1 where none is above 0."""
+    largest = values.max(-2, keepdims=True)
+    return np.maximum(values, np.where(largest > 0, FLOOR * largest, 1.0))
+
+
+def _clients(a, what):
+    """`a` as floats (..., clients, 1), NaN only where a run has diverged and not in all runs."""
+    a = np.asarray(a)
+    if a.dtype.kind not in "biuf" or a.ndim < 2 or a.shape[-1] != 1 or not a.shape[-2]:
+        raise FederationError(f"{what} is {a.dtype} of shape {a.shape}; give numbers (..., clients, 1)")
+    lost = ~np.isfinite(a).all((-2, -1))
+    if lost.all():
+        client = np.argwhere(~np.isfinite(a))[0, -2]
+        raise FederationError(
+            f"{what} of client {client} is NaN or infinite: the run diverged; lower the learning rate"
+        )
+    return np.where(lost[..., None, None], np.nan, a.astype(float, copy=False))
+
+
 def shares(raw, cap: float = 1.0):
     """raw >= 0 over its sum along the clients, shape (..., clients, 1); no share above `cap`, which is at least 1 / clients.
 
-    What is cut off goes to the others in proportion; a client alone in its weight cannot take it all.
+    What is cut off goes to the others in proportion; a client alone in its weight cannot take it all. In a batch of runs
+    those with NaN or infinity have diverged, and their shares are NaN; where all have, it is an error.
     """
+    raw = _clients(raw, "the weight")
+    number(cap, "cap", "in (0, 1]", lambda v: 0 < v <= 1, FederationError)
+    if (raw < 0).any() or (raw.max(-2) == 0).any():
+        raise FederationError("weights must be at least 0 and one of them above; look at what the clients report")
     cap = max(cap, 1 / raw.shape[-2])
     raw = raw / raw.max(-2, keepdims=True)
     full = np.zeros(raw.shape, bool)
@@ -58,12 +87,8 @@ class FedAvg(Checked):
     def __post_init__(self):
         super().__post_init__()
         require_rule(self.server, type(self).__name__)
-        if not (isinstance(self.steps, (int, np.integer)) and self.steps >= 1):
-            raise HyperparameterError(
-                f"{type(self).__name__}: steps must be a whole number of at least 1, got {self.steps}"
-            )
-        if not np.all(np.asarray(self.prox) >= 0):
-            raise HyperparameterError(f"{type(self).__name__}: prox must be at least 0, got {self.prox}")
+        whole(self.steps, f"{type(self).__name__}: steps", 1)
+        numbers(self.prox, f"{type(self).__name__}: prox", "prox must be finite and at least 0", least=0)
 
     def init(self, theta) -> Memory:
         return Memory((), self.server.init(theta))
@@ -81,9 +106,19 @@ class FedAvg(Checked):
     def aggregate(self, state: Memory, theta, report):
         """The next state, the next theta (..., d), and the weights (..., clients, 1) of this round."""
         memory, w = self.weigh(state.weights, report)
+        if report.theta.shape[-1:] != theta.shape[-1:] or report.theta.ndim < 2:
+            raise FederationError(
+                f"reports of shape {report.theta.shape} and theta {theta.shape} do not fit; give (..., clients, d), (..., d)"
+            )
         pseudo = -self.centre(report.theta - theta[..., None, :], w)
         inner, rate, direction = self.server.step(state.server, pseudo, theta)
-        return Memory(memory, inner), theta - rate * direction, w
+        following = theta - rate * direction
+        if not np.isfinite(following).all(-1).any():
+            raise FederationError(
+                "the model became NaN or infinite, in all runs: they diverged, or a client sent what is no number; "
+                "lower the learning rate, `check` the reports"
+            )
+        return Memory(memory, inner), following, w
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +137,9 @@ class Without(FedAvg):
 
     def weigh(self, memory, report):
         n = np.array(np.broadcast_to(report.n, report.loss.shape))
+        clients = n.shape[-2]
+        if clients < 2 or not -clients <= whole(self.client, "Without: client", -clients) < clients:
+            raise FederationError(f"client {self.client} cannot be left out of {clients}; name one of several")
         n[..., self.client, :] = 0
         return memory, shares(n)
 
@@ -115,7 +153,13 @@ class TrimmedMean(Equal):
 
     cut: int = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        whole(self.cut, "TrimmedMean: cut", 0)
+
     def centre(self, moves, w):
+        if 2 * self.cut >= moves.shape[-2]:
+            raise FederationError(f"a cut of {self.cut} at both ends leaves none of {moves.shape[-2]} moves; cut less")
         kept = np.sort(moves, axis=-2)
         return kept[..., self.cut : kept.shape[-2] - self.cut, :].mean(-2)
 
@@ -126,10 +170,14 @@ class Krum(FedAvg):
 
     bad: int = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        whole(self.bad, "Krum: bad", 0)
+
     def weigh(self, memory, report):
         apart = ((report.theta[..., :, None, :] - report.theta[..., None, :, :]) ** 2).sum(-1)
         nearest = np.sort(apart, axis=-1)[..., 1 : max(apart.shape[-1] - self.bad - 1, 2)]  # the first is its own
-        score = nearest.sum(-1)
+        score = np.nan_to_num(nearest.sum(-1), nan=np.inf)  # argmin would choose NaN
         return memory, 1.0 * (np.arange(score.shape[-1]) == score.argmin(-1)[..., None])[..., None]
 
 
@@ -137,20 +185,17 @@ class Krum(FedAvg):
 class InverseVariance(FedAvg):
     """w_k ~ n_k / s_k^2, s_k^2 the residual variance of client k's own fit.  Aitken (1935); Cochran (1937).
 
-    No client gets more than `cap` of the weight, nor counts as quieter than 1e-9 of the noisiest: s_k^2 is what the client says it is.
+    No client gets more than `cap` of the weight, nor counts as quieter than `FLOOR` of the noisiest: s_k^2 is what the client says it is.
     """
 
     cap: float = 0.5
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.cap <= 1:
-            raise HyperparameterError(f"{type(self).__name__}: cap must lie in (0, 1], got {self.cap}")
+        number(self.cap, f"{type(self).__name__}: cap", "in (0, 1]", lambda v: 0 < v <= 1)
 
     def weigh(self, memory, report):
-        loudest = report.noise.max(-2, keepdims=True)
-        noise = np.maximum(report.noise, np.where(loudest > 0, 1e-9 * loudest, 1.0))
-        return memory, shares(report.n / noise, self.cap)
+        return memory, shares(report.n / _floored(_clients(report.noise, "the noise")), self.cap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +206,10 @@ class ClientRate(FedAvg):
     """
 
     def local(self, fit):
+        if (np.asarray(fit.noise) == 0).any():
+            raise FederationError(
+                "a client's own fit leaves no residual, so its rate lr / s^2 is infinite; floor its noise"
+            )
         return SGD(self.lr / fit.noise)
 
     def weigh(self, memory, report):
@@ -171,16 +220,19 @@ class ClientRate(FedAvg):
 class RandomEffects(FedAvg):
     """w_k ~ 1 / (v_k + tau^2), v_k the variance of client k's estimate, tau^2 that of the true thetas.  DerSimonian & Laird (1986), their method of moments.
 
-    Pooled over the coordinates; tau^2 = 0 gives inverse variances, a large one equal weights.
+    Pooled over the coordinates; tau^2 = 0 gives inverse variances, a large one equal weights. No v_k counts as less than
+    `FLOOR` of the largest.
     """
 
     def weigh(self, memory, report):
-        w, d = 1 / report.spread, report.own.shape[-1]
+        spread = _floored(_clients(report.spread, "the spread"))
+        w, d = 1 / spread, report.own.shape[-1]
         total, k = w.sum(-2, keepdims=True), w.shape[-2]
         middle = (w * report.own).sum(-2, keepdims=True) / total
         q = (w * (report.own - middle) ** 2).sum((-2, -1), keepdims=True) / d
-        tau2 = np.maximum(q - (k - 1), 0) / (total - (w * w).sum(-2, keepdims=True) / total)
-        return memory, shares(1 / (report.spread + tau2))
+        apart = total - (w * w).sum(-2, keepdims=True) / total
+        tau2 = np.maximum(q - (k - 1), 0) / np.where(apart > 0, apart, np.inf)  # 0 of a client alone
+        return memory, shares(1 / (spread + np.minimum(tau2, np.finfo(float).max / 2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +245,21 @@ class QFair(FedAvg):
 
     q: float = 1.0
 
+    def __post_init__(self):
+        super().__post_init__()
+        number(self.q, "QFair: q", "a finite number", np.isfinite)
+
     def weigh(self, memory, report):
-        return memory, shares(report.n * (report.loss / report.loss.max(-2, keepdims=True)) ** self.q)
+        loss = _floored(_clients(report.loss, "the loss"))  # a loss of 0 can be below it by rounding
+        return memory, shares(report.n * (loss / loss.max(-2, keepdims=True)) ** self.q)
 
 
 def simplex(v):
-    """The nearest point of the simplex to v, shape (..., clients, 1).  Held, Wolfe & Crowder (1974)."""
+    """The nearest point of the simplex to v, shape (..., clients, 1).  Held, Wolfe & Crowder (1974).
+
+    NaN in a batch as for `shares`.
+    """
+    v = _clients(v, "the point")
     u = -np.sort(-v, axis=-2)
     rank = np.arange(1, v.shape[-2] + 1)[:, None]
     excess = (np.cumsum(u, axis=-2) - 1) / rank
@@ -214,6 +275,10 @@ class Agnostic(FedAvg):
     """
 
     ascent: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        number(self.ascent, "Agnostic: ascent", "at least 0", lambda v: 0 <= v < np.inf)
 
     def weigh(self, memory, report):
         if isinstance(memory, tuple):

@@ -1,7 +1,7 @@
 """Federated learning in one process: clients that keep their data, what they send, and the rounds of a server.
 
     clients = LeastSquares.of(X, y)                  # X (..., clients, n, d), y (..., clients, n)
-    History(theta, weights) = simulate(clients, FedAvg(lr=0.1, steps=5), rounds=100)
+    theta, weights = simulate(clients, FedAvg(lr=0.1, steps=5), rounds=100)
 
 A federation is a batch: the last axis but one of every array counts clients, axes before it are independent runs.
 The same functions serve a real federation, where each client is a process and has no such axis (`companion.experiments.federated_learning.flower`).
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from companion.errors import FederationError
+from companion.experiments.inputs import number, numbers, whole
+from stepsize.contract import require_rule
 from stepsize.metric import apply
 
 
@@ -41,6 +43,39 @@ class Report(NamedTuple):
     own: Any
 
 
+def _data(X, y, present):
+    """X, y and how often each row counts, as floats that fit; what is absent may be anything but is read as 0."""
+    y, X = np.asarray(y), np.asarray(X)
+    remedy = "fill it, or leave the row out by `present`"
+    present = (
+        np.ones(y.shape) if present is None else numbers(present, "present", remedy, least=0, error=FederationError)
+    )
+    if X.ndim < 2 or not X.size or X.shape[:-1] != y.shape or X.shape[-2] != present.shape[-1]:
+        raise FederationError(
+            f"X {X.shape}, y {y.shape} and present {present.shape} do not fit; give (..., rows, d), (..., rows), (..., rows)"
+        )
+    absent = np.broadcast_to(present, y.shape) == 0
+    if absent.any():
+        X, y = np.where(absent[..., None], 0.0, X), np.where(absent, 0.0, y)
+    if (present.sum(-1) == 0).any():
+        raise FederationError(
+            f"client {tuple(np.argwhere(present.sum(-1) == 0)[0].tolist())} has no examples; leave it out"
+        )
+    return *(numbers(a, name, remedy, error=FederationError) for a, name in ((X, "X"), (y, "y"))), present
+
+
+def _inverse(matrix, who):
+    try:
+        return np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        rank = np.linalg.matrix_rank(matrix, hermitian=True)
+        client = tuple(np.argwhere(rank < matrix.shape[-1])[0].tolist()) if (rank < matrix.shape[-1]).any() else "?"
+        raise FederationError(
+            f"{who}: the covariates of client {client} are linearly dependent, so its own fit is not unique; "
+            "drop a covariate or give a ridge"
+        ) from None
+
+
 def _rows(n, d, who):
     if (np.asarray(n) <= d).any():
         raise FederationError(
@@ -63,8 +98,7 @@ class LeastSquares:
     @classmethod
     def of(cls, X, y, present=None):
         """From X (..., rows, d), y (..., rows) and, where clients differ in size, how often each row counts (..., rows)."""
-        X, y = np.asarray(X, float), np.asarray(y, float)
-        present = np.ones_like(y) if present is None else np.asarray(present, float)
+        X, y, present = _data(X, y, present)
         n, root = present.sum(-1, keepdims=True), np.sqrt(present)
         X, y = X * root[..., None], y * root
         flat = np.swapaxes(X, -1, -2)
@@ -80,7 +114,7 @@ class LeastSquares:
     def fit(self) -> Fit:
         d = self.moment.shape[-1]
         _rows(self.n, d, "least squares")
-        inverse = np.linalg.inv(self.gram)
+        inverse = _inverse(self.gram, "least squares")
         theta = apply(inverse, self.moment)
         left = np.maximum(self.power - (self.moment * theta).sum(-1, keepdims=True), 0.0)  # rounding can leave -1e-17
         noise = left * self.n / (self.n - d)
@@ -103,8 +137,10 @@ class Logistic:
     @classmethod
     def of(cls, X, y, present=None, ridge: float = 1e-2):
         """From X (..., rows, d), y (..., rows) and, where clients differ in size, the rows that are present."""
-        X, y = np.asarray(X, float), np.asarray(y, float)
-        present = np.ones_like(y) if present is None else np.asarray(present, float)
+        X, y, present = _data(X, y, present)
+        if (y < 0).any() or (y > 1).any():
+            raise FederationError(f"y is {y[(y < 0) | (y > 1)][0]:g}; labels are 0 and 1, or a chance between them")
+        number(ridge, "ridge", "a finite number of at least 0", lambda v: 0 <= v < np.inf, FederationError)
         return cls(X, y, present, present.sum(-1, keepdims=True), ridge)
 
     def _chance(self, theta):
@@ -132,9 +168,16 @@ class Logistic:
         _rows(self.n, d, "logistic")
         theta = np.zeros((*self.y.shape[:-1], d))
         for _ in range(steps):
-            theta = theta - np.linalg.solve(self.curvature(theta), self.gradient(theta)[..., None])[..., 0]
+            curvature = self.curvature(theta)
+            try:
+                theta = theta - np.linalg.solve(curvature, self.gradient(theta)[..., None])[..., 0]
+            except np.linalg.LinAlgError:
+                _inverse(curvature, "logistic regression")
+                raise
         left = ((self.y - self._chance(theta)) ** 2 * self.present).sum(-1, keepdims=True)
-        inverse = np.linalg.inv(self.curvature(theta))
+        if not np.isfinite(theta).all():
+            raise FederationError("Newton's method diverged; are the two classes separable? give a ridge above 0")
+        inverse = _inverse(self.curvature(theta), "logistic regression")
         return Fit(theta, left / (self.n - d), np.trace(inverse, axis1=-2, axis2=-1)[..., None] / (self.n * d))
 
     def dispersion(self) -> Any:
@@ -149,8 +192,10 @@ def local_update(client, theta, rule, steps: int = 1, prox=0.0):
 
     theta (..., d), one for every client; with prox 0 and SGD this is the client's half of FedAvg.
     """
+    require_rule(rule, "local_update")
+    numbers(prox, "prox", "prox must be finite and at least 0", least=0)
     x, state = theta, rule.init(theta)
-    for _ in range(steps):
+    for _ in range(whole(steps, "local_update: steps", 1)):
         state, rate, direction = rule.step(state, client.gradient(x) + prox * (x - theta), x)
         x = x - rate * direction
     return x
@@ -197,8 +242,9 @@ def simulate(clients, rule, rounds: int, theta=None) -> History:
     theta is the start, (..., d), zeros if not given; hyper-parameters of the rule broadcast against theta with an axis
     for the clients before the last, so that lr of shape (rates, 1, 1, 1) runs a grid of rates on runs of federations.
     """
-    if rounds < 1:
-        raise FederationError(f"rounds must be at least 1, got {rounds}")
+    whole(rounds, "rounds", 1, error=FederationError)
+    if theta is not None:
+        theta = numbers(theta, "theta", "start from a finite model", error=FederationError)
     fit = clients.fit()
     shape = np.broadcast_shapes(fit.theta.shape, np.shape(rule.lr), np.shape(rule.prox))
     theta = np.broadcast_to(0.0 if theta is None else theta, (*shape[:-2], shape[-1]))

@@ -67,8 +67,8 @@ class FederatedStrategy(Strategy):
     """A rule of `aggregation` as a Flower strategy: all online clients in every round, summed in the order of their partitions.
 
     names are the clients' names by partition. The first round waits for all of them, at most `patience` seconds; later
-    rounds go on with whoever answers, as long as `least` usable reports arrive. `path` keeps theta after every round,
-    `rejected` what was refused and why.
+    rounds go on with whoever answers, as long as `least` usable reports arrive. A model that is not finite never leaves
+    the server: the one before it is kept. `path` keeps theta after every round, `rejected` what was refused and why.
     """
 
     def __init__(self, rule, d: int, names, config: dict | None = None, least: int = 2, patience: float = 120.0):
@@ -137,11 +137,16 @@ class FederatedStrategy(Strategy):
             )
         order = sorted(reports)  # sums depend on their order in the last bit
         together = Report(*map(np.stack, zip(*(reports[k] for k in order), strict=True)))
-        self.state, self.theta, w = self.rule.aggregate(self.state, self.theta, together)
+        largest = 0.0
+        try:
+            self.state, self.theta, w = self.rule.aggregate(self.state, self.theta, together)
+            largest = float(w.max())
+        except FederationError as error:
+            self._refuse(server_round, f"{error}; the model of the round before is kept")
         self.path.append(self.theta)
         self.took_part.append(order)
         return ArrayRecord({"theta": Array(self.theta)}), MetricRecord(
-            {"clients": len(order), "largest-share": float(w.max())}
+            {"clients": len(order), "largest-share": largest}
         )
 
     def configure_evaluate(self, server_round, arrays, config, grid):

@@ -9,7 +9,7 @@ import numpy as np
 from companion.evidence import geometric
 from stepsize.tuning import Choice, choose, tune
 
-from .streams import Stream, deviance, follow, kl, length, level, log_rate, poisson_stream
+from .streams import Stream, follow, length, level, log_rate, poisson_stream, recorded_kl
 
 
 def at_rate(rule, lr):
@@ -51,7 +51,8 @@ def race(
     @cache
     def costs(rule, lrs, seeds):
         stream = streams[seeds]
-        cost = kl(stream.lam[:, None], follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), stream).mu)
+        mu = follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), stream, nonfinite="record").mu
+        cost = recorded_kl(stream.lam[:, None], mu)
         return {window: cost[at].mean(0) for window, at in windows.items()}
 
     def run(goal, lrs, seeds, rule):
@@ -105,7 +106,9 @@ class Backtest(NamedTuple):
 def backtest(method, lrs, stream: Stream, past: slice, warm: int, statistic=geometric) -> Backtest:
     """Forecasts of every count, the learning rate chosen by the deviance over `past` alone; start from `level(warm)`."""
     theta, until = level(stream, warm), past.stop or len(stream.y)
-    before = Stream(stream.x[:until], stream.y[:until])
-    tried = follow(at_rate(method, np.reshape(lrs, (-1, 1, 1))), before, theta)
-    choice = choose(statistic(deviance(before.y[:, None], tried.mu)[past].mean(0), axis=1), lrs)
+    before = Stream(
+        stream.x[:until], stream.y[:until], None, None if stream.exposure is None else stream.exposure[:until]
+    )
+    tried = follow(at_rate(method, np.reshape(lrs, (-1, 1, 1))), before, theta, nonfinite="record")
+    choice = choose(statistic(2 * recorded_kl(before.y[:, None], tried.mu)[past].mean(0), axis=1), lrs)
     return Backtest(choice, follow(at_rate(method, choice.lr), stream, theta).mu)

@@ -4,46 +4,75 @@ Time leads: a stream has x of shape (T, ..., d) and y of shape (T, ...); the axe
 The first feature is the constant 1. A forecast is made before its count is seen.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stepsize.contract import Stateless
+from companion.experiments.inputs import number, numbers, whole
+from stepsize.contract import Stateless, Wrapper, require_rule, scheduled
 from stepsize.descent import walk
-from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
 
-#: |log mean| is kept below this for every method alike: a forecast stays between 6e-6 and 160,000.
+#: |log mean| is kept below this for every method alike: a forecast per exposure stays between 6e-6 and 160,000.
 ETA_LIMIT = 12.0
+_COUNTS = "counts are finite and at least 0; fill the gap or leave the step out"
+_FEATURES = "features are finite; fill the gap or leave the step out"
+_EXPOSURE = "an exposure is a finite number above 0, such as hours of observation"
 
 
 class Stream(NamedTuple):
-    """Features x (T, ..., d), counts y (T, ...) and, where it is known, their true mean lam (T, ...)."""
+    """Features x (T, ..., d), counts y (T, ...) and, where it is known, their true mean lam (T, ...).
+
+    `exposure` (T, ...), such as the hours of observation or the persons at risk, is what a mean is proportional to: its
+    logarithm is the offset of the linear predictor. Without one it is 1 everywhere.
+    """
 
     x: np.ndarray
     y: np.ndarray
     lam: np.ndarray | None = None
+    exposure: np.ndarray | None = None
 
 
-def mean(theta, x):
-    """mu = exp(theta . x), the linear predictor clipped to +-`ETA_LIMIT`.  Nelder & Wedderburn (1972), log link."""
+def _mean(theta, x):
     return np.exp(np.clip((theta * x).sum(-1), -ETA_LIMIT, ETA_LIMIT))
 
 
-def gradient(theta, x, y):
+def mean(theta, x, exposure=1.0):
+    """mu = exposure exp(theta . x), the linear predictor clipped to +-`ETA_LIMIT`.  Nelder & Wedderburn (1972), log link."""
+    theta, x = numbers(theta, "theta", "start from finite coefficients"), numbers(x, "x", _FEATURES)
+    if not theta.shape or not x.shape or (1 not in (theta.shape[-1], x.shape[-1]) and theta.shape[-1] != x.shape[-1]):
+        raise ShapeError(f"theta {theta.shape} and features {x.shape} do not belong together; both end with d")
+    return _exposure(exposure) * _mean(theta, x)
+
+
+def _exposure(exposure):
+    exposure = numbers(exposure, "exposure", _EXPOSURE, least=0)
+    if (exposure == 0).any():
+        raise HyperparameterError(f"exposure is 0 at {tuple(np.argwhere(exposure == 0)[0].tolist())}; {_EXPOSURE}")
+    return exposure
+
+
+def gradient(theta, x, y, exposure=1.0):
     """(mu - y) x, the gradient of the negative log-likelihood mu - y log(mu) in theta (where the clip does not act)."""
-    return (mean(theta, x) - y)[..., None] * x
+    return (mean(theta, x, exposure) - numbers(y, "y", _COUNTS, least=0))[..., None] * x
 
 
 def kl(lam, mu):
     """lam log(lam / mu) - lam + mu = KL(Poisson(lam) | Poisson(mu)) >= 0.  Kullback & Leibler (1951).
 
-    Written lam (e^d - 1 - d) with d = log(mu / lam), which loses no digits near lam = mu; lam = 0 gives mu.
+    Written lam (e^d - 1 - d) with d = log(mu / lam), which loses no digits near lam = mu; lam = 0 gives mu, and mu = 0
+    infinity where lam is not 0.
     """
-    lam, mu = np.asarray(lam, float), np.asarray(mu, float)
-    d = np.log(mu / np.where(lam > 0, lam, mu))
-    return np.where(lam > 0, lam * (np.expm1(d) - d), mu)
+    return recorded_kl(*(numbers(a, name, "a mean is at least 0", least=0) for a, name in ((lam, "lam"), (mu, "mu"))))
+
+
+def recorded_kl(lam, mu):
+    """`kl` unchecked: NaN where a run of a grid has diverged and mu is NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = np.log(mu / np.where(lam > 0, lam, mu))
+        return np.where(lam > 0, lam * (np.expm1(d) - d), mu)
 
 
 def deviance(y, mu):
@@ -60,16 +89,27 @@ def poisson_stream(
     top, Poisson(lam) + Poisson((burst - 1) lam), so the twin with burst=1 has the same features and, outside the
     burst, the same counts. A longer stream begins with the shorter one.
     """
-    if not (0 <= start <= stop <= steps and burst >= 1 and base > 0):
+    numbers([base, burst], "[base, burst]", "poisson_stream needs burst >= 1 and base > 0")
+    times = {"steps": steps, "start": start, "stop": stop, "flip": flip}
+    for name, value in times.items():
+        whole(value, f"poisson_stream: {name}", int(name == "steps"))
+    if not (start <= stop <= steps and burst >= 1 and base > 0):
         raise HyperparameterError(
             f"poisson_stream needs 0 <= start <= stop <= steps, burst >= 1 and base > 0; "
             f"got start={start}, stop={stop}, steps={steps}, burst={burst}, base={base}"
         )
+    seeds = [whole(seed, "a seed", 0) for seed in seeds]
+    slopes = numbers(slopes, "slopes", "give a list of finite numbers")
+    if not seeds or slopes.ndim != 1:
+        raise ShapeError(
+            f"poisson_stream needs a seed and a list of slopes, got {len(seeds)} seeds, {slopes.ndim} axes"
+        )
+    number(2 * abs(slopes).sum() + np.log(base * burst), "log of the highest mean", "below 30", lambda v: v < 30)
     members = []
     for seed in seeds:
         features, quiet, extra = (np.random.default_rng([part, seed]) for part in range(3))
         x = np.clip(features.standard_normal((steps, len(slopes))), -2, 2)
-        lam = base * np.exp(np.where(np.arange(steps) < flip, 1, -1) * (x @ np.asarray(slopes, float)))
+        lam = base * np.exp(np.where(np.arange(steps) < flip, 1, -1) * (x @ slopes))
         y = quiet.poisson(lam)
         y[start:stop] += extra.poisson((burst - 1) * lam[start:stop])
         lam[start:stop] *= burst
@@ -80,48 +120,147 @@ def poisson_stream(
 
 def calendar_stream(counts, hour, weekend, constant=True) -> Stream:
     """Counts (T, members) by the 24 hours, working days and weekends apart: 48 indicators, after the constant 1 if wanted."""
-    cell = np.asarray(hour) + 24 * np.asarray(weekend, int)
-    x = np.eye(48)[cell]
+    counts = np.asarray(counts)
+    numbers(counts, "counts", _COUNTS, least=0, lead="step")
+    hour, weekend = (numbers(a, name, "give one a step") for a, name in ((hour, "hour"), (weekend, "weekend")))
+    if counts.ndim != 2 or hour.shape != counts.shape[:1] or weekend.shape != hour.shape:
+        raise ShapeError(
+            f"counts {counts.shape} need the shape (T, members), hour {hour.shape} and weekend {weekend.shape} (T,)"
+        )
+    if not (np.isin(hour, range(24)).all() and np.isin(weekend, (0, 1)).all()):
+        raise HyperparameterError("hour must be 0 to 23 and weekend 0 or 1 at every step; take them from the dates")
+    x = np.eye(48)[(hour + 24 * weekend).astype(int)]
     x = np.insert(x, 0, 1.0, axis=1) if constant else x
-    return Stream(np.broadcast_to(x[:, None], (*counts.shape, x.shape[-1])), np.asarray(counts))
+    return Stream(np.broadcast_to(x[:, None], (*counts.shape, x.shape[-1])), counts)
+
+
+def _checked(stream: Stream) -> np.ndarray | None:
+    """The exposure (T, ...), or None; an error that names the step where the stream cannot be followed."""
+    x, y = stream.x, numbers(stream.y, "y", _COUNTS, least=0, lead="step")
+    numbers(x, "x", _FEATURES, lead="step")
+    if x.shape[:-1] != y.shape:
+        raise ShapeError(f"features {x.shape} and counts {y.shape} do not belong together")
+    if not y.size or not x.shape[-1]:
+        raise ShapeError(f"the stream is empty: features {x.shape}, counts {y.shape}; give it a count and a feature")
+    exposure = stream.exposure
+    if exposure is not None:
+        try:
+            exposure = np.broadcast_to(_exposure(exposure), y.shape)
+        except ValueError:
+            raise ShapeError(f"exposure {np.shape(exposure)} and counts {y.shape} do not belong together") from None
+    rate = y if exposure is None else y / exposure
+    if rate.max() > np.exp(ETA_LIMIT):
+        t, *member = np.unravel_index(rate.argmax(), y.shape)
+        raise HyperparameterError(
+            f"count {y[(t, *member)]:g} at step {t} lies above e^{ETA_LIMIT:g}, the highest forecast for an exposure of 1; "
+            "give the stream its exposure, or count in larger units"
+        )
+    return exposure
 
 
 def level(stream: Stream, steps: int):
-    """theta (members, d) that forecasts each member's mean over its first `steps` counts, whatever the features."""
+    """theta (members, d) that forecasts each member's mean over its first `steps` counts, whatever the features.
+
+    With an exposure it is the counts over the exposure of these steps. The logarithm of no count at all is refused.
+    """
+    exposure = _checked(stream)
+    whole(steps, "level: steps", 1, len(stream.y))
+    first = stream.y[:steps].mean(0) if exposure is None else stream.y[:steps].sum(0) / exposure[:steps].sum(0)
+    if (first == 0).any():
+        raise HyperparameterError(
+            f"member {tuple(np.argwhere(first == 0)[0].tolist())} has no count in its first {steps} steps, so their mean "
+            "has no logarithm; warm up for longer or start from theta = 0"
+        )
     constant = (stream.x[..., 0] == 1).all()
-    return np.log(stream.y[:steps].mean(0))[..., None] * (np.arange(stream.x.shape[-1]) == 0 if constant else 1.0)
+    return np.log(first)[..., None] * (np.arange(stream.x.shape[-1]) == 0 if constant else 1.0)
 
 
 class Forecast(NamedTuple):
-    """mu (T, ...): every count's forecast, made before it was seen; `watched`: what was recorded at every step."""
+    """mu (T, ...): every count's forecast, made before it was seen; `watched`: what was recorded at every step.
+
+    `exposure` is the stream's, or 1.
+    """
 
     mu: np.ndarray
     watched: np.ndarray | None
     theta: np.ndarray
+    exposure: Any = 1.0
+
+    @property
+    def clipped(self) -> np.ndarray:
+        """The step of the first forecast at the limit e^+-`ETA_LIMIT`, -1 where there was none; a sign of too high a rate."""
+        at_limit = abs(np.log(self.mu / self.exposure)) > ETA_LIMIT * (1 - 1e-12)
+        return np.where(at_limit.any(0), at_limit.argmax(0), -1)
 
 
-def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None) -> Forecast:
+def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None, *, nonfinite: str = "raise") -> Forecast:
     """Fit the regression online by `rule` from `theta`, one count at a time.
 
     A learning rate of shape (n, 1, 1) runs n copies of every member at once: mu gets the shape (T, n, members).
-    `watch(step)` maps each step of the walk to what is to be recorded of it.
+    `watch(step)` maps each step of the walk to what is to be recorded of it. A run whose theta becomes NaN or infinite is
+    an error, or with nonfinite="record", for grids of rates, has NaN for forecasts; a rate that drives forecasts to the
+    limit e^+-`ETA_LIMIT` shows in `Forecast.clipped`.
     """
-    if stream.x.shape[:-1] != stream.y.shape:
-        raise ShapeError(f"features {stream.x.shape} and counts {stream.y.shape} do not belong together")
-    mu, watched = [], []
+    if nonfinite not in ("raise", "record"):
+        raise HyperparameterError(f"nonfinite must be 'raise' or 'record', got {nonfinite!r}")
+    exposure, mu, watched = _checked(stream), [], []
+    if isinstance(_innermost(require_rule(rule, "follow")), ImplicitSGD) and not (stream.x[..., 0] == 1).all():
+        raise ShapeError("ImplicitSGD reads the features off the gradient: put the constant 1 in front of them")
+    if exposure is not None:
+        rule = _exposed(rule, iter(exposure[..., None]))
 
     def grad(theta, t):
-        mu.append(mean(theta, stream.x[t]))
+        mu.append(_mean(theta, stream.x[t]) if exposure is None else exposure[t] * _mean(theta, stream.x[t]))
         return (mu[-1] - stream.y[t])[..., None] * stream.x[t]
 
     *runs, d = np.broadcast_shapes(np.shape(rule.lr), stream.x[0].shape)
     start = np.moveaxis(np.empty((d, *runs)), 0, -1)  # members contiguous in memory: inner loops run over them, not d
-    start[...] = theta
+    theta = numbers(theta, "theta", "start from finite coefficients")
+    try:
+        start[...] = theta
+    except ValueError:
+        raise ShapeError(
+            f"theta {theta.shape} does not fit runs of shape {start.shape}; give one start for each"
+        ) from None
     steps = walk(rule, grad, start)
     for _, now in zip(stream.y, steps, strict=False):
         if watch:
             watched.append(watch(now))
-    return Forecast(np.stack(mu), np.stack(watched) if watch else None, now.x)
+    if nonfinite == "raise" and not np.isfinite(now.x).all():
+        run = tuple(np.argwhere(~np.isfinite(now.x))[0, :-1].tolist())
+        lost = ~np.isfinite([m[run] for m in mu])
+        raise NonFiniteError(
+            f"theta of run {run} is NaN or infinite from step {lost.argmax() if lost.any() else len(mu)} on; lower the rate"
+        )
+    return Forecast(np.stack(mu), np.stack(watched) if watch else None, now.x, 1.0 if exposure is None else exposure)
+
+
+def _innermost(rule):
+    return _innermost(rule.rule) if hasattr(rule, "rule") else rule
+
+
+def _exposed(rule, exposures):
+    """`rule`, but the rules that read a forecast off the gradient get the gradient of one unit of exposure, and its weight."""
+    if hasattr(rule, "rule"):
+        return replace(rule, rule=_exposed(rule.rule, exposures))
+    return _Exposed(rule, exposures) if isinstance(rule, (ImplicitSGD, EWMA)) else rule
+
+
+@dataclass(frozen=True, eq=False)
+class _Exposed(Wrapper):
+    """The loss e (exp(theta . x) - y / e theta . x): the rule meets the count y / e, an implicit one with lr e."""
+
+    rule: Any
+    exposures: Iterator
+
+    @property
+    def scaled(self):
+        inside = self.rule.scaled  # AttributeError where the rule has none
+        return lambda share: replace(self, rule=inside(share))
+
+    def step(self, state, g, x):
+        exposure = next(self.exposures)
+        return scheduled(self.rule, exposure, 1.0)[0].step(state, g / exposure, x)
 
 
 def log_rate(step):
@@ -141,10 +280,14 @@ class ImplicitSGD(Stateless):
     Along x this is eta' + a exp(eta') = eta + a y with a = lr |x|^2, solved in closed form by the Wright omega
     function: eta' = c - omega(c + log a), c = eta + a y. In the contract it is SGD with the smaller
     rate (eta - eta') / (|x|^2 (mu - y)). x and y are read off g = (mu - y) x, whose first feature is 1.
+    A schedule around it scales lr, not the finished step: `scaled`.
     """
 
     lr: Any = 1e-2
     elementwise = False
+
+    def scaled(self, share):
+        return replace(self, lr=self.lr * share)
 
     def step(self, state, g, x):
         from scipy.special import wrightomega
@@ -156,7 +299,8 @@ class ImplicitSGD(Stateless):
         y = np.exp(np.clip(eta, -ETA_LIMIT, ETA_LIMIT)) - residual
         a = self.lr * length
         c = eta + a * y
-        there = c - wrightomega(c + np.log(a))
+        with np.errstate(divide="ignore"):  # lr = 0 moves nothing
+            there = c - wrightomega(c + np.log(a))
         rate = np.where(residual == 0, self.lr, (eta - there) / (length * np.where(residual == 0, 1, residual)))
         return state, rate + 0 * g, g
 
