@@ -20,6 +20,7 @@ TOOL = f"{shlex.quote(sys.executable)} -m companion"
 PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
 REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
+PERFORMANCE = [name for name in ("benchmarks/results.json", "benchmarks/gpu.json") if os.path.exists(name)]
 
 
 wildcard_constraints:
@@ -58,8 +59,9 @@ rule ledger:
         records=expand(f"{OUT}/executed/{{chapter}}.json", chapter=CHAPTERS),
         claims=CLAIMS,
         replications=REPLICATIONS,
+        performance=PERFORMANCE,
     output:
-        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
+        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "performance.txt", "growth.svg", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
     params:
         chapters=CHAPTERS,
         code=digest(dependencies(["import companion.build.pages"])),
