@@ -2,7 +2,7 @@
 
 Ours refuses, with an error of its own that says what to do; torch runs:
 
-- parameters that are complex, sparse (COO, CSR), jagged or of oneDNN: rules need dense tensors of real floats
+- parameters that are complex, sparse (COO, CSR) or jagged: rules need dense tensors of real floats
 - gradients that are sparse in two axes; sparse and dense gradients in turn, where the rule has a state
 - settings that the rule lacks: maximize, differentiable, foreach, fused, capturable, amsgrad, weight_decay, nesterov, centered ...
 - values out of a rule's domain in a group, at any time: lr below 0 or NaN, betas of 1

@@ -1,6 +1,7 @@
 """torch's tools of training around the optimizer: averages of weights, mixed precision, compiled graphs, several processes."""
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -28,6 +29,14 @@ def test_a_network_trains_as_with_torch(name, compiled):
         return train(model, loss, make(model.parameters()), range(12)) + values(model)
 
     equal(use, name, compiled)
+
+
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "chapters/api.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_the_api_page_run(example):
+    exec(example, {})
 
 
 # ---------------------------------------------------------------- averages of weights
