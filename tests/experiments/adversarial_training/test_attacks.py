@@ -304,7 +304,7 @@ def test_in_a_ball_of_radius_zero_what_stands_is_what_is_right(victims):
 def test_bad_attacks_are_refused(victims):
     x, images = victims
     target = Target.of(Classifier(), x, images)
-    with pytest.raises(HyperparameterError, match="at least 2 steps"):
+    with pytest.raises(HyperparameterError, match="whole number at least 2"):
         auto_pgd(target, BALLS[0], 1, rngs())
     with pytest.raises(ShapeError, match="as many generators"):
         walk_in_ball(SGD(1.0), target, BALLS[0], 3, rngs(2))

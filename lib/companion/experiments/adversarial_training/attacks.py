@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from companion.experiments.compiled import compiled
+from companion.experiments.inputs import number, whole
 from stepsize.backend import constant, norm, positive, sign
 from stepsize.contract import Checked, Wrapper, require_rule
-from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError, short
 
-from .classifiers import Classifier, cross_entropy, losses, margin
+from .classifiers import Classifier, cross_entropy, losses, margin, require_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,14 @@ def _nearest(y, rate, radius):
 nearest = compiled(_nearest)
 
 
+class _Ball:
+    def __post_init__(self):
+        name = f"{type(self).__name__}: radius"
+        number(self.radius, name, "a finite number of at least 0", lambda v: 0 <= v < np.inf)
+
+
 @dataclass(frozen=True)
-class Box:
+class Box(_Ball):
     """|delta_i| <= radius for every pixel: the ball of the maximum norm."""
 
     radius: float
@@ -102,7 +109,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Disc:
+class Disc(_Ball):
     """|delta| <= radius in Euclid's norm."""
 
     radius: float
@@ -140,7 +147,29 @@ def confine(ball, u, delta):
 
     In this order the result obeys both: u itself is an image, so clipping pixels only shortens delta.
     """
+    _require_tensors(delta=delta, u=u)
+    _require_pixels(u)
+    if not torch.isfinite(delta).all():
+        raise NonFiniteError("the perturbation has NaN or infinite pixels; lower the attack's rate")
     return ball.project(delta).clamp(-u, 1 - u)
+
+
+def _require_tensors(**tensors):
+    for name, a in tensors.items():
+        if not (isinstance(a, torch.Tensor) and a.dtype == torch.float64):
+            got = getattr(a, "dtype", None) or short(a)
+            raise ShapeError(
+                f"{name} must be a torch tensor of float64, got {got}; convert it by torch.tensor(...).double()"
+            )
+
+
+def _require_pixels(u):
+    if not u.numel():
+        raise ShapeError(f"there are no images in u of shape {tuple(u.shape)}; give one at least")
+    if not (u.amin() >= -1e-9 and u.amax() <= 1 + 1e-9):  # NaN neither
+        raise HyperparameterError(
+            f"pixels must lie from 0 to 1, got {float(u.amin()):g} to {float(u.amax()):g}; scale the images"
+        )
 
 
 class WorstPoint(NamedTuple):
@@ -171,8 +200,37 @@ class Target(NamedTuple):
     @classmethod
     def of(cls, classifier, x, images, **loss):
         """Models with weights x (models, d) that all look at the same images."""
+        _require_tensors(x=x, u=images.u)
+        if images.u.ndim != 2 or tuple(images.y.shape) != (len(images.u),):
+            raise ShapeError(
+                f"images {tuple(images.u.shape)} and labels {tuple(images.y.shape)} do not fit; give (n, pixels), (n,)"
+            )
         u = images.u.expand(len(x), *images.u.shape)
         return cls(classifier, x, u, images.y.expand(u.shape[:2]), **loss)
+
+    def check(self, ball) -> None:
+        """An error that names what cannot be attacked: weights, pixels, labels or ball."""
+        _require_tensors(x=self.x, u=self.u)
+        self.classifier.layers(self.x)
+        inputs, classes = self.classifier.sizes[0], self.classifier.sizes[-1]
+        if (
+            self.u.ndim != 3
+            or len(self.u) != len(self.x)
+            or self.u.shape[-1] != inputs
+            or self.y.shape != self.u.shape[:2]
+        ):
+            raise ShapeError(
+                f"weights {tuple(self.x.shape)}, images {tuple(self.u.shape)} and labels {tuple(self.y.shape)} do not fit; "
+                f"give (models, d), (models, images, {inputs}), (models, images)"
+            )
+        if not (sound := torch.isfinite(self.x).all(-1)).all():
+            raise NonFiniteError(
+                f"model {int((~sound).nonzero()[0])} has NaN or infinite weights; its training diverged"
+            )
+        _require_pixels(self.u)
+        require_labels(self.y, classes)
+        if not (hasattr(ball, "project_in_metric") and hasattr(ball, "random")):
+            raise HyperparameterError(f"{short(ball)} is no ball; give Box(radius) or Disc(radius)")
 
     def look(self, delta):
         """logits and gradient by the image at u + delta, both (models, rates, images, ...)."""
@@ -190,6 +248,7 @@ class Target(NamedTuple):
 
     def start(self, ball, rngs):
         """A random point of the ball for every image, the same for all rates; `rngs` has one generator per model."""
+        self.check(ball)
         if len(rngs) != len(self.u):
             raise ShapeError(f"{len(self.u)} models need as many generators, got {len(rngs)}; one default_rng each")
         return confine(ball, self.u, torch.from_numpy(ball.random(rngs, self.u.shape[1:])))[:, None]
@@ -229,7 +288,7 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
     descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
     delta, room, y = target.start(ball, rngs), target.room(), target.y[:, None]
     state, best = require_rule(rule, "walk_in_ball").init(delta), None
-    for _ in range(steps):
+    for _ in range(whole(steps, "walk_in_ball: steps", 1)):
         z, g = descent.look(delta)
         worth = margin(z, y)
         best = WorstPoint(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
@@ -237,11 +296,14 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
         delta = ball.project_in_metric(torch.addcmul(delta, rate, direction, value=-1), rate).clamp_(*room)
         if best.delta.shape != delta.shape:  # the rule brought its rates along
             best = WorstPoint(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
+    if not torch.isfinite(delta).all():
+        raise NonFiniteError("a step of the attack overflowed, so its points are NaN; lower the rate")
     return _keep(best, delta, margin(target.logits(delta), y))
 
 
 def checkpoints(steps: int) -> list[int]:
     """p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), times `steps`.  Croce & Hein (2020), section 3.2."""
+    whole(steps, "checkpoints: steps", 1)
     p = [0.0, 0.22]
     while p[-1] < 1:
         p.append(p[-1] + max(p[-1] - p[-2] - 0.03, 0.06))
@@ -255,10 +317,9 @@ def auto_pgd(target: Target, ball, steps: int, rngs, inertia: float = 0.75, rho:
     walk goes back to its best point, if less than `rho` of the steps since the last one raised the loss, or if neither
     eta nor the best loss has changed. No rate is to be chosen. Here P is `confine`, for both of the algorithm's projections.
     """
-    if steps < 2:
-        raise HyperparameterError(
-            f"auto_pgd needs at least 2 steps, got {steps}; it compares losses between checkpoints"
-        )
+    whole(steps, "auto_pgd: steps, between which it compares losses,", 2)
+    for name, share in (("inertia", inertia), ("rho", rho)):
+        number(share, f"auto_pgd: {name}", "from 0 to 1", lambda v: 0 <= v <= 1)
     x, u, y = target.start(ball, rngs), target.u[:, None], target.y[:, None]
     eta = torch.full((*x.shape[:-1], 1), 2.0 * ball.radius, dtype=x.dtype)
     z, g = target.look(x)
@@ -299,6 +360,8 @@ class Rival(NamedTuple):
 
     @classmethod
     def ranked(cls, classifier, x, images, rank):
+        whole(rank, "Rival: rank", 0, classifier.sizes[-1] - 2)
+        require_labels(images.y, classifier.sizes[-1])
         z = classifier.logits(x, images.u)
         wrong = z.scatter(-1, images.y.expand(z.shape[:-1])[..., None], -torch.inf)
         return cls(wrong.argsort(-1, descending=True)[..., rank])
@@ -319,8 +382,10 @@ def judge(classifier: Classifier, x, images, ball, seed: int, steps: int = 50, r
     Auto-PGD on the cross-entropy, and on the difference of two logits towards each of the `rivals` likeliest wrong classes,
     after the targeted attack of Croce & Hein (2020), section 4.2. No defender of the book trains against these targets.
     """
+    whole(seed, "judge: seed", 0)
+    Target.of(classifier, x, images).check(ball)
     aims = [{}]
-    for rank in range(rivals):
+    for rank in range(whole(rivals, "judge: rivals", 0, classifier.sizes[-1] - 1)):
         rival = Rival.ranked(classifier, x, images, rank)
         aims.append({"loss": rival.loss, "value": rival.value})
     stands = torch.ones(len(x), len(images.y), dtype=torch.bool)

@@ -155,6 +155,10 @@ class Classifier:
     def _forward(self, x, u):
         """x and u as arrays, the hidden layers, and the logits as a tensor; u (n, inputs) or (runs, n, inputs)."""
         self.layers(x)  # refuses weights of another size
+        if u.shape[-1] != self.sizes[0] or u.ndim not in (2, 3) or (u.ndim == 3 and len(u) not in (1, len(x))):
+            raise ShapeError(
+                f"images of shape {tuple(u.shape)} do not fit {len(x)} models; give (n, {self.sizes[0]}) or (models, n, {self.sizes[0]})"
+            )
         arrays = [a.contiguous().numpy() for a in (x, u if u.ndim == 3 else u[None])]
         n = u.shape[-2]
         hidden, z = np.empty((len(x), n * sum(self.sizes[1:-1]))), x.new_empty(len(x), n, self.sizes[-1])
@@ -211,8 +215,17 @@ def margin(z, y) -> torch.Tensor:
     return out
 
 
+def require_labels(y, classes: int) -> None:
+    """Compiled loops index by labels: ShapeError where one is no class."""
+    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        raise ShapeError(f"labels have the dtype {y.dtype}; pass whole numbers, such as y.long()")
+    if y.numel() and not (y.amin() >= 0 and y.amax() < classes):
+        raise ShapeError(f"labels go from {int(y.amin())} to {int(y.amax())}; they must lie from 0 to {classes - 1}")
+
+
 def _rows(z, y):
     """Logits (n, classes) and labels (n,) as arrays, without the leading axes."""
+    require_labels(y, z.shape[-1])
     return z.reshape(-1, z.shape[-1]).numpy(), y.expand(z.shape[:-1]).reshape(-1).numpy()
 
 
