@@ -24,7 +24,6 @@ WIDE = {
 
 #: What torch and its schedulers keep in a group beside the hyper-parameters.
 _BOOKKEEPING = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
-_BOOKKEEPING |= {"differentiable"}  # torch adds it to what comes from a pickle
 
 #: Settings of torch's optimizers; a rule that lacks one would ignore it.
 _SETTINGS = {
@@ -38,6 +37,7 @@ _SETTINGS = {
 }
 _SETTINGS |= {"betas", "alpha", "centered", "amsgrad", "rho", "etas", "step_sizes", "lambd", "t0"}
 _SETTINGS |= {"initial_accumulator_value", "maximize", "foreach", "fused", "capturable"}
+_SETTINGS |= {"differentiable"}
 
 
 @lru_cache(maxsize=256)
@@ -110,7 +110,8 @@ def state_faults(rule, p, memory) -> Iterator[str]:
     if not isinstance(memory, dict) or set(memory) != {*leaf_names(rule), "rows"}:
         yield (
             f"has a state of {short(sorted(map(str, memory)) if isinstance(memory, dict) else memory)}, "
-            f"{type(rule).__name__} keeps {sorted([*leaf_names(rule), 'rows'])}; load it into an Optimizer of the same rule"
+            f"{type(rule).__name__} keeps {sorted([*leaf_names(rule), 'rows'])}; load it into an Optimizer of the same rule, "
+            "or into torch's optimizer where it is one of torch's, and then use Optimizer.from_torch"
         )
     elif not isinstance(memory["rows"], bool) or ((memory["rows"] or axes(rule) == 2) and not (p.dim() and p.numel())):
         yield f"has a state with rows = {short(memory['rows'])}; True is for a table of one or more rows, else False"
@@ -165,7 +166,7 @@ def step_faults(rule, p, memory) -> Iterator[str]:
                     f"has become {p.dtype} on {p.device}, its state has {name} in {memory[name].dtype} on "
                     f"{memory[name].device}; optimizer.load_state_dict(optimizer.state_dict()) converts it"
                 )
-        if memory["rows"] != g.is_sparse:
+        if leaf_names(rule) and memory["rows"] != g.is_sparse:
             yield "had sparse and dense gradients; choose one, as with Embedding(sparse=...)"
     if g.is_sparse:
         yield from _row_faults(p, g)

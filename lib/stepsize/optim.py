@@ -154,7 +154,8 @@ class Optimizer(torch.optim.Optimizer):
         beta1 and beta2 are there twice: under their own names, and as `betas`. Whichever differs from what they agreed on
         last has been set since, and counts.
         """
-        require_settings(self.rule, tuple(group))
+        # torch itself puts differentiable=False among the defaults of what comes from a pickle
+        require_settings(self.rule, tuple(name for name in group if name != "differentiable" or group[name]))
         betas = None
         if names := betas_of(self.rule):
             own = _numbers(group[name] for name in names)
