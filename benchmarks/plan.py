@@ -37,10 +37,11 @@ PLAN: dict[str, dict[str, Row]] = {
         ),
         "network": Row("Adam, the 8 tensors (36,518 float32) of a small network", "torch, fused", "≥ 1"),
         "fifty": Row("Adam, 50 tensors of 4,000 float32", "torch, fused", "≥ 1"),
-        "all threads": Row(f"Adam, {LONG}", "torch, fused", "≥ 1", threads=ALL),
+        "all threads": Row(f"Adam, {LONG}, all threads", "torch, fused", "≥ 1", threads=ALL),
     },
+    # the keys name a work, a rule and a peer of benchmarks/gpu.py
     "gpu": {
-        f"{name}, {rule}": Row(f"{rule}, {work}", peer, target, threads=0)
+        f"{name}, {rule}, {peer}": Row(f"{rule}, {work}", peer, target, threads=0)
         for name, work, fused in (
             ("long", "one tensor of 2^27 float32", "≥ 1.15"),
             ("GPT-2", "the 148 tensors of GPT-2 small", "≥ 1.4"),
@@ -51,6 +52,12 @@ PLAN: dict[str, dict[str, Row]] = {
             ("RMSProp", "torch, foreach", "≥ 2.5"), ("RMSProp", "torch.compile", "≥ 1.5"),
             ("AdaGrad", "torch, foreach", "≥ 2.5"), ("AdaGrad", "torch.compile", "≥ 1.5"),
         )
+    } | {
+        f"{name}, {rule}, floor": Row(
+            f"{rule}, {work}", "a copy of as many bytes", "≤ 1.1", threads=0, measure="time of stepsize / time of the copy"
+        )
+        for name, work in (("long", "one tensor of 2^27 float32"), ("GPT-2", "the 148 tensors of GPT-2 small"))
+        for rule in ("Adam", "AdamW", "RMSProp", "AdaGrad")
     },
     "ensembles": {
         "recurrent": Row("512 trainings of a recurrent network, 8 units", "a loop over torch.nn.RNN, autograd, torch.optim", "≥ 20"),

@@ -81,7 +81,7 @@ def measure(tiny):
         times = {"stepsize": {}, who: {}}
         for n in (10, 20) if tiny else (50, 100, 200, 500):
             # SciPy takes seconds at n = 500
-            rounds = 2 if tiny else 5 if n == 500 else 15
+            rounds = 2 if tiny else 3 if n == 500 else 9
             jobs = {"stepsize": solver(ours, n), who: solver(peer, n)}
             for method, seconds in interleaved(jobs, rounds, warm=1).items():
                 times[method][n] = seconds

@@ -91,14 +91,25 @@ def test_the_sentence_counts_every_row():
 # ---------------------------------------------------------------- strips
 
 
-def test_rows_of_one_target_share_an_axis_and_its_band():
-    first, second = performance.strips(ROWS[:5])
-    assert [r["key"] for r in first["rows"]] == ["met", "middle", "missed", "absent"]
-    assert (first["target"], second["target"]) == ("at least 4", "at most 1.1")
-    met, middle, missed, _ = first["rows"]
-    assert missed["at"] < first["from"] < middle["at"] < met["at"]
-    assert first["to"] == 100
-    assert second["rows"][0]["high"] < second["to"]
+def test_rows_of_one_measure_share_an_axis_and_have_bands_of_their_own():
+    (group,) = performance.strips(ROWS)
+    met, middle, missed, floor = group["rows"]
+    assert missed["at"] < missed["from"] == met["from"] < middle["at"] < met["at"]
+    assert (met["to"], floor["from"]) == (100, 0)
+    assert floor["high"] < floor["to"] < missed["at"]
+    assert [r["met"] for r in group["rows"]] == ["met", "met in the median", "missed", "met"]
+
+
+def test_another_measure_has_an_axis_of_its_own():
+    groups = performance.strips([*ROWS, row("grows", 1.5, 1.4, 1.6, target="≤ 1.6") | {"measure": "growth"}])
+    assert [(g["measure"], len(g["rows"])) for g in groups] == [("times as fast", 4), ("growth", 1)]
+
+
+def test_rows_without_a_measurement_are_listed_by_their_reason():
+    assert performance.unmeasured(ROWS) == {
+        "no such <package>": ["work absent, against a <peer> (target ≥ 4)"],
+        "": ["work never, against a <peer> (target ≥ 4)"],
+    }
 
 
 def test_a_row_says_all_of_it_to_those_who_do_not_see_the_strip():
@@ -116,9 +127,9 @@ def test_the_circumstances_are_told_once():
 def test_the_page_shows_every_row_and_why_one_is_missing(root):
     text = performance.page(root, root / "out")
     page = Page(text)
-    for words in ("One optimizer step on a processor", "5 [4.5, 6]", "met in the median", "missed"):
+    for words in ("One optimizer step on a processor", "5 [4.5, 6]", "≥ 4 met in the median", "≥ 4 missed"):
         assert words in page.text, words
-    assert "not measured: no such <package>" in page.text
+    assert "Not measured: no such <package>." in page.text
     assert text.count('role="img"') == 4
     assert "no such <package>" not in text
     assert "growth" not in text
@@ -135,15 +146,35 @@ def test_curves_are_drawn_and_told(root):
     assert drawn.count("Date") == 0
 
 
-def test_measurements_on_a_gpu_replace_the_planned_rows(root):
-    write(root, "results", [*ROWS, row("last", benchmark="gcn")])
-    gpu = {"work": "Adam", "peer": "fused", "ratio": 2, "low": 1.9, "high": 2.1, "target": 1.15, "device": "H100",
-           "versions": {"torch": "2"}, "date": "2026-11-27"}  # fmt: skip
-    write(root, "gpu", [gpu])
-    rows = performance.read(root)
-    assert [r["benchmark"] for r in rows] == ["step"] * 5 + ["gpu", "gcn"]
-    assert performance.circumstances(rows[5:6]) == ["2026-11-27: H100; torch 2."]
-    assert "2 [1.9, 2.1]" in Page(performance.page(root, root / "out")).text
+TIMES = {
+    "ours": {"device": [1, 0.9, 1.1], "wall": [4, 3, 5], "floors": 1.05},
+    "torch, fused": {"device": [2, 1.8, 2.2], "wall": [6, 5, 9]},
+}
+REPORT = {
+    "card": "a card", "date": "2026-11-27", "versions": {"torch": "2"},
+    "rows": [
+        {"part": "check", "name": "Adam, long", "good": True},
+        {"part": "time", "name": "Adam, long", "times": TIMES},
+        {"part": "time", "name": "Adam, small", "times": TIMES},
+        {"part": "compile", "name": "RMSProp, long", "error": "TimeoutError: not compiled"},
+    ],
+}  # fmt: skip
+
+
+def test_planned_rows_on_a_gpu_are_filled_from_its_report(root):
+    keys = ("long, Adam, torch, fused", "small, Adam, torch, fused", "long, Adam, floor", "long, RMSProp, torch.compile", "GPT-2, Adam, floor")  # fmt: skip
+    planned = [row(key, benchmark="gpu", target="≥ 1.5") for key in keys]
+    write(root, "results", [*ROWS[:2], *planned])
+    assert performance.read(root) == [*ROWS[:2], *planned]
+    write(root, "gpu", REPORT)
+    first, _, long, small, floor, failed, absent = performance.read(root)
+    assert first == ROWS[0]
+    assert (long["ratio"], long["low"], long["high"]) == pytest.approx((2, 1.8 / 1.1, 2.2 / 0.9))
+    assert (small["ratio"], small["low"], small["high"]) == pytest.approx((6 / 4, 5 / 5, 9 / 3))
+    assert (floor["ratio"], floor["low"], floor["high"]) == pytest.approx((1.05, 1.05 * 0.9, 1.05 * 1.1))
+    assert (failed["missing"], "ratio" in failed) == ("TimeoutError: not compiled", False)
+    assert absent["missing"] == "no row 'Adam, GPT-2' in the report"
+    assert performance.circumstances([long]) == ["2026-11-27: a card, device time; torch 2."]
 
 
 def test_a_book_without_a_record_says_so(tmp_path):

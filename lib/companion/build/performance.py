@@ -25,18 +25,35 @@ TEMPLATES = environment(Path(__file__).parent / "templates")
 
 
 def read(root: Path) -> list[dict]:
-    """The rows on record below `root`; measurements on a GPU replace the planned rows of that benchmark."""
-    processor, gpu = (
+    """The rows on record below `root`; those on a GPU filled from the report of benchmarks/gpu.py, where there is one."""
+    rows, report = (
         json.loads(path.read_text(encoding="utf-8")) if (path := root / name).is_file() else [] for name in RECORDS
     )
-    if not gpu:
-        return processor
-    rows = [row for row in processor if row["benchmark"] != "gpu"]
-    at = next((k for k, row in enumerate(processor) if row["benchmark"] == "gpu"), len(rows))
+    return [on_gpu(row, report) if row["benchmark"] == "gpu" and report else row for row in rows]
+
+
+def on_gpu(row: dict, report: dict) -> dict:
+    """A planned row with what the report has for it: wall time for a small network, the device's own for the others.
+
+    The report has the least and the largest time of each program: the least ratio is that of the upper's least and the lower's
+    largest.
+    """
+    work, rule, peer = row["key"].split(", ", 2)
+    kind, part = "wall" if work == "small" else "device", "compile" if peer == "torch.compile" else "time"
+    names = part, f"{rule}, {work}"
+    entry = next(
+        (e for e in report["rows"] if (e["part"], e["name"]) == names), {"error": f"no row {names[1]!r} in the report"}
+    )
+    if "error" in entry:
+        return row | {"missing": entry["error"]}
+    ours = entry["times"]["ours"]
+    if peer == "floor":
+        above, below = ours["device"], [ours["device"][0] / ours["floors"]] * 3
+    else:
+        above, below = entry["times"][peer][kind], ours[kind]
+    ratios = {"ratio": above[0] / below[0], "low": above[1] / below[2], "high": above[2] / below[1]}
     return (
-        rows[:at]
-        + [{"benchmark": "gpu", "measure": "time of the peer / time of stepsize"} | row for row in gpu]
-        + rows[at:]
+        row | ratios | {"device": report["card"], "date": report["date"], "versions": report["versions"], "clock": kind}
     )
 
 
@@ -59,52 +76,44 @@ def says(row: dict) -> str | None:
     return "supports" if low <= row["low"] and row["high"] <= high else "undecided"
 
 
-def _drawn(row: dict, axis: Axis | None) -> dict:
-    """A row with its strip, where it is measured."""
-    said = says(row)
-    if said is None:
-        return row | {"says": None, "why": row.get("missing") or row.get("error")}
-    low, high = sorted((row["low"], row["high"]))
+def _drawn(row: dict, axis: Axis) -> dict:
+    """A measured row with its strip, on which its own target is the band."""
+    bounds, said = region(row["target"]), says(row)
+    value, low, high = (number(row[name]) for name in ("ratio", "low", "high"))
     sentence = (
-        f"{row['work']}, against {row['peer']}: {row['measure']} is {number(row['ratio'])}, {number(low)} to {number(high)} "
-        f"over the rounds; target {describe_region(region(row['target']))}; {MET[said]}."
+        f"{row['work']}, against {row['peer']}: {row['measure']} is {value}, {low} to {high} over the rounds; "
+        f"target {describe_region(bounds)}; {MET[said]}."
     )
-    drawn = {
-        "says": said,
-        "control": False,
-        "interval": low < high,
-        "beyond": [],
-        "sentence": sentence,
-        "sign": SAYS[said][0],
-    }
-    places = {"at": axis.place(row["ratio"]), "low": axis.place(low), "high": axis.place(high)}
-    return (
-        row
-        | drawn
-        | places
-        | {"span": f"[{number(low)}, {number(high)}]", "estimate": number(row["ratio"]), "met": MET[said]}
-    )
+    return {
+        "work": row["work"], "peer": row["peer"], "target": row["target"], "met": MET[said], "sentence": sentence,
+        "says": said, "sign": SAYS[said][0], "estimate": value, "span": f"[{low}, {high}]", "control": False,
+        "at": axis.place(row["ratio"]), "low": axis.place(row["low"]), "high": axis.place(row["high"]),
+        "interval": row["low"] < row["high"], "beyond": [], "from": axis.place(bounds[0]), "to": axis.place(bounds[1]),
+        "edges": [axis.place(e) for e in bounds if GUTTER <= axis.place(e) <= 100 - GUTTER],
+    }  # fmt: skip
 
 
 def strips(rows: list[dict]) -> list[dict]:
-    """The rows of one benchmark, a group for each measure and target, on an axis of its own with the target as its band."""
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        groups.setdefault((row["measure"], region(row["target"])), []).append(row)
+    """The measured rows of one benchmark, those of one measure on one axis."""
     drawn = []
-    for (measure, bounds), mine in groups.items():
-        values = [row[name] for row in mine if says(row) for name in ("ratio", "low", "high")]
-        axis = Axis.of(values, bounds) if values else None
-        group = {"measure": measure, "target": describe_region(bounds), "rows": [_drawn(row, axis) for row in mine]}
-        if axis:
-            edges = [axis.place(e) for e in bounds if GUTTER <= axis.place(e) <= 100 - GUTTER]
-            finite = [e for e in bounds if math.isfinite(e)]
-            group |= {
-                "from": axis.place(bounds[0]), "to": axis.place(bounds[1]), "edges": edges, "ticks": axis.ticks(finite),
-                "log": axis.log, "ends": (),
-            }  # fmt: skip
-        drawn.append(group | {"axis": axis})
+    for measure in dict.fromkeys(row["measure"] for row in rows if says(row)):
+        mine = [row for row in rows if says(row) and row["measure"] == measure]
+        bounds = [e for row in mine for e in region(row["target"]) if math.isfinite(e)]
+        values = [row[name] for row in mine for name in ("ratio", "low", "high")]
+        axis = Axis.of(values + bounds, (1.0, math.inf))  # 1, as fast, is on every axis
+        shown = {"ticks": axis.ticks(set(bounds) if len(set(bounds)) == 1 else ()), "log": axis.log, "ends": ()}
+        drawn.append({"measure": measure, "rows": [_drawn(row, axis) for row in mine]} | shown)
     return drawn
+
+
+def unmeasured(rows: list[dict]) -> dict[str, list[str]]:
+    """Why rows were not measured, '' where nobody tried -> the rows in words."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if not says(row):
+            words = f"{row['work']}, against {row['peer']} (target {row['target']})"
+            reasons.setdefault(row.get("missing") or row.get("error") or "", []).append(words)
+    return reasons
 
 
 def circumstances(rows: list[dict]) -> list[str]:
@@ -170,7 +179,9 @@ def page(root: Path, target: Path) -> str:
     }
     parts = [counted(rows) if rows else "There is no record; `make bench` makes one.", ""]
     for name, mine in named.items():
-        body = TEMPLATES.get_template("performance.html").render(groups=strips(mine), circumstances=circumstances(mine))
+        body = TEMPLATES.get_template("performance.html").render(
+            groups=strips(mine), unmeasured=unmeasured(mine), circumstances=circumstances(mine)
+        )
         parts += [f"## {TITLES.get(name, name)}", "", "```{raw} html", body, "```", ""]
     if alt:
         caption = "Median time against the size of the problem, in the rounds of which the tables give the ratios."
