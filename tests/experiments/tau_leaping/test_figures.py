@@ -121,6 +121,14 @@ def test_laws_over_the_course_are_those_of_a_binomial():
         assert law.sd == pytest.approx(np.sqrt(200 * p * (1 - p)), rel=1e-10)
 
 
+def test_leaps_of_a_decay_have_one_length_and_those_of_pairs_grow_with_the_time_scale():
+    def spread(order):
+        return accuracy.spread_of_leaps(Case(textbook.decay(1000, 0.01, order), "X", [5.0], 0.1, []), 50, 1)
+
+    assert spread(1) == pytest.approx(1, abs=0.01)
+    assert spread(2) > 5  # the time scale grows fiftyfold
+
+
 def test_work_and_distance_of_every_rule_stand_in_its_problems_panel():
     names = ("relative change", "fixed", "1 / activity", "absolute change")
     curve = [{name: scored(0.1 / cost, cost=cost * (k + 1)) for k, name in enumerate(names)} for cost in (10.0, 40.0)]
