@@ -13,6 +13,7 @@ from torch import nn
 
 import stepsize
 from companion.build.book import Book
+from companion.build.pages import title
 from companion.evidence import Chapter, Interval, bootstrap, decide, exact, proportion, student
 from companion.experiments import datasets
 from stepsize import (
@@ -286,6 +287,26 @@ def test_a_broken_book_is_named_on_one_line_with_its_remedy(small, ask, files, o
     for name, text in files.items():
         (small / name).write_text(text)
     says(lambda: ask(Book(small, "smoke")), offender, remedy)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_chapter_s_text_or_a_setting(small):
+    """Editors of Windows begin a file with one; `unknown chapter` was the answer."""
+    (small / "chapters/smoke.yml").write_text("one: {runs: 2}\n")
+    (small / "chapters/claims.yml").write_text("one: {}\n")
+    plain = Book(small, "smoke")
+    before = plain.chapters, plain.smoke(), plain.parameters("one"), list(plain.claims()), title(plain, "one")
+    for name in ("_toc.yml", "chapters/smoke.yml", "chapters/claims.yml", "chapters/one.md"):
+        text = (small / name).read_text()
+        (small / name).write_text("\ufeff" + text, encoding="utf-8")
+    marked = Book(small, "smoke")
+    assert (
+        marked.chapters,
+        marked.smoke(),
+        marked.parameters("one"),
+        list(marked.claims()),
+        title(marked, "one"),
+    ) == before
+    assert before[0] == ["one"]
 
 
 def test_every_error_of_the_library_has_one_base_and_a_familiar_second():

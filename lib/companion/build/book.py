@@ -110,7 +110,7 @@ def _claims(path: Path, content: bytes) -> dict[str, dict[str, Claim]]:
 def read_yaml(path: Path):
     """A YAML file; a syntax error becomes one line with its place."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

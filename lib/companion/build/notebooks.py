@@ -12,7 +12,7 @@ from companion.errors import BookError
 
 def is_notebook(path: Path) -> bool:
     """Whether a MyST page is a text notebook: its front matter speaks of jupytext or a kernel."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         if next(lines, "").strip() != "---":
             return False
         for line in lines:
@@ -47,7 +47,7 @@ def parameter_defaults(path: Path) -> dict:
 def convert(path: Path):
     """A MyST text notebook as a notebook object with the kernel set and stable cell ids."""
     try:
-        return copy.deepcopy(_notebook(path.read_text(encoding="utf-8")))
+        return copy.deepcopy(_notebook(path.read_text(encoding="utf-8-sig")))
     except jupytext().myst.MystMetadataParsingError as error:  # it names the cell and its line
         raise BookError(f"chapters/{path.name}: {' '.join(str(error).split())}; correct the cell's metadata") from None
 
@@ -79,5 +79,5 @@ def jupytext():
 
 def cell_lines(path: Path) -> list[int]:
     """The line in the text at which each code cell begins."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return [i for i, line in enumerate(lines, 1) if re.match(r"\s*(`{3,}|~{3,})\s*\{code-cell\}", line)]

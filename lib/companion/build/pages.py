@@ -25,7 +25,7 @@ TEMPLATES.globals |= {"signs": VERDICT_SIGNS, "dot_signs": DOTS, "verdicts": VER
 def title(book, chapter: str) -> str:
     """The chapter's heading, or its name in words while it is unwritten."""
     path = book.root / "chapters" / f"{chapter}.md"
-    if path.is_file() and (found := re.search(r"^# +(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)):
+    if path.is_file() and (found := re.search(r"^# +(.+)$", path.read_text(encoding="utf-8-sig"), re.MULTILINE)):
         return found[1].strip()
     return chapter.replace("_", " ").capitalize()
 

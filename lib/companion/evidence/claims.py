@@ -192,7 +192,7 @@ def load_claims(path: Path | str) -> dict[str, dict[str, Claim]]:
 
     Unique.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     book, seen = {}, {}
-    for chapter, claims in (yaml.load(Path(path).read_text(encoding="utf-8"), Unique) or {}).items():
+    for chapter, claims in (yaml.load(Path(path).read_text(encoding="utf-8-sig"), Unique) or {}).items():
         book[chapter] = {}
         for name, entry in (claims or {}).items():
             if name in seen:
