@@ -48,6 +48,7 @@ def surroundings(row: Row) -> dict:
         "device": device(),
         "threads": row.threads,
         "clock": "processor" if row.threads <= 1 else "wall",
+        "load": round(os.getloadavg()[0], 1),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
     }
 

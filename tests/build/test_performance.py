@@ -12,6 +12,7 @@ from mutants import mutant
 SURROUNDINGS = {
     "threads": 1,
     "clock": "processor",
+    "load": 1.2,
     "date": "2026-11-27",
     "device": "a processor",
     "versions": {"torch": "2"},
@@ -118,7 +119,9 @@ def test_a_row_says_all_of_it_to_those_who_do_not_see_the_strip():
 
 
 def test_the_circumstances_are_told_once():
-    assert performance.circumstances(ROWS) == ["2026-11-27: a processor, 1 thread, processor time; torch 2."]
+    assert performance.circumstances(ROWS) == [
+        "2026-11-27: a processor, 1 thread, processor time, load average 1.2; torch 2."
+    ]
 
 
 # ---------------------------------------------------------------- page

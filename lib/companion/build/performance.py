@@ -125,7 +125,8 @@ def circumstances(rows: list[dict]) -> list[str]:
             threads = row.get("threads")
             on = f", {threads} thread{'s' * (threads > 1)}" if threads else ""
             clock = f", {row['clock']} time" if "clock" in row else ""
-            lines.append(f"{row['date']}: {row['device']}{on}{clock}; {versions}.")
+            load = f", load average {row['load']}" if "load" in row else ""
+            lines.append(f"{row['date']}: {row['device']}{on}{clock}{load}; {versions}.")
     return list(dict.fromkeys(lines))
 
 
