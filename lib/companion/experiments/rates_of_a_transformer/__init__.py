@@ -1,0 +1,1 @@
+"""A small transformer, and the rates at which Adam trains its layers."""
