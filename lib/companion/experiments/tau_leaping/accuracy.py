@@ -215,7 +215,7 @@ def work_table(cases: dict[str, Case], scores: dict[str, dict[str, Score]], runs
         exact = processor_time(lambda case=case, end=end: simulate(case.network, end, runs, seed))
         rows[name] = {
             "leaps": round(leaping[0].leaps.mean()),
-            "longest / shortest": f"{spread_of_leaps(case, runs, seed):.2g}",
+            "longest / shortest": float(f"{spread_of_leaps(case, runs, seed):.2g}"),
             "µs, fixed step": round(fixed[1], 1),
             "µs, Cao": round(leaping[1], 1),
             "leaps + events, Cao": f"{mixed[0].leaps.mean():.0f} + {mixed[0].events.mean():.0f}",
