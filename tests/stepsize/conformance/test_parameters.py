@@ -1,5 +1,6 @@
 """Every kind of parameter and gradient goes as with torch's optimizer."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -276,6 +277,38 @@ def written_in_place(make):
     return walk(optimizer, params)
 
 
+def moved_to_shared_memory(make):
+    """Parameters and states get other addresses under the optimizer."""
+    params = alike(x(3))
+    optimizer = make(params)
+    walk(optimizer, params)
+    for t in [*params, *optimizer.state[params[0]].values()]:
+        if isinstance(t, torch.Tensor):
+            t.share_memory_()
+    return walk(optimizer, params)
+
+
+def swapped_tensors(make):
+    """As a module's conversion does with torch.__future__.set_swap_module_params_on_conversion."""
+    params = alike(x(3))
+    optimizer = make(params)
+    walk(optimizer, params)
+    params[0].grad = None
+    torch.utils.swap_tensors(params[0], nn.Parameter(x(3, seed=9)))
+    return walk(optimizer, params)
+
+
+def in_threads(make):
+    """Four trainings at a time, each with an optimizer of its own."""
+
+    def trained(seed):
+        params = alike(x(50, seed=seed))
+        return walk(make(params), params, 20)[-1]
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(trained, range(8)))
+
+
 def lazy_module(make):
     """A parameter without a shape when the optimizer is made."""
     model = nn.LazyLinear(2, dtype=torch.float64)
@@ -453,6 +486,9 @@ CHANGES = [
     other_data,
     data_of_another_layout,
     written_in_place,
+    moved_to_shared_memory,
+    swapped_tensors,
+    in_threads,
     lazy_module,
     accumulated,
     stepped_in_backward,

@@ -15,7 +15,7 @@ from torch.optim import swa_utils
 from torch.utils.checkpoint import checkpoint
 
 from small_book import ROOT
-from twins import MODES, compare, equal, network, normal, train, uses, values
+from twins import MODES, both_refuse, compare, equal, network, normal, train, uses, values
 
 x = normal
 NAMES = pytest.mark.parametrize("name", ["HeavyBall", "Adam", "AMSGrad", "AdamW", "RMSProp, coupled"])
@@ -268,6 +268,17 @@ def test_a_compiled_step_steps_as_torchs(name, tolerance, compiled):
         return values(model)
 
     equal(use, name, compiled, tolerance)
+
+
+@pytest.mark.slow
+def test_no_optimizer_is_one_graph():
+    def use(make):
+        torch._dynamo.reset()
+        p = nn.Parameter(x(3))
+        p.grad = x(3)
+        torch.compile(make([p]).step, backend="eager", fullgraph=True)()
+
+    both_refuse(use, torch._dynamo.exc.Unsupported)
 
 
 # ---------------------------------------------------------------- two processes
