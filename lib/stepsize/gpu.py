@@ -26,6 +26,9 @@ from .kernels import Dialect, parts
 #: Coordinates per block, and warps that share them: 8 coordinates a thread, in loads of 16 bytes.
 BLOCK, WARPS = 2048, 8
 
+#: What CUDA graphs read at their replays, whoever keeps them, for as long as the process lives: some kilobytes a capture.
+_CAPTURED = []
+
 #: What the kernel converts by itself when it reads a gradient.
 READABLE = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
@@ -178,11 +181,11 @@ class DeviceBatch(Batch):
         super().__init__(kernel(rule), params, leaves, gradient_dtype)
         traced, per_run, *_ = parts(rule, TRITON)
         self.arrays = [0, 1, *(c for c, name in enumerate(traced.state, 2) if name not in per_run)]
-        self.clips, self.kept = TRITON.norm in "\n".join(parts(rule, TRITON)[3]), []
+        self.clips, self.spare = TRITON.norm in "\n".join(parts(rule, TRITON)[3]), []
         blocks = -(-np.array(self.sizes) // BLOCK)
         runs = np.repeat(np.arange(len(params)), blocks)
         places = np.arange(len(runs)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
-        self.work, self.grid = self._send(np.stack([runs, places], axis=1)), (len(runs),)
+        (_, self.work), self.grid = self._sent(np.stack([runs, places], axis=1)), (len(runs),)
         self.turns = torch.zeros(len(params), dtype=torch.int32, device=self.device)
         self.zero, self.one = (f(1, dtype=torch.float32, device=self.device) for f in (torch.zeros, torch.ones))
         self.here = partial(torch.cuda.device, self.device) if self.device.type == "cuda" else nullcontext
@@ -190,31 +193,38 @@ class DeviceBatch(Batch):
         language = import_module("triton.language")
         self.types = [getattr(language, str(a).removeprefix("torch.")) for a in (self.dtype, gradient_dtype, wide)]
 
-    def _send(self, numbers):
-        """To the device without waiting for it. What a graph copies at each replay must stay as it is."""
+    def _capturing(self):
+        return self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+    def _sent(self, numbers):
+        """The numbers in pinned memory, and on the device, where they arrive without anybody's waiting."""
         numbers = torch.from_numpy(np.ascontiguousarray(numbers))
         if self.device.type != "cuda":
-            return numbers
-        numbers = numbers.pin_memory()
-        if torch.cuda.is_current_stream_capturing():
-            self.kept.append(numbers)
-        return numbers.to(self.device, non_blocking=True)
+            return numbers, numbers
+        # during a capture memory is not to be pinned
+        pinned = self.spare.pop().copy_(numbers) if self._capturing() and self.spare else numbers.pin_memory()
+        return pinned, pinned.to(self.device, non_blocking=True)
 
     def _point_to(self, gradients, starts):
         nothing_to_copy = super()._point_to(gradients, starts)
         self.aligned = not (self.addresses[:, self.arrays] % 16).any()
-        self.table = self._send(np.column_stack([self.addresses, self.sizes]))
+        table = np.column_stack([self.addresses, self.sizes])
+        self.pinned, self.table = self._sent(table)
+        if self.device.type == "cuda" and not self._capturing() and not self.spare:
+            self.spare = [torch.empty(table.shape, dtype=torch.int64, pin_memory=True)]
         return nothing_to_copy
 
     def _call(self, gradients, values, found_inf=None, grad_scale=None):
+        if self._capturing():  # every replay reads these again; and a table made now arrives at the first one
+            _CAPTURED.append((self.pinned, self.table, self.work, self.turns, self.zero, self.one))
+            self.gradients = None
         found, scale = (
             one if t is None else t.to(self.device, torch.float32, non_blocking=True)
             for t, one in ((found_inf, self.zero), (grad_scale, self.one))
         )
         norms = torch.stack(torch._foreach_norm(gradients, 2, self.exact)) if self.clips else self.zero
-        pointers, flags = (
-            (self.table, self.work, self.turns, found, scale, norms),
-            (grad_scale is not None, self.aligned),
-        )
+        pointers = self.table, self.work, self.turns, found, scale, norms
         with self.here():
-            self.run[self.grid](*pointers, *values, *self.types, *flags, BLOCK, num_warps=WARPS)
+            self.run[self.grid](
+                *pointers, *values, *self.types, grad_scale is not None, self.aligned, BLOCK, num_warps=WARPS
+            )
