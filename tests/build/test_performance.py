@@ -85,7 +85,7 @@ def test_met_is_said_of_all_rounds_and_missed_of_the_median():
 
 def test_the_sentence_counts_every_row():
     assert performance.counted(ROWS) == (
-        "6 rows: 2 meet their target in every round, 1 in the median alone, 1 miss it, 2 are not measured."
+        "6 rows: 2 meet their target in every round, 1 in the median alone, 1 miss it, 2 without a measurement."
     )
 
 

@@ -135,7 +135,7 @@ def counted(rows: list[dict]) -> str:
     said = [says(row) for row in rows]
     return (
         f"{len(rows)} rows: {said.count('supports')} meet their target in every round, {said.count('undecided')} in the median "
-        f"alone, {said.count('contradicts')} miss it, {said.count(None)} are not measured."
+        f"alone, {said.count('contradicts')} miss it, {said.count(None)} without a measurement."
     )
 
 
