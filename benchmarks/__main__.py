@@ -1,6 +1,6 @@
 """Every comparison with a peer, one after the other, into the record that the performance page shows.
 
-make bench                                  # all of them, about ... minutes on a quiet machine
+make bench                                  # all of them, about ten minutes on two quiet cores
 make bench ARGS="--only step reactions"     # the other rows of the record stay as they are
 make bench ARGS=--tiny                      # small sizes, to see that all of it runs; nothing is recorded
 
@@ -53,16 +53,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs; nothing is recorded")
-    args, unmeasured = parser.parse_args(), 0
+    args, missing = parser.parse_args(), []
     for name in args.only:
         for threads in sorted({row.threads for row in PLAN[name].values()}):
             print(f"{name}, {threads} thread{'s' * (threads > 1)}", flush=True)
             found = run(name, threads, args.tiny)
-            unmeasured += sum("missing" in row for row in found.values())
+            missing += [row["missing"] for row in found.values() if "missing" in row]
             if not args.tiny:
                 write(merged(read(), found))
-    print(f"{unmeasured} rows not measured, see above" if unmeasured else "every row was measured")
-    return bool(unmeasured)
+    print(f"{len(missing)} rows not measured, see above" if missing else "every row was measured")
+    return any(why.startswith("the benchmark") for why in missing)  # an absent peer is no failure
 
 
 if __name__ == "__main__":
