@@ -7,13 +7,16 @@ from pathlib import Path
 
 from docutils import nodes
 from markupsafe import Markup
+from matplotlib import rc_context
 from myst_nb.core.variables import RetrievalError
 from myst_nb.ext.glue.roles import PasteRoleAny, PasteTextRole
 from myst_nb.ext.glue.utils import glue_warning, retrieve_glue_data
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxRole
 
+from companion.evidence import explorer
 from companion.evidence.cards import badge
+from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
 
@@ -167,6 +170,16 @@ def tidy(app, error):
             path.write_text(corrected, encoding="utf-8")
 
 
+def write_explorer(app, error):
+    """What the explorer computes with, printed from the library, and its still picture, beside the script."""
+    static = Path(app.outdir) / "_static"
+    if error is None and static.is_dir() and "chapters/explorer" in app.env.found_docs:
+        (static / "explorer_data.js").write_text(explorer.script(), encoding="utf-8")
+        with rc_context():
+            house_style()
+            explorer.still().savefig(static / "explorer_still.svg", metadata={"Date": None})
+
+
 def setup(app):
     app.setup_extension("myst_nb")
     app.add_role_to_domain("glue", "text", GluedText(), override=True)
@@ -178,4 +191,5 @@ def setup(app):
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", tidy)
+    app.connect("build-finished", write_explorer)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
