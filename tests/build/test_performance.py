@@ -61,12 +61,9 @@ def write(root, name, rows):
 # ---------------------------------------------------------------- targets
 
 
-@pytest.mark.parametrize(
-    ("target", "bounds"),
-    [("≥ 4", (4, math.inf)), (">= 2.5x", (2.5, math.inf)), ("≤ 1.1", (-math.inf, 1.1)), (1.15, (1.15, math.inf))],
-)
-def test_a_target_is_a_bound(target, bounds):
-    assert performance.region(target) == bounds
+def test_a_target_is_a_bound():
+    assert performance.region("≥ 4") == (4, math.inf)
+    assert performance.region("≤ 1.1") == (-math.inf, 1.1)
 
 
 def test_a_target_that_is_no_bound_is_refused():

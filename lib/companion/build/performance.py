@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from pathlib import Path
 
 from companion.evidence.cards import GUTTER, SAYS, Axis, environment
@@ -40,10 +39,8 @@ def on_gpu(row: dict, report: dict) -> dict:
     """
     work, rule, peer = row["key"].split(", ", 2)
     kind, part = "wall" if work == "small" else "device", "compile" if peer == "torch.compile" else "time"
-    names = part, f"{rule}, {work}"
-    entry = next(
-        (e for e in report["rows"] if (e["part"], e["name"]) == names), {"error": f"no row {names[1]!r} in the report"}
-    )
+    absent = {"error": f"no row '{rule}, {work}' in the report"}
+    entry = next((e for e in report["rows"] if (e["part"], e["name"]) == (part, f"{rule}, {work}")), absent)
     if "error" in entry:
         return row | {"missing": entry["error"]}
     ours = entry["times"]["ours"]
@@ -57,13 +54,12 @@ def on_gpu(row: dict, report: dict) -> dict:
     )
 
 
-def region(target: str | float) -> tuple[float, float]:
-    """What "≥ 4", "≤ 1.1", or the number 4, which is the least, allow."""
-    found = re.fullmatch(r"\s*(≥|>=|≤|<=)?\s*([0-9.]+)\s*(?:×|x)?\s*", str(target))
-    if found is None:
+def region(target: str) -> tuple[float, float]:
+    """What "≥ 4" or "≤ 1.1" allows."""
+    sign, _, bound = target.partition(" ")
+    if sign not in ("≥", "≤"):
         raise ValueError(f"target {target!r} is no bound; write it as in '≥ 4' or '≤ 1.1'")
-    bound = float(found[2])
-    return (-math.inf, bound) if found[1] in ("≤", "<=") else (bound, math.inf)
+    return (float(bound), math.inf) if sign == "≥" else (-math.inf, float(bound))
 
 
 def says(row: dict) -> str | None:
@@ -112,7 +108,7 @@ def unmeasured(rows: list[dict]) -> dict[str, list[str]]:
     for row in rows:
         if not says(row):
             words = f"{row['work']}, against {row['peer']} (target {row['target']})"
-            reasons.setdefault(row.get("missing") or row.get("error") or "", []).append(words)
+            reasons.setdefault(row.get("missing", ""), []).append(words)
     return reasons
 
 
