@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from .addresses import PLAIN, beyond_storage, on_cpu, overlaps_itself
+from .addresses import PLAIN, beyond_storage, has_address, overlaps_itself
 from .contract import DOMAINS, hyperparameters, leaves, named
 from .errors import HyperparameterError, ShapeError, short
 
@@ -125,7 +125,7 @@ def state_faults(rule, p, memory) -> Iterator[str]:
                     f"has {name} of shape {tuple(leaf.shape)} in its state, {tuple(like.shape)} fits; give the parameters in the "
                     "order of the saved ones, or begin anew: del optimizer.state[parameter]"
                 )
-            elif on_cpu(leaf) and beyond_storage(leaf):
+            elif has_address(leaf) and beyond_storage(leaf):
                 yield f"has {name} in its state that reaches beyond its storage; do not resize storages"
 
 
@@ -154,9 +154,9 @@ def step_faults(rule, p, memory) -> Iterator[str]:
             t.detach().reshape(-1)
         except RuntimeError as error:  # a DTensor whose shards are not alike
             yield f"cannot be flattened: {short(error)}"
-    if on_cpu(p) and overlaps_itself(p):
+    if has_address(p) and overlaps_itself(p):
         yield f"has strides {p.stride()}, several numbers in one place of memory; clone() it before it becomes a parameter"
-    if any(on_cpu(t) and beyond_storage(t) for t in (p, g)):
+    if any(has_address(t) and beyond_storage(t) for t in (p, g)):
         yield "reaches beyond its storage, or its gradient does; give it its memory back before the step"
     yield from state_faults(rule, p, memory)
     if memory:
@@ -176,7 +176,7 @@ def _row_faults(p, g):
     indices, values = g._indices(), g._values()
     if len(indices) != 1 or values.shape != (indices.shape[1], *p.shape[1:]):
         yield "has a sparse gradient; it must be sparse in its first axis only"
-    elif any(on_cpu(t) and beyond_storage(t) for t in (indices, values)):
+    elif any(has_address(t) and beyond_storage(t) for t in (indices, values)):
         yield "has a sparse gradient that reaches beyond its storage; do not resize storages"
     elif indices.numel():
         low, high = (int(i) for i in indices.aminmax())

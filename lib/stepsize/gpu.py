@@ -182,27 +182,28 @@ class DeviceBatch(Batch):
         traced, per_run, *_ = parts(rule, TRITON)
         self.arrays = [0, 1, *(c for c, name in enumerate(traced.state, 2) if name not in per_run)]
         self.clips, self.spare = TRITON.norm in "\n".join(parts(rule, TRITON)[3]), []
+        self.cuda = self.device.type == "cuda"
         blocks = -(-np.array(self.sizes) // BLOCK)
         runs = np.repeat(np.arange(len(params)), blocks)
         places = np.arange(len(runs)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
         (_, self.work), self.grid = self._sent(np.stack([runs, places], axis=1)), (len(runs),)
         self.turns = torch.zeros(len(params), dtype=torch.int32, device=self.device)
         self.zero, self.one = (f(1, dtype=torch.float32, device=self.device) for f in (torch.zeros, torch.ones))
-        self.here = partial(torch.cuda.device, self.device) if self.device.type == "cuda" else nullcontext
+        self.here = partial(torch.cuda.device, self.device) if self.cuda else nullcontext
         self.exact = torch.promote_types(wide, gradient_dtype)
         language = import_module("triton.language")
         self.types = [getattr(language, str(a).removeprefix("torch.")) for a in (self.dtype, gradient_dtype, wide)]
 
     def _capturing(self):
-        return self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return self.cuda and torch.cuda.is_current_stream_capturing()
 
     def _sent(self, numbers):
         """The numbers in pinned memory, and on the device, where they arrive without anybody's waiting."""
         numbers = torch.from_numpy(np.ascontiguousarray(numbers))
-        if self.device.type != "cuda":
-            return numbers, numbers
-        # during a capture memory is not to be pinned
-        pinned = self.spare.pop().copy_(numbers) if self._capturing() and self.spare else numbers.pin_memory()
+        if self._capturing() and self.spare:
+            pinned = self.spare.pop().copy_(numbers)  # during a capture no memory is to be pinned
+        else:
+            pinned = numbers.pin_memory() if self.cuda else numbers
         return pinned, pinned.to(self.device, non_blocking=True)
 
     def _point_to(self, gradients, starts):
@@ -210,8 +211,8 @@ class DeviceBatch(Batch):
         self.aligned = not (self.addresses[:, self.arrays] % 16).any()
         table = np.column_stack([self.addresses, self.sizes])
         self.pinned, self.table = self._sent(table)
-        if self.device.type == "cuda" and not self._capturing() and not self.spare:
-            self.spare = [torch.empty(table.shape, dtype=torch.int64, pin_memory=True)]
+        if not self._capturing() and not self.spare:
+            self.spare = [torch.empty(table.shape, dtype=torch.int64, pin_memory=self.cuda)]
         return nothing_to_copy
 
     def _call(self, gradients, values, found_inf=None, grad_scale=None):

@@ -2,8 +2,9 @@
 
 A dense parameter is one run, flattened to shape (d,). All parameters of a group are stepped by one call of machine code on
 the CPU, by one launch of a kernel on a GPU. Where there is none, the rule sees their storage on the CPU as NumPy arrays, in
-blocks that stay in the cache; on other devices, and for subclasses of tensors, it sees tensors, whole. A parameter with sparse gradients has one run per row, shape
-(rows, d), each with its own clock; rows that a batch does not touch cost nothing and do not change.
+blocks that stay in the cache; on other devices, and for subclasses of tensors, it sees tensors, whole. A parameter with
+sparse gradients has one run per row, shape (rows, d), each with its own clock; rows that a batch does not touch cost nothing
+and do not change.
 """
 
 from functools import lru_cache
@@ -100,7 +101,8 @@ class Optimizer(torch.optim.Optimizer):
     rounding.
 
     On a GPU an elementwise rule, also behind `ClipByNorm`, is one Triton kernel over all dense parameters of a group, without
-    a synchronisation; a CUDA graph may capture it. As torch's fused optimizers, it divides gradients by `grad_scale` and does
+    a synchronisation; a CUDA graph may capture it, with the hyper-parameters of that moment. One that is itself a tensor on
+    the GPU is read back at every step, which waits. As torch's fused optimizers, it divides gradients by `grad_scale` and does
     nothing where `found_inf` is not 0, two attributes that a gradient scaler sets; the gradients themselves stay scaled.
     """
 
@@ -203,12 +205,16 @@ class Optimizer(torch.optim.Optimizer):
         dense = all(p.grad is None or p.grad.layout is torch.strided for p in members)
         return dense and all(map(self._on_device, members))
 
+    def _scaling(self):
+        given = {name: getattr(self, name, None) for name in ("found_inf", "grad_scale")}
+        return {name: t for name, t in given.items() if t is not None}
+
     def _on_device(self, p):
         return self.compiled is not False and gpu.on_device(p) and gpu.has_kernel(self.rule)
 
     def _step(self):
-        if getattr(self, "grad_scale", None) is not None and not self._step_supports_amp_scaling:
-            raise HyperparameterError("grad_scale is for steps on a GPU alone; divide the gradients before the step")
+        if self._scaling() and not self._step_supports_amp_scaling:
+            raise HyperparameterError("grad_scale and found_inf are for kernels on a GPU; scale gradients before the step")
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
         with np.errstate(all="ignore"):  # an infinite gradient is no news to NumPy alone
@@ -250,7 +256,7 @@ class Optimizer(torch.optim.Optimizer):
         try:
             leaves = [memory[name] for memory in memories for name in names]
             return self._batches[key].fits([*params, *leaves], gradients)
-        except (KeyError, TypeError, RuntimeError):  # no state, or no tensor: `_faults` says it
+        except (KeyError, TypeError, RuntimeError):  # no state, no tensor, no storage: `step_faults` says it
             return False
 
     def _kept(self, p):
@@ -288,9 +294,9 @@ class Optimizer(torch.optim.Optimizer):
         flats = [p if packed(p) and p.dtype == own else flat(p, own) for p in params]
         memory = [self._memory(seen.rule, p, False) for p in params]
         if gpu_kernel:
-            kinds = {p.grad.dtype for p in params}
-            gradient_dtype = kinds.pop() if len(kinds) == 1 and kinds <= gpu.READABLE else wide
-            batch = gpu.DeviceBatch(self.rule, flats, memory, gradient_dtype, wide)
+            first, *others = {p.grad.dtype for p in params}
+            readable = first in gpu.READABLE and not others
+            batch = gpu.DeviceBatch(self.rule, flats, memory, first if readable else wide, wide)
         else:
             batch = Batch(batch_kernel(self.rule, str(wide).removeprefix("torch.")), flats, memory)
         if not batch.disjoint and len(params) > 1:
@@ -305,8 +311,7 @@ class Optimizer(torch.optim.Optimizer):
             self._batches[key] = batch
 
     def _run(self, batch, params, gradients, values):
-        scaling = {name: getattr(self, name) for name in ("found_inf", "grad_scale") if hasattr(self, name)}
-        batch.step(gradients, values, **scaling)
+        batch.step(gradients, values, **self._scaling())
         torch.autograd.graph.increment_version(params)  # autograd sees neither machine code nor NumPy write
 
     def _step_whole(self, rule, p):

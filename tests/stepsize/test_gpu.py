@@ -54,7 +54,7 @@ def give_gradients(params, t, dtype=None, factor=1.0):
         p.grad = g.to(dtype or p.dtype)
 
 
-def trained(rule, compiled, sizes=SIZES, dtype=torch.float64, steps=3, gradient_dtype=None):
+def trained(rule, compiled, sizes=SIZES, dtype=torch.float64, steps=2, gradient_dtype=None):
     """Parameters and states after some steps: by the kernel, or by the rule itself where `compiled` is False."""
     params = parameters(sizes, dtype)
     optimizer = Optimizer(params, rule, compiled=compiled)
@@ -90,8 +90,8 @@ def test_a_tensor_of_many_blocks_moves_its_clocks_once():
 @pytest.mark.parametrize("name", ["AdamW", "RMSProp", "AMSGrad", "ClipByNorm before AdamW"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    # float32: rounding; bfloat16: the interpreter cuts digits off where a GPU rounds, in each of three steps
-    [(torch.float32, 2e-6), (torch.float16, 2**-10), (torch.bfloat16, 3 * 2**-7)],
+    # float32: rounding; bfloat16: the interpreter cuts digits off where a GPU rounds, in each of two steps
+    [(torch.float32, 2e-6), (torch.float16, 2**-10), (torch.bfloat16, 2 * 2**-7)],
 )
 def test_parameters_of_every_dtype(name, dtype, tolerance):
     ours, rule = trained(KERNELS[name], None, dtype=dtype), KERNELS[name]
@@ -111,7 +111,7 @@ def test_parameters_of_every_dtype(name, dtype, tolerance):
 @pytest.mark.parametrize("name", ["RMSProp", "ClipByNorm"])
 def test_gradients_of_another_dtype_are_converted(name, dtype, gradient_dtype):
     both = (trained(KERNELS[name], c, [7, 2049], dtype, gradient_dtype=gradient_dtype) for c in (None, False))
-    assert deviation(*both) <= (2e-6 if dtype is torch.float32 else 3 * 2**-7)
+    assert deviation(*both) <= (2e-6 if dtype is torch.float32 else 2 * 2**-7)
 
 
 def with_memory(make):
@@ -202,6 +202,37 @@ def test_the_table_follows_gradients_that_move(launches):
         assert all(torch.equal(p, b - p.grad) for p, b in zip(params, before, strict=True))
     assert len({id(batch) for batch, _ in launches}) == 1
     assert len({id(table) for _, table in launches}) == 3
+
+
+def test_what_a_graph_has_captured_stays_as_it_is(monkeypatch, launches):
+    """A capture may pin no memory, and its replays read tables again that a step has long replaced."""
+    monkeypatch.setattr(gpu, "_CAPTURED", [])
+    params = parameters([3, 5])
+    optimizer = Optimizer(params, SGD(1.0))
+    give_gradients(params, 0)
+    optimizer.step()
+    batch = optimizer._batches[0]
+    with monkeypatch.context() as during:
+        during.setattr(gpu.DeviceBatch, "_capturing", lambda batch: True)
+        (spare,) = batch.spare
+        for t in (0, 1):  # with the table of before, and with one of its own
+            kept = [p.grad for p in params]
+            if t:
+                give_gradients(params, t)
+            optimizer.step()
+    assert [captured[1] is table for captured, (_, table) in zip(gpu._CAPTURED, launches[1:], strict=True)] == [
+        True
+    ] * 2
+    assert gpu._CAPTURED[1][0] is spare
+    before = gpu._CAPTURED[1][1].clone()
+    optimizer.step()  # the same gradients: a table that was captured has not arrived before the first replay
+    assert launches[3][1] is not launches[2][1]
+    assert batch.spare
+    assert batch.spare[0] is not spare
+    give_gradients(params, 2)
+    optimizer.step()
+    assert torch.equal(gpu._CAPTURED[1][1], before)
+    del kept
 
 
 def test_a_parameter_that_joins_late_has_clocks_of_its_own():
