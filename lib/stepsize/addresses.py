@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain, pairwise
+from weakref import ref
 
 import numpy as np
 import torch
@@ -88,15 +89,20 @@ class Batch:
     """Parameters with the leaves of their states, contiguous and of one dtype on the CPU, stepped in place by one compiled call.
 
     `run` is a `kernels.batch_kernel`; leaves[i] belong to params[i], gradients have the dtype of the parameters or the one
-    given. `disjoint` says that no two of the tensors share memory; others are stepped one by one. The storages are kept, so
-    that nobody else gets their addresses.
+    given. `disjoint` says that no two of the tensors share memory; others are stepped one by one. The storages are not kept
+    alive, but while they live nobody else gets their addresses.
     """
 
     def __init__(
         self, run: Callable, params: list[torch.Tensor], leaves: list[list[torch.Tensor]], gradient_dtype=None
     ):
         tensors = [*params, *chain.from_iterable(leaves)]
-        self.run, self.storages, self.gradients, self.shares = run, [t.untyped_storage() for t in tensors], None, {}
+        self.run, self.storages, self.gradients, self.shares = (
+            run,
+            [ref(t.untyped_storage()) for t in tensors],
+            None,
+            {},
+        )
         self.dtype, self.shapes, self.seats = params[0].dtype, [p.shape for p in params], self._seats(tensors)
         self.device, self.gradient_dtype = params[0].device, gradient_dtype or self.dtype
         self.sizes = [p.numel() for p in params]
@@ -108,8 +114,8 @@ class Batch:
         self.disjoint = bool((self.starts[1:] >= self.ends[:-1]).all())
 
     def _seats(self, tensors):
-        """What must not change between a check and a call."""
-        return [*map(_address, tensors), *map(_room, self.storages)]
+        """What must not change between a check and a call; TypeError where a storage is no more."""
+        return [*map(id, tensors), *map(_address, tensors), *[_room(storage()) for storage in self.storages]]
 
     def fits(self, tensors: list[torch.Tensor], gradients: list[torch.Tensor]) -> bool:
         """Whether these are the tensors that were checked, parameters first, where and as they were, and gradients readable."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from stepsize import Adam
 from stepsize.optim import Optimizer
@@ -309,6 +310,19 @@ def in_threads(make):
         return list(pool.map(trained, range(8)))
 
 
+def memory_is_given_back(make):
+    """Nothing holds the numbers of a parameter that has moved, as in offloading, or of a state that is cleared."""
+    params = alike(x(100))
+    optimizer = make(params)
+    walk(optimizer, params)
+    state = [t for t in optimizer.state[params[0]].values() if isinstance(t, torch.Tensor)]
+    held = [StorageWeakRef(t.untyped_storage()) for t in [*params, params[0].grad, *state]]
+    params[0].data, params[0].grad = x(100, seed=9), None
+    del state
+    optimizer.state.clear()
+    return [all(storage.expired() for storage in held), walk(optimizer, params)]
+
+
 def lazy_module(make):
     """A parameter without a shape when the optimizer is made."""
     model = nn.LazyLinear(2, dtype=torch.float64)
@@ -487,6 +501,7 @@ CHANGES = [
     data_of_another_layout,
     written_in_place,
     moved_to_shared_memory,
+    memory_is_given_back,
     swapped_tensors,
     in_threads,
     lazy_module,
@@ -536,6 +551,21 @@ def expanded(make):
     walk(make(params := alike(x(1).expand(5))), params)
 
 
+def state_changed(change):
+    """A use: a part of the state is replaced by a view of it, at the same address."""
+
+    def use(make):
+        params = alike(x(6))
+        optimizer = make(params)
+        walk(optimizer, params)
+        state = optimizer.state[params[0]]
+        name = next(name for name, leaf in state.items() if isinstance(leaf, torch.Tensor) and leaf.shape == (6,))
+        state[name] = change(state[name])
+        walk(optimizer, params)
+
+    return use
+
+
 NEITHER = {
     "no parameters": (ValueError, lambda make: make([])),
     "a spent generator": (ValueError, lambda make: make(p for p in ())),
@@ -546,6 +576,9 @@ NEITHER = {
     "no leaf": (ValueError, lambda make: make([2 * nn.Parameter(x(3))])),
     "some with names": (ValueError, lambda make: make([("a", nn.Parameter(x(3))), nn.Parameter(x(2))])),
     "twice, in two groups": (ValueError, lambda make: make([{"params": p} for p in alike(x(3)) * 2])),
+    "a shorter state": ((RuntimeError, ValueError), state_changed(lambda leaf: leaf[:2])),
+    "a state of integers": ((RuntimeError, ValueError), state_changed(lambda leaf: leaf.view(torch.int64))),
+    "a state of float32": ((RuntimeError, ValueError), state_changed(torch.Tensor.float)),
     "expanded": ((RuntimeError, ValueError), expanded),
 }
 
