@@ -1,5 +1,8 @@
 """The transformer sees only the past, its seed decides everything, and its first rates are what the page says of them."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -76,9 +79,16 @@ def test_targets_are_the_next_characters(short):
     assert torch.equal(targets, inputs + 1)
 
 
-def test_what_a_table_of_pairs_can_know_and_cannot(short):
-    # of 1000 characters 199 or 200 are followed by each; every other pair has a count of one
-    assert pair_loss(0) == pytest.approx(np.log(228 / 201), rel=0.01)
+def test_a_table_of_pairs_predicts_by_counts(monkeypatch):
+    drawn = np.random.default_rng(0).choice(3, (2, 300), p=[0.7, 0.2, 0.1])
+    monkeypatch.setattr(module, "characters", lambda seed: drawn)
+    text, unread = drawn.tolist()
+    pairs, firsts = Counter(pairwise(text)), Counter(text[:-1])
+    losses = [-np.log((pairs[a, b] + 1) / (firsts[a] + len(ALPHABET))) for a, b in pairwise(unread)]
+    assert pair_loss(0) == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+def test_a_model_that_has_learnt_nothing_is_at_chance_level(short):
     assert held_out_loss(transformer(0), 0) == pytest.approx(np.log(len(ALPHABET)), rel=0.05)
 
 
