@@ -93,7 +93,7 @@ GRIDS = {
     "recurrent_races": Grid(
         _HERE / "recurrent_networks/recurrent_races.json",
         "-m companion.experiments.recurrent_networks.race",
-        "50 minutes on one core",
+        "an hour on one core",
     ),
     "graph_races": Grid(
         _HERE / "graph_hubs/graph_races.json",

@@ -10,24 +10,32 @@ import torch
 from companion.experiments.recurrent_networks import race as module
 from companion.experiments.recurrent_networks.figures import paired, paired_with_choice
 from companion.experiments.recurrent_networks.gradient_flow import (
+    Watched,
     far_share,
     gradient_reach,
     reach_in_training,
     survivors,
+    watch_exploding,
     watched,
 )
 from companion.experiments.recurrent_networks.race import (
     METHODS,
     PROBLEMS,
     STARTS,
+    VANISHING,
+    WHOLE,
     Problem,
     cells,
+    chosen_on,
     failed,
     losses,
+    over_chance,
     race,
     recorded,
     train,
+    vanishing,
 )
+from companion.experiments.recurrent_networks.spikes import Brakes
 from companion.experiments.recurrent_networks.tasks import Adding, Recall
 from stepsize import Adam
 from stepsize.errors import EvidenceError
@@ -153,6 +161,56 @@ def test_the_gradient_is_one_at_the_last_step_and_watching_does_not_disturb():
     np.testing.assert_array_equal(run.scores, plain)
     assert run.better_half().tolist() == np.argsort(plain)[:2].tolist()
     assert 0.99 < run.longest <= adam_worst()
+
+
+def test_the_spikes_of_the_better_half_are_those_of_networks_with_the_lower_scores():
+    brakes = Brakes()
+    for size in (*[1.0] * 101, 5.0):
+        brakes.size.append(np.full((1, 3), size))
+        brakes.by_m.append(np.ones((1, 3)))
+        brakes.by_v.append(np.ones((1, 3)))
+    run = Watched(brakes, np.array([0.3, 0.1, 0.2]), 1.0)
+    assert brakes.spikes()[:, 3].tolist() == [0, 1, 2]
+    assert run.better_spikes().tolist() == [[5, 1, 1, 1], [5, 1, 1, 2]]
+
+
+def test_networks_that_explode_are_watched_with_their_own_gain_rule_and_rate():
+    digits, races = PROBLEMS["digits"]._replace(steps=3), recorded()
+    runs = watch_exploding(races, digits, range(3), range(2))
+    assert {key: len(run.scores) for key, run in runs.items()} == {
+        ("RMSProp", 2): 2, ("RMSProp", 3): 2, ("Adam", 2): 3, ("Adam", 3): 3, ("Adam, β₂ = 0.9", 2): 2,
+    }  # fmt: skip
+    entry = races["digits", "gain 3", "Adam"]
+    alone = watched("Adam", entry, digits, STARTS["gain 3"], range(3))
+    np.testing.assert_array_equal(runs["Adam", 3].brakes.size, alone.brakes.size)
+    assert (runs["Adam", 2].brakes.size[1][:, :2] != runs["Adam, β₂ = 0.9", 2].brakes.size[1]).all()
+
+
+def test_every_recorded_recall_of_an_adaptive_rule_is_judged_under_one_condition():
+    races = recorded()
+    rows = vanishing(races)
+    judged = {(*cell, name) for cell in VANISHING for name in ("RMSProp", "Adam")}
+    adaptive = [cell for cell in races if cell[0].startswith("recall") and cell[2] in ("RMSProp", "Adam")]
+    assert judged.issuperset(adaptive)
+    assert len(rows) == len(adaptive) + 4  # those of the adding problem, from gain 0.3 and from a rotation
+    share = over_chance(races, "recall", "gain 0.3", "Adam")
+    np.testing.assert_array_equal(rows["recall over 19 steps in 1,500 training steps, the rule is Adam"], share)
+    np.testing.assert_allclose(share, 12 * races["recall", "gain 0.3", "Adam"]["scores"], rtol=1e-12)
+
+
+def test_cells_whose_choice_is_part_of_a_claim_are_tuned_on_as_many_networks_as_registered():
+    races = recorded()
+    assert {cell: races[cell]["tuning"] for cell in WHOLE} == WHOLE
+    for cell, tuning in WHOLE.items():
+        assert races[cell]["tuning scores"].shape[-1] == tuning
+        np.testing.assert_array_equal(chosen_on(races[cell], tuning)["scores"], races[cell]["scores"])
+
+
+def test_a_choice_on_fewer_networks_may_be_another():
+    tuning = np.array([[[1.0, 1, 9, 9, 9], [2.0] * 5]])
+    entry = {"tuning scores": tuning, "reported scores": np.array([[[1.0, 2], [3.0, 4]]]), "scores": np.array([3.0, 4])}
+    assert chosen_on(entry, 2)["scores"].tolist() == [1, 2]
+    assert chosen_on(entry, 5)["scores"].tolist() == [3, 4]
 
 
 def test_survivors_are_those_that_stay_finite():

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import spikes as module
-from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, largest_spikes
+from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, largest_spikes, longest_steps
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, HeavyBall, RMSProp, SignDescent, chain
 from stepsize.errors import ShapeError
-from stepsize.responses import reach, spike_brake, spike_halved, spike_knee, spike_step, steps_until
+from stepsize.responses import adam_worst, reach, spike_brake, spike_halved, spike_knee, spike_step, steps_until
 from stepsize.signals import respond
 
 SIZES = 3.0, 10.0, 1 / np.sqrt(1e-3), 100.0, 1000.0
@@ -68,6 +68,12 @@ def test_all_steps_of_a_huge_spike_together_are_thirty_two_learning_rates():
     at, path = struck(0.999, HUGE, after=11_000)
     assert path.x[at, -1, 0] - path.x[at + 400, -1, 0] == pytest.approx(reach(), rel=1e-6)
     assert reach() == pytest.approx(31.8, abs=0.05)
+
+
+def test_the_longest_steps_come_near_their_bounds_and_not_beyond():
+    longest = longest_steps()
+    assert longest["spikes of any size"] == pytest.approx(0.1 / np.sqrt(1e-3), rel=1e-3)
+    assert 0.97 < longest["the worst sequence of gradients"] / adam_worst() <= 1
 
 
 def watched(rule, size, steps=300, seed=0):

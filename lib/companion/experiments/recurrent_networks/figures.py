@@ -9,20 +9,19 @@ from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_b
 from companion.evidence.intervals import at_any_level, percent
 from stepsize.responses import spike_brake, spike_knee
 
-from .race import PROBLEMS
+from .race import PROBLEMS, TAMED
 
 WORDS = {
     "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",
     "orthogonal": "rotation", "soft orthogonality": "1, pulled",
 }  # fmt: skip
 PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
-#: How far back lies what has to be learned, for the problems from gain 0.3.
-DISTANCES = {
-    "recall, half as far": "recall over 9 steps", "recall, 24,000 steps": "recall over 19 steps",
-    "recall, twice as far, 48,000 steps": "recall over 39 steps",
-    "recall, twice as far, 24,000 steps": "recall over 39 steps in 24,000 training steps", "adding": "adding problem",
-    "recall": "recall over 19 steps in 1,500 training steps",
-}  # fmt: skip
+#: What joins Adam: pairs of a cell with it and one without, each as (start, method).
+COMPANY = {
+    "a clip joins": [((where, "clipped Adam"), (where, "Adam")) for where in TAMED],
+    "W starts as a rotation": [(("orthogonal", "Adam"), ("gain 1", "Adam"))],
+    "W is pulled towards a rotation": [(("soft orthogonality", "Adam"), ("gain 1", "Adam"))],
+}
 
 
 def growth_figure(profiles: dict):

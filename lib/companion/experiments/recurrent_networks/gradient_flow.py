@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .network import growth
-from .race import METHODS, Problem, Start, train
+from .race import METHODS, STARTS, Problem, Start, train
 from .spikes import Brakes
 
 
@@ -52,6 +52,11 @@ class Watched(NamedTuple):
         """The networks, by number, with the lower scores."""
         return np.argsort(self.scores)[: (len(self.scores) + 1) // 2]
 
+    def better_spikes(self, least: float = 3.0) -> np.ndarray:
+        """`Brakes.spikes` of the better half alone."""
+        rows = self.brakes.spikes(least)
+        return rows[np.isin(rows[:, 3], self.better_half())]
+
 
 def watched(name: str, entry: dict, problem: Problem, start: Start, seeds) -> Watched:
     """Training with the cell's own rate; `name` is a method of `METHODS`, `entry` what `race` returned for its rate."""
@@ -59,6 +64,19 @@ def watched(name: str, entry: dict, problem: Problem, start: Start, seeds) -> Wa
     x = train(rule, problem.task, start.gain, seeds, problem.steps, entry["penalty"], brakes)
     scores = np.where(x[0].isfinite().all(-1).numpy(), problem.task.score(x[0]), np.inf)
     return Watched(brakes, scores, brakes.longest / entry["lr"])
+
+
+def watch_exploding(races: dict, digits: Problem, networks, few) -> dict[tuple[str, int], Watched]:
+    """RMSProp and Adam on the digits from gain 2 and 3, and Adam with beta2 = 0.9 from gain 2: (method, gain) -> `Watched`.
+
+    Rates are those of the recorded `races`, for beta2 = 0.9 that of Adam. Adam trains `networks`, the others `few`.
+    """
+    found = {}
+    for name, gain in (("RMSProp", 2), ("RMSProp", 3), ("Adam", 2), ("Adam", 3), ("Adam, β₂ = 0.9", 2)):
+        where, start = "digits from gain 2" if gain == 2 else "digits", f"gain {gain}"
+        entry = races[where, start, name.partition(",")[0]]
+        found[name, gain] = watched(name, entry, digits, STARTS[start], networks if name == "Adam" else few)
+    return found
 
 
 def survivors(name: str, entry: dict, problem: Problem, start: Start, seeds, factor: float) -> np.ndarray:

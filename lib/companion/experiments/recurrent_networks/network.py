@@ -17,7 +17,7 @@ from stepsize.errors import ShapeError
 
 
 class Parts(NamedTuple):
-    """W (runs, H, H), U (runs, I, H), b (runs, 1, H), V (runs, H, O), c (runs, 1, O); views of the flat parameters."""
+    """W, U, b, V (runs, H, O), c (runs, 1, O), views of the flat parameters; of a `TanhNet` W (runs, H, H), U (runs, I, H), b (runs, 1, H)."""
 
     W: torch.Tensor
     U: torch.Tensor
@@ -97,11 +97,8 @@ forward, backpropagate = compiled(_forward), compiled(_backpropagate)
 
 
 @dataclass(frozen=True)
-class TanhNet:
-    """h_t = tanh(h_{t-1} W + u_t U + b), h_0 = 0; output h_T V + c, read once, after the last input.  Elman (1990).
-
-    Rows of h are sequences. Sizes: `inputs` I, `hidden` H, `outputs` O; d = H^2 + I H + H + H O + O.
-    """
+class FlatNet:
+    """A recurrent network with `inputs` I, `hidden` H and `outputs` O, its parameters `Parts` of these shapes in one vector of length d."""
 
     inputs: int
     hidden: int
@@ -119,27 +116,32 @@ class TanhNet:
     def parts(self, x) -> Parts:
         """The five matrices of each network, views of x (runs, d)."""
         if x.ndim != 2 or x.shape[1] != self.d:
-            raise ShapeError(f"TanhNet expects x of shape (runs, {self.d}), got {tuple(x.shape)}; flatten leading axes")
+            name = type(self).__name__
+            raise ShapeError(f"{name} expects x of shape (runs, {self.d}), got {tuple(x.shape)}; flatten leading axes")
         sizes = [rows * columns for rows, columns in self.shapes]
         return Parts(*(p.reshape(-1, *s) for p, s in zip(x.split(sizes, dim=1), self.shapes, strict=True)))
 
     def start(self, gain: float | None, seeds) -> torch.Tensor:
-        """x0 (seeds, d): W_ij normal with standard deviation gain / sqrt(H), or a random rotation where `gain` is None.
+        """x0 (seeds, d): W as `recurrent` has it, U and V normal with variance 1 / rows, biases 0. Each seed has its own stream."""
+        return torch.from_numpy(np.stack([self._start_one(gain, np.random.default_rng([seed, 0])) for seed in seeds]))
 
-        U and V are normal with variance 1 / rows, biases 0. Each seed has its own stream.
-        """
-        return torch.from_numpy(np.stack([self._start_one(gain, seed) for seed in seeds]))
+    def _start_one(self, gain, rng):
+        W, U, b, V, c = (rng.standard_normal(shape) / shape[0] ** 0.5 for shape in self.shapes)
+        return np.concatenate([part.ravel() for part in (self.recurrent(gain, W, rng), U, 0 * b, V, 0 * c)])
 
-    def _start_one(self, gain, seed):
-        rng, H = np.random.default_rng([seed, 0]), self.hidden
-        noise = [rng.standard_normal(shape) / shape[0] ** 0.5 for shape in self.shapes]
-        if gain is None:
-            Q, R = np.linalg.qr(noise[0])
-            noise[0] = Q * np.sign(np.diag(R))  # uniform over all rotations and reflections
-        else:
-            noise[0] = gain * noise[0]
-        noise[2], noise[4] = np.zeros((1, H)), np.zeros((1, self.outputs))
-        return np.concatenate([part.ravel() for part in noise])
+
+class TanhNet(FlatNet):
+    """h_t = tanh(h_{t-1} W + u_t U + b), h_0 = 0; output h_T V + c, read once, after the last input.  Elman (1990).
+
+    Rows of h are sequences; d = H^2 + I H + H + H O + O.
+    """
+
+    def recurrent(self, gain: float | None, normal: np.ndarray, rng) -> np.ndarray:
+        """W at the start: normal with standard deviation gain / sqrt(H), or a random rotation where `gain` is None."""
+        if gain is not None:
+            return gain * normal
+        Q, R = np.linalg.qr(normal)
+        return Q * np.sign(np.diag(R))  # uniform over all rotations and reflections
 
     def states(self, x, inputs) -> torch.Tensor:
         """h_0 ... h_T of shape (runs, T + 1, B, H) for inputs (runs, T, B, I)."""

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 from stepsize.errors import ShapeError
+from stepsize.responses import adam_worst_gradients
+from stepsize.rules import Adam
+from stepsize.signals import respond
 
 #: Where a coordinate counts as thrown; the learning rate of `aftermath` should be 1 or less.
 THROWN = 1e6
@@ -65,6 +68,15 @@ def largest_spikes(rows: np.ndarray) -> np.ndarray:
     """Of the rows of `Brakes.spikes` the one with the largest k of each run."""
     order = np.lexsort((-rows[:, 0], rows[:, 3]))
     return rows[order[np.unique(rows[order, 3], return_index=True)[1]]]
+
+
+def longest_steps() -> dict[str, float]:
+    """The longest step of Adam in learning rates: at spikes of size 1 to 1e12 after a quiet time, and at the end of the worst gradients there are."""
+    rule, quiet = Adam(1.0, eps=0.0), np.where(np.arange(20_000) % 2, -1.0, 1.0)[:, None] * np.ones(13)
+    quiet[-1] = 10.0 ** np.arange(13)
+    streams = {"spikes of any size": quiet, "the worst sequence of gradients": adam_worst_gradients(3000)[:, None]}
+    paths = {when: respond(rule, gradients[..., None]) for when, gradients in streams.items()}
+    return {when: float(np.abs(path.rate[-1] * path.direction[-1]).max()) for when, path in paths.items()}
 
 
 def aftermath(rule, value: float, dtype=torch.float32, ordinary: int = 50) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import torch
 
 from companion.experiments.datasets import load
 
-from .network import TanhNet, cross_entropy, squared
+from .network import FlatNet, TanhNet, cross_entropy, squared
 
 CHUNK = 50  # steps of a stream that are drawn at once
 
@@ -41,11 +41,12 @@ class Adding(Task):
     B: int = 16
     hidden: int = 16
     loss: Callable = squared
+    kind: type[FlatNet] = TanhNet
     chance = 1 / 6
 
     @property
-    def net(self) -> TanhNet:
-        return TanhNet(2, self.hidden, 1)
+    def net(self) -> FlatNet:
+        return self.kind(2, self.hidden, 1)
 
     def draw(self, shape, rng):
         """inputs (*shape, T, 2) and targets (*shape, 1)."""
