@@ -225,7 +225,7 @@
   function explore(root, data) {
     const strip = root.dataset.mode === "strip", calm = matchMedia("(prefers-reduced-motion: reduce)");
     const id = (name) => `${root.id || "explorer"}-${name}`;
-    let state, paths = [], axes, hover = null, playing = null, focus = 0, asked = null, answered = false, before = {}, ink = {}, base = null, printing = false;
+    let state, paths = [], axes, hover = null, playing = null, focus = 0, asked = null, answered = false, before = {}, ink = {}, base = null, width = null, printing = false;
     const ui = {};
 
     /* -- colours follow the theme; in the dark a lane's colour is lightened */
@@ -263,10 +263,10 @@
     function set(change, { keep = false } = {}) {
       const fresh = change.landscape && change.landscape !== state?.landscape;
       if (change.preset && !change.lanes) change = { ...decode(data, "preset=" + change.preset), ...change };
-      if (fresh && !change.start) {
+      if (fresh) {
         const l = data.landscapes[change.landscape];
         change = { values: l.values, start: l.start, noise: l.noise, steps: l.steps, box: l.box, first: 0, t: l.steps, ...change };
-        if (!change.lanes) change.lanes = state.lanes.map((lane) => ({ ...lane, p: { ...lane.p, lr: null } }));
+        if (!change.lanes) change.lanes = state?.lanes.map((lane) => ({ ...lane, p: { ...lane.p, lr: null } }));
       }
       state = structuredClone({ ...state, ...change });
       state.lanes.forEach((lane, k) => lane.p.lr ?? tune(k));
@@ -324,7 +324,8 @@
 
     /* -- the map */
     function geometry() {
-      const canvas = ui.map, ratio = Math.min(window.devicePixelRatio || 1, 2), w = canvas.clientWidth || 480, hgt = Math.round(w * (strip ? 0.62 : 0.75));
+      width ??= ui.map.clientWidth || 480; // asked for once: each time the browser would lay the page out
+      const canvas = ui.map, ratio = Math.min(window.devicePixelRatio || 1, 2), w = width, hgt = Math.round(w * (strip ? 0.62 : 0.75));
       const scale = land().scale(state.values), boxes = state.box.map((b, i) => b.map((v) => v * scale[i]));
       if (canvas.width !== Math.round(w * ratio)) {
         canvas.width = Math.round(w * ratio);
@@ -415,16 +416,21 @@
       const far = (v) => Math.max(-2e4, Math.min(2e4, v)), hidden = asked && !answered, labels = [];
       paths.forEach((path, k) => {
         const { colour, dash, marker } = look(k), last = Math.min(t, path.n - 1);
+        // visits the steps, but for those on the pixel of the one before
+        const each = (from, to, visit) => {
+          for (let s = from, x0 = NaN, y0 = NaN; s <= to; s++) {
+            const [x, y] = place(k, path, s);
+            if (Math.abs(x - x0) + Math.abs(y - y0) < 0.6 && s < to) continue;
+            visit((x0 = x), (y0 = y), s);
+          }
+        };
         const trace = (from, to, alpha, style) => {
           c.globalAlpha = alpha;
           c.strokeStyle = colour;
           c.lineWidth = 1.6;
           c.setLineDash(style);
           c.beginPath();
-          for (let s = from; s <= to; s++) {
-            const [x, y] = place(k, path, s);
-            c.lineTo(far(x), far(y));
-          }
+          each(from, to, (x, y) => c.lineTo(far(x), far(y)));
           c.stroke();
         };
         if (!flat && !hidden && hover === null && !playing) trace(last, path.n - 1, 0.22, []);
@@ -433,11 +439,10 @@
         c.globalAlpha = 1;
         c.fillStyle = colour;
         const dot = flat ? 3.4 : 2.6;
-        for (let s = flat ? state.first : 0; s <= (flat && !hidden && !playing && hover === null ? path.n - 1 : last); s++) {
-          const [x, y] = place(k, path, s);
+        each(flat ? state.first : 0, flat && !hidden && !playing && hover === null ? path.n - 1 : last, (x, y, s) => {
           c.globalAlpha = s <= last ? 0.8 : 0.25;
           if (x > -5 && x < geo.w + 5 && y > -5 && y < geo.h + 5) c.fillRect(x - dot / 2, y - dot / 2, dot, dot);
-        }
+        });
         c.globalAlpha = 1;
         const [x, y] = place(k, path, last);
         if (x >= 0 && x <= geo.w && y >= 0 && y <= geo.h) {
@@ -526,8 +531,9 @@
       svg("rect", { x: PLOT.l, y: PLOT.t, width: w - PLOT.l - PLOT.r, height: hgt - PLOT.t - PLOT.b }, whole);
       const part = {
         figure, picture, clip: svg("rect", { x: PLOT.l, y: PLOT.t, height: hgt - PLOT.t - PLOT.b }, clip), grid: svg("g", { class: "grid" }, picture),
-        faint: svg("g", { "clip-path": `url(#${id("whole-" + name)})`, opacity: 0.22 }, picture),
-        past: svg("g", { "clip-path": `url(#${id("clip-" + name)})` }, picture), cursor: svg("line", { class: "cursor", y1: PLOT.t, y2: hgt - PLOT.b }, picture),
+        curves: svg("g", { id: id("curves-" + name) }, svg("defs", {}, picture)),
+        faint: svg("use", { href: "#" + id("curves-" + name), "clip-path": `url(#${id("whole-" + name)})`, opacity: 0.22 }, picture),
+        past: svg("use", { href: "#" + id("curves-" + name), "clip-path": `url(#${id("clip-" + name)})` }, picture), cursor: svg("line", { class: "cursor", y1: PLOT.t, y2: hgt - PLOT.b }, picture),
         marks: svg("g", {}, picture),
       };
       figure.append(h("figcaption", {}, { rate: "Learning rate of each coordinate", step: "Step: |rate × direction|", loss: "Loss f" }[name]), picture);
@@ -589,15 +595,12 @@
         svg("text", { x: PLOT.l - 6, y: y + 4, "text-anchor": "end" }, part.grid).textContent = text;
       }
       for (const t of ticks(state.first, state.steps, 6)) svg("text", { x: PX(t), y: hgt - 6, "text-anchor": t === state.steps ? "end" : "middle" }, part.grid).textContent = t;
-      const hidden = asked && !answered;
-      part.faint.replaceChildren();
-      part.past.replaceChildren();
+      part.faint.style.display = asked && !answered ? "none" : "";
+      part.curves.replaceChildren();
       paths.forEach((path, k) => {
         const { colour, dash } = look(k);
         for (const i of coordinates(name)) {
-          const style = { points: polyline(name, path, i), stroke: colour, class: i ? "second" : "first", "stroke-dasharray": dash.join(" ") };
-          svg("polyline", style, part.past);
-          if (!hidden) svg("polyline", style, part.faint);
+          svg("polyline", { points: polyline(name, path, i), stroke: colour, class: i ? "second" : "first", "stroke-dasharray": dash.join(" ") }, part.curves);
         }
       });
       part.picture.setAttribute("aria-label", `${part.figure.firstChild.textContent} against the step, logarithmic: ${state.lanes.map((_, k) => title(k)).join(", ")}`);
@@ -663,7 +666,6 @@
     }
 
     function draw() {
-      colours();
       for (const name of Object.keys(ui.plots)) drawPlot(name);
       drawNow();
       if (ui.sweepBox?.open) drawSweep();
@@ -795,7 +797,7 @@
     let shape = "";
     function controls() {
       if (strip) return;
-      const next = JSON.stringify([state.landscape, state.lanes.map((l) => [l.rule, l.clip]), state.noise.kind, state.linked, state.preset, state.show]);
+      const next = JSON.stringify([state.landscape, state.lanes.map((l) => [l.rule, l.clip]), state.noise.kind, state.linked, state.show, focus]);
       if (next === shape && root.contains(document.activeElement) && document.activeElement.type === "range") return;
       const key = document.activeElement?.closest?.("[data-key]")?.dataset.key;
       shape = next;
@@ -840,7 +842,7 @@
         Object.assign(choice("landscape", Object.entries(data.landscapes).map(([name, each]) => [name, each.title]), state.landscape, (v) => edit({ landscape: v }))),
       ];
       parts[0].dataset.key = "landscape";
-      const formula = h("p.formula", {});
+      const formula = h("div.formula", { tabindex: "0", role: "group", "aria-label": "Formula" });
       formula.innerHTML = l.formula;
       parts.push(formula);
       for (const [name, p] of Object.entries(l.parameters))
@@ -980,9 +982,10 @@
       tab("step");
       dragging();
       keys();
-      new MutationObserver(() => { base = null; draw(); }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-      addEventListener("resize", () => { base = null; draw(); });
-      for (const [event, value] of [["beforeprint", true], ["afterprint", false]]) addEventListener(event, () => { printing = value; base = null; draw(); });
+      const anew = () => { colours(); width = base = null; draw(); };
+      new MutationObserver(anew).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+      addEventListener("resize", anew);
+      for (const [event, value] of [["beforeprint", true], ["afterprint", false]]) addEventListener(event, () => { printing = value; anew(); });
       addEventListener("hashchange", () => { const next = decode(data, location.hash.slice(1)); if (next && !strip) open(next); });
     }
 
