@@ -135,6 +135,15 @@
   }
 
   function decode(data, fragment) {
+    try {
+      const s = read(data, fragment);
+      return s && data.landscapes[s.landscape] && s.lanes.every((l) => data.rules[l.rule]) ? s : null;
+    } catch {
+      return null; // a fragment that is another anchor, or was cut
+    }
+  }
+
+  function read(data, fragment) {
     const q = new URLSearchParams(fragment), preset = data.presets.find((p) => p.name === q.get("preset"));
     if (!q.has("land")) return preset ? { ...structuredClone(preset.state), preset: preset.name } : null;
     const list = (k) => q.get(k).split(","), numbers = (k) => list(k).map(Number), flat = numbers("box");
@@ -209,7 +218,7 @@
     if (v === 0) return "0";
     if (!Number.isFinite(v)) return Number.isNaN(v) ? "–" : v < 0 ? "−∞" : "∞";
     const size = Math.abs(v), k = Math.floor(Math.log10(size));
-    const text = k < -3 || k > 5 ? (v / 10 ** k).toPrecision(2) + " · " + power(k) : String(+v.toPrecision(digits));
+    const text = k < -3 || k > 5 ? (v / 10 ** k).toPrecision(2) + "·" + power(k) : String(+v.toPrecision(digits));
     return text.replace("-", "−");
   }
   const percent = (v) => (v < 0.01 ? (100 * v).toPrecision(1) : (100 * v).toFixed(0)) + " %";
@@ -284,7 +293,7 @@
     function edit(change) {
       if (asked) answered = true;
       set({ ...change, preset: undefined }, { keep: !(change.landscape || change.steps) });
-      question();
+      pressed();
     }
 
     let timer = 0;
@@ -600,7 +609,7 @@
       paths.forEach((path, k) => {
         const { colour, dash } = look(k);
         for (const i of coordinates(name)) {
-          svg("polyline", { points: polyline(name, path, i), stroke: colour, class: i ? "second" : "first", "stroke-dasharray": dash.join(" ") }, part.curves);
+          svg("polyline", { points: polyline(name, path, i), stroke: colour, "stroke-width": i ? 1.1 : 2.2, "stroke-dasharray": dash.join(" "), fill: "none", "stroke-linejoin": "round" }, part.curves);
         }
       });
       part.picture.setAttribute("aria-label", `${part.figure.firstChild.textContent} against the step, logarithmic: ${state.lanes.map((_, k) => title(k)).join(", ")}`);
@@ -732,7 +741,8 @@
       question();
     }
 
-    function answer(choice) {
+    function answer(p, choice) {
+      if (asked !== p || state.preset !== p.name) ask(p.name); // the reader has changed something: from the beginning
       answered = true;
       const { then, state: initial } = asked, after = { t: initial.t };
       if (then?.values) {
@@ -746,9 +756,13 @@
       play();
     }
 
+    function pressed() {
+      for (const b of ui.presets.children) b.setAttribute("aria-pressed", String(b.value === state.preset));
+    }
+
     function question(choice) {
-      const p = preset() || (answered && asked);
-      for (const b of ui.presets.children) b.setAttribute("aria-pressed", String(b.value === p?.name));
+      const p = preset();
+      pressed();
       ui.question.hidden = !p;
       if (!p) return;
       const values = Object.fromEntries(Object.entries(p.measures).map(([k, spec]) => [k, k === "before" ? before[k] : k === "lost" ? measure(paths, spec) / before[k] : measure(paths, spec)]));
@@ -757,7 +771,7 @@
       ui.question.replaceChildren(
         h("p.asked", {}, p.question),
         h("div.answers", { role: "group", "aria-label": "Your prediction" }, ...p.answers.map((a, k) =>
-          h("button" + (answered && k === p.right ? ".right" : ""), { type: "button", "aria-pressed": String(choice === k), onclick: () => answer(k) }, answered && k === p.right ? "✓ " : "", a))),
+          h("button" + (answered && k === p.right ? ".right" : ""), { type: "button", "aria-pressed": String(choice === k), onclick: () => answer(p, k) }, answered && k === p.right ? "✓ " : "", a))),
       );
       if (answered && choice !== undefined) ui.question.append(h("p.reveal", { role: "status" }, choice === p.right ? "Right. " : "Not so. ", text));
       if (strip) return ui.question.append(h("p.chapters", {}, h("a", { href: "explorer.html#preset=" + p.name }, "More in the explorer")));
@@ -808,7 +822,7 @@
 
     function laneCard(k) {
       const lane = state.lanes[k], p = lane.p, change = (name) => (v) => editLane(k, { p: { ...state.lanes[k].p, [name]: v } });
-      const memory = (v) => `${say(v, 4)}, a memory of ${say(1 / (1 - v), 2)} steps`;
+      const memory = (v) => `${say(v, 4)} (${say(1 / (1 - v), 2)} steps)`;
       const more = Object.keys(p).filter((name) => name !== "lr").map((name) => {
         if (/beta|momentum/.test(name)) return slider(name, 0, 4, -Math.log10(1 - p[name]), false, (u) => change(name)(+(1 - 10 ** -u).toPrecision(4)), (u) => memory(u > 4 ? 1 - 1e-4 : 1 - 10 ** -u), 0.05);
         return slider(name, -12, 2, p[name], true, (v) => change(name)(v <= 1e-12 ? 0 : v), (v) => say(v <= 1e-12 ? 0 : v));
@@ -826,7 +840,7 @@
         slider("learning rate", -6, 2, p.lr, true, (v) => editRate(k, v)),
         h("div.buttons", {},
           h("button", { type: "button", "data-key": k + "tune", title: "Try 25 rates and take the best", onclick: () => { tune(k); edit({}); } }, "Tune"),
-          h("button", { type: "button", "data-key": k + "watch", "aria-pressed": String(focus === k), onclick: () => { focus = k; controls(); draw(); } }, "Arrows"),
+          h("button", { type: "button", "data-key": k + "watch", "aria-pressed": String(focus === k), title: "Show this lane’s gradient, direction and step on the map", onclick: () => { focus = k; controls(); draw(); } }, "Arrows"),
           state.lanes.length > 1 ? h("button", { type: "button", "aria-label": `Remove lane ${letter(k)}`, onclick: () => edit({ lanes: state.lanes.filter((_, j) => j !== k) }) }, "Remove") : ""),
         h("details", { open: remembered }, h("summary", {}, "memories, ε, clip"), ...more));
     }
@@ -844,6 +858,7 @@
       parts[0].dataset.key = "landscape";
       const formula = h("div.formula", { tabindex: "0", role: "group", "aria-label": "Formula" });
       formula.innerHTML = l.formula;
+      formula.append(h("p", {}, l.note));
       parts.push(formula);
       for (const [name, p] of Object.entries(l.parameters))
         parts.push(slider(p.label, p.log ? Math.log10(p.low) : p.low, p.log ? Math.log10(p.high) : p.high, state.values[name], p.log, (v) => {
@@ -880,7 +895,7 @@
       svg("text", { x: w - PLOT.r, y: hgt + 9, "text-anchor": "end" }, grid).textContent = "learning rate; cross: diverged; ring: the lane’s own";
       all.forEach((losses, k) => {
         const { colour, dash } = look(k), good = losses.map((v, j) => [RATES[j], v]).filter(([, v]) => v > 0 && v < 1e12);
-        svg("polyline", { points: good.map(([lr, v]) => `${x(lr)},${y(v)}`).join(" "), stroke: colour, class: "first", "stroke-dasharray": dash.join(" ") }, picture);
+        svg("polyline", { points: good.map(([lr, v]) => `${x(lr)},${y(v)}`).join(" "), stroke: colour, fill: "none", "stroke-width": 2.2, "stroke-dasharray": dash.join(" ") }, picture);
         losses.forEach((v, j) => { if (!(v < 1e12)) svg("path", { d: `M${x(RATES[j]) - 3} ${PLOT.t + 4 * k - 2}l6 6m0 -6l-6 6`, stroke: colour, "stroke-width": 1.4 }, picture); });
         const own = lateLoss(paths[k]);
         if (own > 0 && own < 1e12) svg("circle", { cx: x(state.lanes[k].p.lr), cy: y(own), r: 5.5, fill: "none", stroke: colour, "stroke-width": 2.4 }, picture);
@@ -908,7 +923,7 @@
     }
 
     function picture() {
-      const style = `text{font:12px sans-serif;fill:${ink.ink}}.grid line{stroke:${ink.soft};opacity:.3}polyline{fill:none;stroke-width:2}.second{stroke-width:1.1}.cursor{stroke:${ink.soft}}`;
+      const style = `text{font:12px sans-serif;fill:${ink.ink}}.grid line{stroke:${ink.soft};opacity:.3}.cursor{stroke:${ink.soft}}`;
       const out = svg("svg", { xmlns: SVG, viewBox: "0 0 980 620", width: 980, height: 620 });
       svg("style", {}, out).textContent = style;
       svg("rect", { width: 980, height: 620, fill: ink.paper }, out);
@@ -968,16 +983,17 @@
       ui.rows = h("tbody");
       ui.coordinateHead = h("th", { scope: "col" }, h("span.visually-hidden", {}, "coordinate"));
       const sign = () => h("td.sign", { "aria-hidden": "true" });
-      const head = h("tr", {}, h("th", { scope: "col" }, "rule"), ui.coordinateHead, h("th.number", { scope: "col" }, "rate"), sign(), h("th.number", { scope: "col" }, "direction"), sign(), h("th.number", { scope: "col" }, "step"), h("th.number", { scope: "col" }, "loss"));
+      const head = h("tr", {}, h("th", { scope: "col" }, "rule"), ui.coordinateHead, h("th", { scope: "col" }, "rate"), sign(), h("th", { scope: "col" }, "direction"), sign(), h("th", { scope: "col" }, "step"), h("th.loss", { scope: "col" }, "loss"));
       const transport = h("div.transport", { role: "group", "aria-label": "Transport" }, ui.play,
         h("button", { type: "button", "aria-label": "One step back", onclick: () => go(state.t - 1) }, "‹"), h("button", { type: "button", "aria-label": "One step on", onclick: () => go(state.t + 1) }, "›"),
         h("label.scrub", {}, ui.scrub, ui.clock), h("label.speed", {}, ui.speed), h("button", { type: "button", onclick: () => go(state.first) }, "Reset"));
       const tabs = h("div.tabs", { role: "group", "aria-label": "Plots" }, ...Object.keys(ui.plots).map((name) => h("button", { type: "button", value: name, "aria-pressed": "false", onclick: () => tab(name) }, name)));
       const plots = h("div.plots", {}, tabs, ...Object.values(ui.plots).map((p) => p.figure));
       const legend = h("p.legend", {}, "Arrows of one lane: ", h("span.key.g", {}, "against the gradient"), h("span.key.d", {}, "against the direction"), h("span.key.s", {}, "the step, in true length"));
-      const views = h("div.views", {}, h("div.left", {}, ui.map, legend, h("div.readout", { role: "group", tabindex: "0", "aria-label": "Readout" }, h("table", {}, h("caption.visually-hidden", {}, "rate × direction = step, at the clock"), h("thead", {}, head), ui.rows))), plots);
+      const numbers = h("div.readout", { role: "group", tabindex: "0", "aria-label": "Readout" }, h("table", {}, h("caption.visually-hidden", {}, "rate × direction = step, at the clock"), h("thead", {}, head), ui.rows));
+      const views = h("div.views", {}, h("div.left", {}, ui.map, legend, ...(strip ? [] : [numbers])), plots);
       const chosen = strip ? [] : [ui.presets];
-      root.replaceChildren(...chosen, ui.question, views, transport, ui.status);
+      root.replaceChildren(...chosen, ui.question, views, ...(strip ? [numbers] : []), transport, ui.status);
       if (!strip) root.append(...workshop());
       tab("step");
       dragging();

@@ -108,6 +108,7 @@ class Landscape:
     scale: tuple = (1, 1)
     shown: Any = None  # the formula, where f has a longer form
     shown_forces: tuple | None = None
+    note: str = ""
     height: Any = None  # what the map shows, where it is not f
     noise: Noise = QUIET
     steps: int = 300
@@ -158,6 +159,7 @@ class Landscape:
         return {
             "title": self.title,
             "formula": mathml(self.f if self.shown is None else self.shown, self.shown_forces or self.forces),
+            "note": self.note,
             "start": self.start,
             "box": self.box,
             "parameters": {name: p._asdict() for name, p in self.parameters.items()},
@@ -231,7 +233,7 @@ def _landscapes() -> dict[str, Landscape]:
         "valley": Landscape(
             "valley", valley, (1.0, -1.0), ((-1.6, 1.6), (-1.2, 1.2)),
             {"condition": Parameter("condition number κ", 1, 1e4, 100, True), "turn": Parameter("turn φ, degrees", 0, 45, 20)},
-            shown=in_its_axes, turns=True,
+            shown=in_its_axes, turns=True, note="a along the valley’s floor, b across it",
         ),
         "plateau": Landscape(
             "plateau and cliff", sympy.Piecewise((lip, x < -width), (curvature * x**2 / 2, True)), (-4.3,), ((-0.45, 0.32),),
@@ -248,16 +250,16 @@ def _landscapes() -> dict[str, Landscape]:
         "units": Landscape(
             "two features in different units", (e[0] ** 2 + 2 * r * e[0] * e[1] + e[1] ** 2) / 2, (0.0, 0.0), ((-1.5, 3.5), (-0.9, 2.85)),
             {"size": Parameter("size S of feature 1", 1, 1e4, 10, True), "correlation": Parameter("correlation ϱ", 0, 0.95, 0.3)},
-            scale=(1 / size, 1), steps=400,
+            scale=(1 / size, 1), steps=400, note="the map is drawn in predictions: θ₁ times S",
         ),
         "game": Landscape(
             "bilinear game", (x**2 + y**2) / 2, (1.0, 0.0), ((-4, 4), (-3, 3)), {"strength": Parameter("strength B", 0.1, 10, 1, True)},
-            forces=(strength * y, -strength * x), height=x * y, steps=100,
+            forces=(strength * y, -strength * x), height=x * y, steps=100, note="the loss is half the squared distance from the equilibrium; the map shows xy",
         ),
         "rare": Landscape(
             "rare coordinate", ((x - 1) ** 2 + (y - 1) ** 2) / 2, (0.0, 0.0), ((-0.5, 2), (-0.5, 1.375)),
             {"every": Parameter("coordinate 2 has a gradient every T steps", 1, 2000, 50, True)},
-            forces=(x - 1, seen * (y - 1)), shown_forces=(x - 1, parameter("delta") * (y - 1)), steps=400,
+            forces=(x - 1, seen * (y - 1)), shown_forces=(x - 1, parameter("delta") * (y - 1)), steps=400, note="δ is 1 at every T-th step and else 0",
         ),
         "bowl": Landscape(
             "noisy bowl", (x**2 + condition * y**2) / 2, (2.0, 2.0), ((-2.4, 2.8), (-1.4, 2.5)),
@@ -268,7 +270,7 @@ def _landscapes() -> dict[str, Landscape]:
             (-0.7, -0.7), ((-2, 4), (-2, 2.5)),
             {"base": Parameter("mean count λ", 0.1, 5, 0.5, True), "burst": Parameter("burst, times as many", 1, 100, 60, True),
              "begin": Parameter("the burst begins at step", 0, 4000, 2000), "length": Parameter("and lasts, steps", 1, 1000, 100, True)},
-            noise=Noise("counts"), steps=4000,
+            noise=Noise("counts"), steps=4000, note="the gradient is exp θ minus a Poisson count",
         ),
     }  # fmt: skip
 
