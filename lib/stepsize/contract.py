@@ -59,9 +59,9 @@ class Checked:
                     f"{type(self).__name__}: {field.name} must be a number {domain}, got {short(value)}"
                 )
             good = inside(number) & np.isfinite(number)
-            if not good.all():
+            if not (good.all() and good.size):
                 raise HyperparameterError(
-                    f"{type(self).__name__}: {field.name} must be finite and {domain}, got {number[~good][0]}"
+                    f"{type(self).__name__}: {field.name} must be finite and {domain}, got {[*number[~good], 'nothing'][0]}"
                 )
 
 

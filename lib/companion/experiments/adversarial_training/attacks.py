@@ -86,6 +86,7 @@ class Box(_Ball):
 
     def project(self, delta):
         """The nearest point of the ball, in every diagonal metric."""
+        _require_finite(delta)
         return delta.clamp(-self.radius, self.radius)
 
     def project_in_metric(self, delta, rate):
@@ -116,10 +117,12 @@ class Disc(_Ball):
 
     def project(self, delta):
         """The nearest point of the ball in Euclid's metric."""
+        _require_finite(delta)
         return delta * (self.radius / positive(norm(delta).clamp(min=self.radius)))
 
     def project_in_metric(self, delta, rate):
         """argmin of sum (z_i - delta_i)^2 / rate_i over the ball.  Duchi, Hazan & Singer (2011), section 1.1; Reddi et al. (2018), algorithm 2."""
+        _require_finite(delta)
         z = delta.contiguous().clone()
         rates = rate.expand(z.shape).contiguous()
         nearest(z.view(-1, z.shape[-1]).numpy(), rates.view(-1, z.shape[-1]).numpy(), self.radius)
@@ -147,10 +150,13 @@ def confine(ball, u, delta):
 
     In this order the result obeys both: u itself is an image, so clipping pixels only shortens delta.
     """
-    _require_tensors(delta=delta, u=u)
+    _require_tensors(u=u, delta=delta)
+    axes = zip(delta.shape[::-1], u.shape[::-1], strict=False)
+    if delta.shape[-1:] != u.shape[-1:] or any(a != b and 1 not in (a, b) for a, b in axes):
+        raise ShapeError(
+            f"a perturbation {tuple(delta.shape)} does not fit images {tuple(u.shape)}; give one of each image"
+        )
     _require_pixels(u)
-    if not torch.isfinite(delta).all():
-        raise NonFiniteError("the perturbation has NaN or infinite pixels; lower the attack's rate")
     return ball.project(delta).clamp(-u, 1 - u)
 
 
@@ -161,6 +167,12 @@ def _require_tensors(**tensors):
             raise ShapeError(
                 f"{name} must be a torch tensor of float64, got {got}; convert it by torch.tensor(...).double()"
             )
+
+
+def _require_finite(delta):
+    _require_tensors(delta=delta)
+    if not torch.isfinite(delta).all():
+        raise NonFiniteError("the perturbation has NaN or infinite pixels; lower the attack's rate")
 
 
 def _require_pixels(u):
@@ -201,6 +213,7 @@ class Target(NamedTuple):
     def of(cls, classifier, x, images, **loss):
         """Models with weights x (models, d) that all look at the same images."""
         _require_tensors(x=x, u=images.u)
+        require_labels(images.y, classifier.sizes[-1])
         if images.u.ndim != 2 or tuple(images.y.shape) != (len(images.u),):
             raise ShapeError(
                 f"images {tuple(images.u.shape)} and labels {tuple(images.y.shape)} do not fit; give (n, pixels), (n,)"
@@ -296,8 +309,6 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
         delta = ball.project_in_metric(torch.addcmul(delta, rate, direction, value=-1), rate).clamp_(*room)
         if best.delta.shape != delta.shape:  # the rule brought its rates along
             best = WorstPoint(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
-    if not torch.isfinite(delta).all():
-        raise NonFiniteError("a step of the attack overflowed, so its points are NaN; lower the rate")
     return _keep(best, delta, margin(target.logits(delta), y))
 
 

@@ -155,6 +155,8 @@ class Classifier:
     def _forward(self, x, u):
         """x and u as arrays, the hidden layers, and the logits as a tensor; u (n, inputs) or (runs, n, inputs)."""
         self.layers(x)  # refuses weights of another size
+        if not u.dtype == x.dtype == torch.float64:
+            raise ShapeError(f"images are {u.dtype} and weights {x.dtype}; pass both as float64, such as u.double()")
         if u.shape[-1] != self.sizes[0] or u.ndim not in (2, 3) or (u.ndim == 3 and len(u) not in (1, len(x))):
             raise ShapeError(
                 f"images of shape {tuple(u.shape)} do not fit {len(x)} models; give (n, {self.sizes[0]}) or (models, n, {self.sizes[0]})"
@@ -217,8 +219,10 @@ def margin(z, y) -> torch.Tensor:
 
 def require_labels(y, classes: int) -> None:
     """Compiled loops index by labels: ShapeError where one is no class."""
-    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
-        raise ShapeError(f"labels have the dtype {y.dtype}; pass whole numbers, such as y.long()")
+    if not isinstance(y, torch.Tensor) or y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        raise ShapeError(
+            f"labels have the dtype {getattr(y, 'dtype', None)}; pass a tensor of whole numbers, such as y.long()"
+        )
     if y.numel() and not (y.amin() >= 0 and y.amax() < classes):
         raise ShapeError(f"labels go from {int(y.amin())} to {int(y.amax())}; they must lie from 0 to {classes - 1}")
 
@@ -226,6 +230,8 @@ def require_labels(y, classes: int) -> None:
 def _rows(z, y):
     """Logits (n, classes) and labels (n,) as arrays, without the leading axes."""
     require_labels(y, z.shape[-1])
+    if y.ndim > z.ndim - 1 or any(a not in (1, b) for a, b in zip(y.shape[::-1], z.shape[-2::-1], strict=False)):
+        raise ShapeError(f"labels {tuple(y.shape)} do not fit logits {tuple(z.shape)}; give one for each image")
     return z.reshape(-1, z.shape[-1]).numpy(), y.expand(z.shape[:-1]).reshape(-1).numpy()
 
 

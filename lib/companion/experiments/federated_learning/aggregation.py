@@ -28,8 +28,13 @@ class Memory(NamedTuple):
 FLOOR = 1e-9
 
 
-def _floored(values):
-    """values >= `FLOOR` of the largest along the clients; all 1 where none is above 0."""
+def _floored(values, what):
+    """`values` (..., clients, 1), none below `FLOOR` of the largest along the clients; all 1 where none is above 0."""
+    values = _clients(values, what)
+    negative = values < -FLOOR * abs(values).max(-2, keepdims=True)  # what rounding leaves below 0 is 0
+    if negative.any():
+        client = np.argwhere(negative)[0, -2]
+        raise FederationError(f"{what} of client {client} is negative; leave the client out")
     largest = values.max(-2, keepdims=True)
     return np.maximum(values, np.where(largest > 0, FLOOR * largest, 1.0))
 
@@ -88,7 +93,7 @@ class FedAvg(Checked):
         super().__post_init__()
         require_rule(self.server, type(self).__name__)
         whole(self.steps, f"{type(self).__name__}: steps", 1)
-        numbers(self.prox, f"{type(self).__name__}: prox", "prox must be finite and at least 0", least=0)
+        numbers(self.prox, f"{type(self).__name__}: prox", "prox must be finite and at least 0", least=0, some=True)
 
     def init(self, theta) -> Memory:
         return Memory((), self.server.init(theta))
@@ -105,11 +110,16 @@ class FedAvg(Checked):
 
     def aggregate(self, state: Memory, theta, report):
         """The next state, the next theta (..., d), and the weights (..., clients, 1) of this round."""
+        for name, value in zip(report._fields, map(np.asarray, report), strict=True):
+            width = theta.shape[-1] if name in ("theta", "own") else 1
+            if value.dtype.kind not in "iuf" or value.shape[-2:] != (report.theta.shape[-2:-1] or (0,)) + (width,):
+                raise FederationError(
+                    f"the reports have {name} {value.dtype} of shape {value.shape} and the model {theta.shape}; "
+                    f"give numbers (..., clients, {width})"
+                )
+        if not report.theta.size:
+            raise FederationError("there are no reports; wait for a client")
         memory, w = self.weigh(state.weights, report)
-        if report.theta.shape[-1:] != theta.shape[-1:] or report.theta.ndim < 2:
-            raise FederationError(
-                f"reports of shape {report.theta.shape} and theta {theta.shape} do not fit; give (..., clients, d), (..., d)"
-            )
         pseudo = -self.centre(report.theta - theta[..., None, :], w)
         inner, rate, direction = self.server.step(state.server, pseudo, theta)
         following = theta - rate * direction
@@ -195,7 +205,7 @@ class InverseVariance(FedAvg):
         number(self.cap, f"{type(self).__name__}: cap", "in (0, 1]", lambda v: 0 < v <= 1)
 
     def weigh(self, memory, report):
-        return memory, shares(report.n / _floored(_clients(report.noise, "the noise")), self.cap)
+        return memory, shares(report.n / _floored(report.noise, "the noise"), self.cap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +235,7 @@ class RandomEffects(FedAvg):
     """
 
     def weigh(self, memory, report):
-        spread = _floored(_clients(report.spread, "the spread"))
+        spread = _floored(report.spread, "the spread")
         w, d = 1 / spread, report.own.shape[-1]
         total, k = w.sum(-2, keepdims=True), w.shape[-2]
         middle = (w * report.own).sum(-2, keepdims=True) / total
@@ -250,7 +260,7 @@ class QFair(FedAvg):
         number(self.q, "QFair: q", "a finite number", np.isfinite)
 
     def weigh(self, memory, report):
-        loss = _floored(_clients(report.loss, "the loss"))  # a loss of 0 can be below it by rounding
+        loss = _floored(report.loss, "the loss")
         return memory, shares(report.n * (loss / loss.max(-2, keepdims=True)) ** self.q)
 
 
@@ -260,6 +270,8 @@ def simplex(v):
     NaN in a batch as for `shares`.
     """
     v = _clients(v, "the point")
+    top = v.max(-2, keepdims=True)
+    v = v - np.where(abs(top) > 1e8, top, 0.0)  # the nearest point is the same, and 1 is not lost in rounding
     u = -np.sort(-v, axis=-2)
     rank = np.arange(1, v.shape[-2] + 1)[:, None]
     excess = (np.cumsum(u, axis=-2) - 1) / rank

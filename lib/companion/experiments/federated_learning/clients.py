@@ -50,7 +50,10 @@ def _data(X, y, present):
     present = (
         np.ones(y.shape) if present is None else numbers(present, "present", remedy, least=0, error=FederationError)
     )
-    if X.ndim < 2 or not X.size or X.shape[:-1] != y.shape or X.shape[-2] != present.shape[-1]:
+    broadcast = present.shape[-1:] == y.shape[-1:] and all(
+        a in (1, b) for a, b in zip(present.shape[::-1], y.shape[::-1], strict=False)
+    )
+    if X.ndim < 2 or not X.size or X.shape[:-1] != y.shape or not broadcast:
         raise FederationError(
             f"X {X.shape}, y {y.shape} and present {present.shape} do not fit; give (..., rows, d), (..., rows), (..., rows)"
         )
@@ -102,7 +105,11 @@ class LeastSquares:
         n, root = present.sum(-1, keepdims=True), np.sqrt(present)
         X, y = X * root[..., None], y * root
         flat = np.swapaxes(X, -1, -2)
-        return cls(flat @ X / n[..., None], apply(flat, y) / n, (y * y).sum(-1, keepdims=True) / n, n)
+        with np.errstate(over="ignore"):
+            gram, power = flat @ X / n[..., None], (y * y).sum(-1, keepdims=True) / n
+        if not (np.isfinite(gram).all() and np.isfinite(power).all()):
+            raise FederationError("the squares of X or y overflow; measure them in a larger unit")
+        return cls(gram, apply(flat, y) / n, power, n)
 
     def gradient(self, theta):
         return apply(self.gram, theta) - self.moment
@@ -193,7 +200,7 @@ def local_update(client, theta, rule, steps: int = 1, prox=0.0):
     theta (..., d), one for every client; with prox 0 and SGD this is the client's half of FedAvg.
     """
     require_rule(rule, "local_update")
-    numbers(prox, "prox", "prox must be finite and at least 0", least=0)
+    numbers(prox, "prox", "prox must be finite and at least 0", least=0, some=True)
     x, state = theta, rule.init(theta)
     for _ in range(whole(steps, "local_update: steps", 1)):
         state, rate, direction = rule.step(state, client.gradient(x) + prox * (x - theta), x)
@@ -247,7 +254,12 @@ def simulate(clients, rule, rounds: int, theta=None) -> History:
         theta = numbers(theta, "theta", "start from a finite model", error=FederationError)
     fit = clients.fit()
     shape = np.broadcast_shapes(fit.theta.shape, np.shape(rule.lr), np.shape(rule.prox))
-    theta = np.broadcast_to(0.0 if theta is None else theta, (*shape[:-2], shape[-1]))
+    try:
+        theta = np.broadcast_to(0.0 if theta is None else theta, (*shape[:-2], shape[-1]))
+    except ValueError:
+        raise FederationError(
+            f"theta {theta.shape} does not fit; give models of shape {(*shape[:-2], shape[-1])}"
+        ) from None
     state, path, weights = rule.init(theta), [theta], []
     for _ in range(rounds):
         with np.errstate(over="ignore", invalid="ignore"):

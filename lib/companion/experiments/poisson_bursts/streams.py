@@ -42,9 +42,18 @@ def _mean(theta, x):
 def mean(theta, x, exposure=1.0):
     """mu = exposure exp(theta . x), the linear predictor clipped to +-`ETA_LIMIT`.  Nelder & Wedderburn (1972), log link."""
     theta, x = numbers(theta, "theta", "start from finite coefficients"), numbers(x, "x", _FEATURES)
-    if not theta.shape or not x.shape or (1 not in (theta.shape[-1], x.shape[-1]) and theta.shape[-1] != x.shape[-1]):
-        raise ShapeError(f"theta {theta.shape} and features {x.shape} do not belong together; both end with d")
-    return _exposure(exposure) * _mean(theta, x)
+    exposure = _exposure(exposure)
+    _require_together(theta=theta, x=x)
+    _require_together(exposure=exposure, forecast=np.empty(np.broadcast_shapes(theta.shape, x.shape)[:-1]))
+    return exposure * _mean(theta, x)
+
+
+def _require_together(**arrays):
+    try:
+        np.broadcast_shapes(*(a.shape for a in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
+        raise ShapeError(f"{shapes} do not belong together; runs lead, coordinates are the last axis") from None
 
 
 def _exposure(exposure):
@@ -56,7 +65,9 @@ def _exposure(exposure):
 
 def gradient(theta, x, y, exposure=1.0):
     """(mu - y) x, the gradient of the negative log-likelihood mu - y log(mu) in theta (where the clip does not act)."""
-    return (mean(theta, x, exposure) - numbers(y, "y", _COUNTS, least=0))[..., None] * x
+    mu, y = mean(theta, x, exposure), numbers(y, "y", _COUNTS, least=0)
+    _require_together(mean=mu, y=y)
+    return (mu - y)[..., None] * x
 
 
 def kl(lam, mu):
@@ -77,7 +88,7 @@ def recorded_kl(lam, mu):
 
 def deviance(y, mu):
     """2 (y log(y / mu) - y + mu) = 2 KL(y, mu): what one count costs.  Nelder & Wedderburn (1972)."""
-    return 2 * kl(y, mu)
+    return 2 * kl(numbers(y, "y", _COUNTS, least=0), mu)
 
 
 def poisson_stream(
@@ -102,9 +113,14 @@ def poisson_stream(
     slopes = numbers(slopes, "slopes", "give a list of finite numbers")
     if not seeds or slopes.ndim != 1:
         raise ShapeError(
-            f"poisson_stream needs a seed and a list of slopes, got {len(seeds)} seeds, {slopes.ndim} axes"
+            f"poisson_stream needs a seed and a list of slopes; got {len(seeds)} seeds, {slopes.ndim} axes"
         )
-    number(2 * abs(slopes).sum() + np.log(base * burst), "log of the highest mean", "below 30", lambda v: v < 30)
+    number(
+        2 * abs(slopes).sum() + np.log(base * burst),
+        "log of the highest mean, by base, burst and slopes,",
+        "below 30",
+        lambda v: v < 30,
+    )
     members = []
     for seed in seeds:
         features, quiet, extra = (np.random.default_rng([part, seed]) for part in range(3))
@@ -125,7 +141,8 @@ def calendar_stream(counts, hour, weekend, constant=True) -> Stream:
     hour, weekend = (numbers(a, name, "give one a step") for a, name in ((hour, "hour"), (weekend, "weekend")))
     if counts.ndim != 2 or hour.shape != counts.shape[:1] or weekend.shape != hour.shape:
         raise ShapeError(
-            f"counts {counts.shape} need the shape (T, members), hour {hour.shape} and weekend {weekend.shape} (T,)"
+            f"counts {counts.shape}, hour {hour.shape} and weekend {weekend.shape} do not belong together; "
+            "give (T, members), (T,) and (T,)"
         )
     if not (np.isin(hour, range(24)).all() and np.isin(weekend, (0, 1)).all()):
         raise HyperparameterError("hour must be 0 to 23 and weekend 0 or 1 at every step; take them from the dates")
@@ -139,15 +156,16 @@ def _checked(stream: Stream) -> np.ndarray | None:
     x, y = stream.x, numbers(stream.y, "y", _COUNTS, least=0, lead="step")
     numbers(x, "x", _FEATURES, lead="step")
     if x.shape[:-1] != y.shape:
-        raise ShapeError(f"features {x.shape} and counts {y.shape} do not belong together")
+        raise ShapeError(
+            f"features {x.shape} and counts {y.shape} do not belong together; give x (T, ..., d), y (T, ...)"
+        )
     if not y.size or not x.shape[-1]:
         raise ShapeError(f"the stream is empty: features {x.shape}, counts {y.shape}; give it a count and a feature")
     exposure = stream.exposure
     if exposure is not None:
-        try:
-            exposure = np.broadcast_to(_exposure(exposure), y.shape)
-        except ValueError:
-            raise ShapeError(f"exposure {np.shape(exposure)} and counts {y.shape} do not belong together") from None
+        exposure = _exposure(exposure)
+        _require_together(exposure=exposure, counts=y)
+        exposure = np.broadcast_to(exposure, y.shape)
     rate = y if exposure is None else y / exposure
     if rate.max() > np.exp(ETA_LIMIT):
         t, *member = np.unravel_index(rate.argmax(), y.shape)
@@ -205,7 +223,7 @@ def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None, *, no
         raise HyperparameterError(f"nonfinite must be 'raise' or 'record', got {nonfinite!r}")
     exposure, mu, watched = _checked(stream), [], []
     if isinstance(_innermost(require_rule(rule, "follow")), ImplicitSGD) and not (stream.x[..., 0] == 1).all():
-        raise ShapeError("ImplicitSGD reads the features off the gradient: put the constant 1 in front of them")
+        raise ShapeError("ImplicitSGD reads the features x off the gradient; put the constant 1 in front of them")
     if exposure is not None:
         rule = _exposed(rule, iter(exposure[..., None]))
 
@@ -317,8 +335,12 @@ class EWMA(Stateless):
     lr: Any = 1e-2
     cells: Any = 1.0
 
+    def __post_init__(self):
+        super().__post_init__()
+        numbers(self.cells, "EWMA: cells", "give 1 for an indicator and 0 for another coordinate", least=0, some=True)
+
     def step(self, state, g, x):
         log_mean = np.clip(x, -ETA_LIMIT, ETA_LIMIT)
-        weight = self.lr / (1 + self.lr)
+        weight = np.divide(self.lr, np.add(1, self.lr))
         there = log_mean + np.log1p(-weight * g * self.cells / np.exp(log_mean))
-        return state, weight + 0 * g, (x - there) / weight
+        return state, weight + 0 * g, (x - there) / np.where(weight == 0, 1, weight)  # lr = 0 moves nothing

@@ -43,7 +43,7 @@ def _nonzero(curvature, what):
         raise HyperparameterError(f"{what} is 0 or overflows: the secant update is undefined; skip the pair or damp it")
 
 
-def symmetric_rank_two(M, a, b):
+def _rank_two(M, a, b):
     """M + a b' + b a': the only matrix operation of an update, n^2 additions and no matrix product."""
     return M + (a[..., :, None] * b[..., None, :] + b[..., :, None] * a[..., None, :])
 
@@ -57,7 +57,7 @@ def bfgs_inverse(H, s, y):
     H, s, y = _pair(H, s, y)
     sy, Hy = _dot(s, y), apply(H, y)
     _nonzero(sy, "s'y")
-    return symmetric_rank_two(H, s, (1 + _dot(y, Hy) / sy) * s / (2 * sy) - Hy / sy)
+    return _rank_two(H, s, (1 + _dot(y, Hy) / sy) * s / (2 * sy) - Hy / sy)
 
 
 def dfp_inverse(H, s, y):
@@ -69,11 +69,12 @@ def dfp_inverse(H, s, y):
     Hy = apply(H, y)
     _nonzero(_dot(s, y), "s'y")
     _nonzero(_dot(y, Hy), "the length of y in the metric, y'Hy,")
-    return symmetric_rank_two(symmetric_rank_two(H, s, s / (2 * _dot(s, y))), Hy, -Hy / (2 * _dot(y, Hy)))
+    return _rank_two(_rank_two(H, s, s / (2 * _dot(s, y))), Hy, -Hy / (2 * _dot(y, Hy)))
 
 
 def bfgs_metric(B, s, y):
     """B + y y' / s'y - Bs s'B / s'Bs: the metric itself, whose inverse `bfgs_inverse` keeps.  Nocedal & Wright (2006), equation 6.19."""
+    B, s, y = _pair(B, s, y)
     return dfp_inverse(B, y, s)
 
 
@@ -182,8 +183,8 @@ class Minimum(NamedTuple):
 
 
 def _learnable(s, y):
-    if s.ndim != 1 or s.shape != y.shape:
-        raise ShapeError(f"a pair of shapes {s.shape}, {y.shape} does not fit; give (n,), (n,)")
+    if s.ndim != 1 or s.shape != y.shape or s.dtype.kind not in "iuf" or y.dtype.kind not in "iuf":
+        raise ShapeError(f"a pair {s.dtype} {s.shape}, {y.dtype} {y.shape} does not fit; give real numbers (n,), (n,)")
     if not 0 < (sy := s @ y) < np.inf:
         raise HyperparameterError(f"s'y is {sy:g}, so the pair has no positive curvature; skip it or damp it")
     return sy
@@ -256,7 +257,7 @@ def weak_wolfe(value_and_grad: Callable, x, p, f, g) -> float | None:
     slope, low, high, a = g @ p, 0.0, np.inf, 1.0
     for _ in range(100):
         value, gradient = value_and_grad(x + a * p)
-        if not (-np.inf < value <= f + 1e-4 * a * slope):
+        if not (-np.inf < value <= f + 1e-4 * a * slope and value < f):  # where the slope is lost in rounding, too
             high = a
         elif gradient @ p < 0.9 * slope:
             low = a
@@ -296,12 +297,14 @@ def minimise(
         if last.get("key") != key:
             evaluations += 1
             value, gradient = value_and_grad(point)
-            gradient = np.asarray(gradient)
-            if np.size(value) != 1 or gradient.shape != x.shape:
+            value, gradient = np.asarray(value), np.asarray(gradient)
+            real = value.dtype.kind in "biuf" and gradient.dtype.kind in "biuf"
+            if not real or value.size != 1 or gradient.shape != x.shape:
                 raise ShapeError(
-                    f"f has shape {np.shape(value)} and its gradient {gradient.shape} at a point of shape {x.shape}; "
-                    "return one number and a gradient like the point"
+                    f"f is {value.dtype} of shape {value.shape} and its gradient {gradient.dtype} of shape {gradient.shape} at "
+                    f"a point of shape {x.shape}; return one real number and a gradient like the point"
                 )
+            value = value.item()
             unbounded = unbounded or value == -np.inf
             inside = np.isfinite(value) and np.isfinite(gradient).all()
             last = {"key": key, "pair": (value if inside else np.inf, gradient)}
@@ -316,7 +319,7 @@ def minimise(
     f, g = evaluate(x)
     if not np.isfinite(f):
         raise NonFiniteError("f or its gradient is not finite at x0; start from a finite point")
-    before, values, stuck = f + np.linalg.norm(g) / 2, [f], False
+    before, values, stuck, lowered = f + np.linalg.norm(g) / 2, [f], False, 0
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The line search algorithm|Rounding errors prevent")  # `reason` says it
         for _ in range(iterations):
@@ -327,7 +330,7 @@ def minimise(
                 metric.forget()
                 p = -g / np.abs(g).max() * max(1.0, np.abs(x).max())  # as long as x: f may have any unit
                 a = weak_wolfe(evaluate, x, p, f, g)
-            if stuck := a is None:
+            if stuck := a is None or len(values) > lowered + 100:
                 break
             s = a * p
             before = f
@@ -337,6 +340,7 @@ def minimise(
                 metric.learn(s, y)
             x, g = x + s, g_new
             values.append(f)
+            lowered = len(values) if f < before else lowered
     if np.abs(g).max() <= gtol:
         reason = "the gradient is within gtol"
     elif f <= target:
@@ -344,7 +348,7 @@ def minimise(
     elif unbounded:
         reason = "f falls to -inf: it has no minimum there"
     elif stuck:
-        reason = "no lower point along steepest descent: f is at its rounding, or the gradient is not that of f"
+        reason = "no lower point is found: f is at its rounding, or the gradient is not that of f"
     else:
         reason = f"the {iterations} iterations are spent"
     done = bool(np.abs(g).max() <= gtol or f <= target)

@@ -117,6 +117,8 @@ class MasterEquation:
         p = numbers(p, what, remedy, least=0, error=NetworkError)
         if p.shape[-1:] != (len(self.states),) or (shape and p.shape != shape):
             raise NetworkError(f"{what} has shape {p.shape}; {remedy}")
+        if (p.sum(-1) > 1 + 1e-6).any():
+            raise NetworkError(f"{what} adds up to {p.sum(-1).max():g}; {remedy}")
         return p
 
     def find(self, x) -> int:

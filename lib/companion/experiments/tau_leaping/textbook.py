@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 
+from companion.errors import NetworkError
+from companion.experiments.inputs import numbers, whole
+
 from .network import Network
 
 
@@ -64,8 +67,8 @@ def vilar_oscillator() -> Network:
 
 def birth_death_moments(birth: float, death: float, count: int, t) -> tuple[np.ndarray, np.ndarray]:
     """Mean n e^{dt} and variance n (b + m)/(b - m) e^{dt}(e^{dt} - 1), d = b - m.  Bailey (1964), section 8.6."""
-    t = np.asarray(t, float)
-    if birth == death:  # the limit
+    birth, death, count, t = _at_least_0(birth=birth, death=death, count=count, t=t)
+    if np.array_equal(birth, death):  # the limit
         return count + 0 * t, 2 * count * birth * t
     growth = np.exp((birth - death) * t)
     return count * growth, count * (birth + death) / (birth - death) * growth * (growth - 1)
@@ -77,14 +80,26 @@ def immigration_death_moments(arrival, death, count, batch, t) -> tuple[np.ndarr
     With p = e^{-death t}: mean = count p + (arrival batch / death)(1 - p), variance = count p (1 - p)
     + (arrival batch / death)[(1 - p) + (batch - 1)(1 - p^2) / 2]: each batch leaves Binomial(batch, e^{-death s}).
     """
-    p = np.exp(-death * np.asarray(t, float))
+    arrival, death, count, batch, t = _at_least_0(arrival=arrival, death=death, count=count, batch=batch, t=t)
+    if (death == 0).any():
+        raise NetworkError("death is 0, so no level is ever reached; give a rate above 0")
+    p = np.exp(-death * t)
     level = arrival * batch / death
     return count * p + level * (1 - p), count * p * (1 - p) + level * ((1 - p) + (batch - 1) * (1 - p * p) / 2)
 
 
 def decay_curve(count, rate: float, order: int, t):
     """x' = -order rate x^order / order!, the deterministic limit of `decay`."""
-    speed = rate * order / math.factorial(order)
+    count, rate, t = _at_least_0(count=count, rate=rate, t=t)
+    speed = rate * order / math.factorial(whole(order, "order", 1, 100, NetworkError))
     if order == 1:
-        return count * np.exp(-speed * np.asarray(t, float))
-    return (count ** (1.0 - order) + (order - 1) * speed * np.asarray(t, float)) ** (1.0 / (1.0 - order))
+        return count * np.exp(-speed * t)
+    with np.errstate(divide="ignore"):  # no molecules stay none
+        return (count ** (1.0 - order) + (order - 1) * speed * t) ** (1.0 / (1.0 - order))
+
+
+def _at_least_0(**values):
+    return [
+        numbers(v, name, "rates, counts and times are at least 0", least=0, error=NetworkError)
+        for name, v in values.items()
+    ]

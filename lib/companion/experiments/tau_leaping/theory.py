@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from companion.errors import NetworkError
+from companion.experiments.inputs import numbers
 from stepsize.descent import descend
 from stepsize.rules import SGD, Adam
 
@@ -27,7 +29,7 @@ def linear_law(z: float, noise: float, n, gap: float = 0.0, feed: float = 0.0, v
 
 def stationary_inflation(z):
     """1 / (1 - z / 2): how much a step z = c tau = lr h inflates the variance of its small-step limit; infinite from 2 on."""
-    z = np.asarray(z, float)
+    z = numbers(z, "z", "give steps in units of the relaxation time", least=0, error=NetworkError)
     return np.where(z < 2, 1 / np.where(z < 2, 1 - z / 2, 1), np.inf)
 
 
