@@ -217,8 +217,7 @@
   function say(v, digits = 3) {
     if (v === 0) return "0";
     if (!Number.isFinite(v)) return Number.isNaN(v) ? "–" : v < 0 ? "−∞" : "∞";
-    const size = Math.abs(v), k = Math.floor(Math.log10(size));
-    const text = k < -3 || k > 5 ? (v / 10 ** k).toPrecision(2) + "·" + power(k) : String(+v.toPrecision(digits));
+    const [m, k] = v.toExponential(1).split("e"), text = k < -3 || k > 5 ? m + "·" + power(+k) : String(+v.toPrecision(digits));
     return text.replace("-", "−");
   }
   const percent = (v) => (v < 0.01 ? (100 * v).toPrecision(1) : (100 * v).toFixed(0)) + " %";
@@ -334,7 +333,7 @@
     /* -- the map */
     function geometry() {
       width ??= ui.map.clientWidth || 480; // asked for once: each time the browser would lay the page out
-      const canvas = ui.map, ratio = Math.min(window.devicePixelRatio || 1, 2), w = width, hgt = Math.round(w * (strip ? 0.62 : 0.75));
+      const canvas = ui.map, ratio = Math.min(window.devicePixelRatio || 1, 2), w = width, hgt = Math.round(w * (strip ? 0.78 : 0.75));
       const scale = land().scale(state.values), boxes = state.box.map((b, i) => b.map((v) => v * scale[i]));
       if (canvas.width !== Math.round(w * ratio)) {
         canvas.width = Math.round(w * ratio);

@@ -11,8 +11,9 @@ import pytest
 
 import explorer_page
 from companion.evidence import explorer
-from companion.evidence.explorer import RULES, lane, presets, state, value
-from companion.evidence.landscapes import LANDSCAPES, Noise
+from companion.evidence import presets as module
+from companion.evidence.landscapes import LANDSCAPES, OUTLIER, Noise
+from companion.evidence.presets import RULES, lane, presets, state, value, written
 from companion.experiments.adversarial_training import bilinear_game
 from companion.experiments.gradient_clipping.heavy_tails import SPIKE_SIZE
 from companion.experiments.gradient_clipping.rules import ClippedStep
@@ -140,7 +141,7 @@ def test_presets_replay_their_chapters():
     kind, _ = schedule(states["burst"]["steps"])
     burst = states["burst"]["values"]
     assert (burst["begin"], burst["begin"] + burst["length"]) == (kind["start"], kind["stop"])
-    assert explorer.OUTLIER[1] == SPIKE_SIZE
+    assert OUTLIER[1] == SPIKE_SIZE
     assert f"test.sized({states['millimetres']['values']['size']})" in (ROOT / "chapters/feature_scales.md").read_text(encoding="utf-8")  # fmt: skip
 
 
@@ -184,6 +185,15 @@ def test_the_answer_of_a_preset_is_right(preset):
     before, after, losses = core(MEASURED + f"({json.dumps(preset)})")
     assert RIGHT[preset["name"]](before, after, losses), (before, after, losses)
     assert set(re.findall(r"\{(\w+)\}", preset["reveal"])) <= set(preset["measures"])
+
+
+def test_literals_are_read_where_they_stand_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BOOK", tmp_path)
+    cell = "```{code-cell} ipython3\n:tags: [x]\n\nf(1, a=[Adam(2.0)])\nb = 3  # once\nb = 4\nfor c in (5, 6):\n    Adam(7)\n```\n"
+    (tmp_path / "page.md").write_text(f"# Page\n\nb = 9\n\n{cell}\nAdam(8)\n")
+    (tmp_path / "code.py").write_text("def f(x, a=1, b='two'):\n    c, d = 3, 4\n")
+    assert written("page.md") == {"f.0": 1, "Adam.0": 2.0, "b": 3, "c": (5, 6)}
+    assert written("code.py") == {"f.a": 1, "f.b": "two", "c": 3, "d": 4}
 
 
 def test_presets_and_chapters_are_linked_both_ways():

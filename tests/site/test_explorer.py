@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from browsing import HTML, PHONE, address, theme, violations
-from companion.evidence.explorer import RULES, presets
 from companion.evidence.landscapes import LANDSCAPES, Noise
+from companion.evidence.presets import RULES, presets
 from stepsize import descend
 
 PAGE = "chapters/explorer.html"
