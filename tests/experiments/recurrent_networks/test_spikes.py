@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import spikes as module
-from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, largest_spikes, longest_steps
+from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, fates, largest_spikes, longest_steps
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, HeavyBall, RMSProp, SignDescent, chain
 from stepsize.errors import ShapeError
@@ -163,6 +163,14 @@ def test_what_infinity_leaves_behind(rule, at_infinity, at_1e20):
 def test_a_nan_goes_through_every_rule_but_the_sign_and_a_clip_of_the_norm_spreads_it():
     assert aftermath(Adam(), NAN) == ("NaN", "moves")
     assert aftermath(chain(ClipByNorm(1.0), Adam()), NAN) == ("NaN", "NaN")
+
+
+def test_the_table_says_of_every_rule_what_becomes_of_both_coordinates():
+    table = fates()
+    assert len(table) == 21
+    assert table["Adam large"] == aftermath(Adam(), 1e20)[0] == "stands still"
+    assert table["norm nan"] == "NaN, the other too"
+    assert table["value inf"] == "moves"
 
 
 def test_torch_does_the_same_with_its_own_clip_and_its_own_adam():

@@ -11,8 +11,9 @@ import torch
 
 from stepsize.errors import ShapeError
 from stepsize.responses import adam_worst_gradients
-from stepsize.rules import Adam
+from stepsize.rules import SGD, Adam, HeavyBall, RMSProp, SignDescent
 from stepsize.signals import respond
+from stepsize.transforms import ClipByNorm, ClipByValue, chain
 
 #: Where a coordinate counts as thrown; the learning rate of `aftermath` should be 1 or less.
 THROWN = 1e6
@@ -72,7 +73,7 @@ def largest_spikes(rows: np.ndarray) -> np.ndarray:
 
 def longest_steps() -> dict[str, float]:
     """The longest step of Adam in learning rates: at spikes of size 1 to 1e12 after a quiet time, and at the end of the worst gradients there are."""
-    rule, quiet = Adam(1.0, eps=0.0), np.where(np.arange(20_000) % 2, -1.0, 1.0)[:, None] * np.ones(13)
+    rule, quiet = Adam(1.0, eps=0.0), np.where(np.arange(10_000) % 2, -1.0, 1.0)[:, None] * np.ones(13)
     quiet[-1] = 10.0 ** np.arange(13)
     streams = {"spikes of any size": quiet, "the worst sequence of gradients": adam_worst_gradients(3000)[:, None]}
     paths = {when: respond(rule, gradients[..., None]) for when, gradients in streams.items()}
@@ -93,6 +94,25 @@ def aftermath(rule, value: float, dtype=torch.float32, ordinary: int = 50) -> tu
         state, rate, direction = rule.step(state, g, x)
         before, x = x, x - rate * direction
     return tuple(map(_fate, before[0].tolist(), x[0].tolist()))
+
+
+def fates() -> dict[str, str]:
+    """`aftermath` of the rules at 1e20, infinity and NaN, "rule value" -> what becomes of the coordinate, and of the other where that too is hit."""
+    rules = {
+        "SGD": SGD(),
+        "heavy ball": HeavyBall(),
+        "sign": SignDescent(),
+        "RMSProp": RMSProp(),
+        "Adam": Adam(),
+        "norm": chain(ClipByNorm(1.0), Adam()),
+        "value": chain(ClipByValue(1.0), Adam()),
+    }
+    found = {}
+    for name, rule in rules.items():
+        for word, value in (("large", 1e20), ("inf", np.inf), ("nan", np.nan)):
+            hit, other = aftermath(rule, value)
+            found[f"{name} {word}"] = hit if other == "moves" else f"{hit}, the other too"
+    return found
 
 
 def _fate(before: float, after: float) -> str:
