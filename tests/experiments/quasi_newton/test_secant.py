@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from companion.experiments.quasi_newton.rules import DampedBFGS, FullAdaGrad, Secant
 from companion.experiments.quasi_newton.secant import (
     Dense,
     Limited,
@@ -16,6 +17,7 @@ from companion.experiments.quasi_newton.secant import (
     minimise,
     powell_damping,
     two_loop,
+    weak_wolfe,
 )
 from mutants import mutant
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
@@ -303,3 +305,129 @@ def test_a_pair_of_negative_curvature_is_not_learned():
     result = minimise(lambda x: ((x**4 / 4 - x**2 / 2).sum(), x**3 - x), np.array([0.01, -0.02]))
     assert np.linalg.eigvalsh(result.metric)[0] > 0
     np.testing.assert_allclose(np.abs(result.x), 1, atol=1e-4)
+
+
+def outside_is(value):
+    """x - 0.01 log x, which has a value of its own only for x > 0."""
+    return lambda x: (float(x[0] - 0.01 * np.log(x[0])), 1 - 0.01 / x) if x[0] > 0 else (value, np.full(1, np.nan))
+
+
+@pytest.mark.parametrize("metric", [Dense, Limited])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_step_out_of_the_domain_is_shortened_whatever_is_returned_there(metric, value):
+    result = minimise(outside_is(value), [5.0], metric())
+    assert result.converged
+    np.testing.assert_allclose([result.x[0], result.f], [0.01, 0.0560517], rtol=1e-5)
+    assert result.evaluations < 50
+
+
+def test_a_search_that_takes_nan_for_a_value_would_be_noticed():
+    f, x, p = outside_is(np.nan), np.array([5.0]), np.array([-100.0])
+    assert 0 < weak_wolfe(f, x, p, *f(x)) < 0.05
+    broken = mutant(
+        weak_wolfe, "not (-np.inf < value <= f + 1e-4 * a * slope and value < f)", "value > f + 1e-4 * a * slope"
+    )
+    assert broken(f, x, p, *f(x)) >= 0.05
+
+
+def test_the_logarithm_s_user_needs_no_guard_of_his_own():
+    with np.errstate(invalid="ignore"):
+        result = minimise(lambda x: ((x - np.log(x)).sum(), 1 - 1 / x), [10.0])
+    assert result.converged
+    assert abs(result.x[0] - 1) < 1e-4
+
+
+def test_an_unbounded_function_has_not_converged_and_the_result_says_why():
+    with np.errstate(over="ignore"):
+        result = minimise(lambda x: (-np.exp(x).sum(), -np.exp(x)), [1.0])
+    assert not result.converged
+    assert np.isfinite(result.f)
+    assert "no minimum" in result.reason
+
+
+def powell(x):
+    a, b = 1e4 * x[0] * x[1] - 1, np.exp(-x).sum() - 1.0001
+    return a * a + b * b, 2 * a * 1e4 * x[::-1] - 2 * b * np.exp(-x)
+
+
+def brown(x):
+    """Brown's almost linear function: its last equation is prod x = 1."""
+    residual, jacobian = x + x.sum() - (x.size + 1), np.eye(x.size) + 1
+    residual[-1], jacobian[-1] = x.prod() - 1, [np.delete(x, i).prod() for i in range(x.size)]
+    return residual @ residual, 2 * jacobian.T @ residual
+
+
+@pytest.mark.parametrize(
+    ("f", "x0", "least"),
+    [
+        (powell, [0.0, 10.0], 1e-8),
+        (rosenbrock, np.tile([-12.0, 10.0], 25), 1e-10),
+        (brown, np.full(10, 5.0), 1 + 1e-9),  # a local minimum of value 1, where others end too
+    ],
+    ids=["Powell badly scaled", "Rosenbrock, 50", "Brown almost linear"],
+)
+@pytest.mark.parametrize("metric", [Dense, Limited])
+def test_a_failed_search_is_tried_again_without_the_metric(f, x0, least, metric):
+    result = minimise(f, x0, metric(), iterations=5000)
+    assert result.converged
+    assert result.f <= least
+
+
+def test_without_a_second_search_powell_s_function_stays_where_it_began():
+    once = mutant(minimise, "weak_wolfe(evaluate, x, p, f, g)", "None", 2)(powell, [0.0, 10.0])
+    assert once.f > 0.9
+    assert not once.converged
+    assert "no lower point" in once.reason
+
+
+@pytest.mark.parametrize(
+    ("f", "options", "reason", "converged"),
+    [
+        (rosenbrock, {}, "within gtol", True),
+        (rosenbrock, {"target": 1.0}, "reached the target", True),
+        (rosenbrock, {"iterations": 3}, "3 iterations are spent", False),
+        (lambda x: (rosenbrock(x)[0], -rosenbrock(x)[1]), {}, "no lower point", False),
+        (lambda x: (1.0, x), {}, "no lower point", False),
+    ],
+    ids=["gradient", "target", "iterations", "wrong gradient", "constant"],
+)
+def test_the_result_says_why_it_stopped(f, options, reason, converged):
+    result = minimise(f, [-1.2, 1.0], **options)
+    assert reason in result.reason
+    assert result.converged == converged
+    assert result.evaluations < 2500
+
+
+def test_the_own_search_meets_both_conditions_of_wolfe():
+    x = np.array([-1.2, 1.0])
+    f, g = rosenbrock(x)
+    for scale in (1e-6, 1.0, 1e6):
+        p = -scale * g
+        a = weak_wolfe(rosenbrock, x, p, f, g)
+        value, gradient = rosenbrock(x + a * p)
+        assert value <= f + 1e-4 * a * (g @ p)
+        assert gradient @ p >= 0.9 * (g @ p)
+
+
+def both_and_alone(rule, state, g, x):
+    """The second run of two after a step of `rule`, beside the first and alone."""
+    with np.errstate(all="ignore"):
+        _, rate, direction = rule.step(state, g, x)
+        alone = rule.step(type(state)(*(a[1:] if np.ndim(a) else a for a in state)), g[1:], x[1:])[2]
+    return (rate * direction)[1], (rate * alone)[0 if rate.shape[0] == 1 else 1]
+
+
+def test_a_run_whose_metric_is_singular_does_not_stop_the_others():
+    """LinAlgError: Singular matrix, once in a sweep at condition 1e6."""
+    H, x, g = np.stack([np.zeros((2, 2)), np.eye(2)]), np.ones((2, 2)), np.array([[1.0, 2.0], [3.0, 4.0]])
+    together, alone = both_and_alone(DampedBFGS(0.1), Secant(H, x + g, 2 * g, 3), g, x)
+    np.testing.assert_allclose(together, alone, rtol=1e-14)
+    assert np.isfinite(together).all()
+
+
+def test_a_run_that_has_diverged_does_not_stop_the_eigenvalues_of_the_others():
+    rule, x = FullAdaGrad(0.1), np.ones((2, 2))
+    g = np.array([[np.nan, 1.0], [3.0, 4.0]])
+    _, _, direction = rule.step(rule.init(x), g, x)
+    np.testing.assert_allclose(direction[1], rule.step(rule.init(x[1:]), g[1:], x[1:])[2][0], rtol=1e-14)
+    assert np.isnan(direction[0]).any()

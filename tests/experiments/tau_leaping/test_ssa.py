@@ -377,15 +377,16 @@ EXACT = CLOSED_FORMS | {
 
 @pytest.mark.slow
 def test_exact_means_and_variances_with_resets_and_boundaries_lie_within_three_standard_errors():
-    """Ten thousand runs of 13 processes at 50 times, |Z| <= 3 on 99.5 % of 1,300 points, where 99.73 % are expected."""
-    inside = {}
-    for name, (network, species, moments) in EXACT.items():
-        mean, var = moments()
-        x = simulate(network, TIMES, 10_000, seed=2).read(species).astype(float)
-        with np.errstate(invalid="ignore"):
-            z = np.array(scores(x, mean, var))
-        known = np.broadcast_to(np.asarray(var) > 0, z.shape)  # at the time of a reset the count is certain
-        assert (x[:, ~known[0]] == np.asarray(mean)[~known[0]]).all()
-        inside[name] = abs(z[known]) <= 3
-    outside = {name: int((~within).sum()) for name, within in inside.items() if not within.all()}
-    assert np.concatenate(list(inside.values())).mean() >= 0.995, outside
+    """Ten thousand runs of 13 processes at 50 times, |Z| <= 3 on 99.5 % of the points; 99.73 % are expected.
+
+    The times of a process are correlated, so one seed in four of a sound simulator falls short: eight seeds together.
+    """
+    inside = []
+    for network, species, moments in EXACT.values():
+        mean, var = map(np.asarray, moments())
+        known = var < 1e-9  # at the time of a reset
+        for seed in range(100, 108):
+            x = simulate(network, TIMES, 10_000, seed=seed).read(species).astype(float)
+            np.testing.assert_allclose(x[:, known], np.broadcast_to(mean[known], x[:, known].shape), rtol=1e-9)
+            inside.append(abs(np.array(scores(x[:, ~known], mean[~known], var[~known]))) <= 3)
+    assert np.concatenate(inside, axis=-1).mean() >= 0.995
