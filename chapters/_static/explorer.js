@@ -197,6 +197,7 @@
   function h(tag, attributes, ...children) {
     const [name, ...classes] = tag.split("."), e = document.createElement(name);
     if (classes.length) e.className = classes.join(" ");
+    if (name === "button") e.type = name;
     for (const [k, v] of Object.entries(attributes || {})) {
       if (k.startsWith("on")) e.addEventListener(k.slice(2), v);
       else if (v !== false && v != null) e.setAttribute(k, v === true ? "" : v);
@@ -277,6 +278,7 @@
         if (!change.lanes) change.lanes = state?.lanes.map((lane) => ({ ...lane, p: { ...lane.p, lr: null } }));
       }
       state = structuredClone({ ...state, ...change });
+      if (fresh || change.first !== undefined) ui.speed.value = SPEEDS.find((v) => v >= (state.steps - state.first) / 6) || SPEEDS.at(-1); // about six seconds
       state.lanes.forEach((lane, k) => lane.p.lr ?? tune(k));
       state.t = Math.min(state.t, state.steps);
       focus = Math.min(focus, state.lanes.length - 1);
@@ -303,7 +305,7 @@
         try {
           history.replaceState(null, "", "#" + encode(state));
         } catch {
-          return; // an embedded page may not change its address
+          return; // embedded
         }
       }, 300);
     }
@@ -332,7 +334,7 @@
 
     /* -- the map */
     function geometry() {
-      width ??= ui.map.clientWidth || 480; // asked for once: each time the browser would lay the page out
+      width ??= ui.map.clientWidth || 480; // each question would lay the page out
       const canvas = ui.map, ratio = Math.min(window.devicePixelRatio || 1, 2), w = width, hgt = Math.round(w * (strip ? 0.78 : 0.75));
       const scale = land().scale(state.values), boxes = state.box.map((b, i) => b.map((v) => v * scale[i]));
       if (canvas.width !== Math.round(w * ratio)) {
@@ -410,6 +412,12 @@
       c.closePath();
     }
 
+    // where a lane stands at a step; on a profile the lanes are drawn one above the other
+    function place(geo, k, s) {
+      const { x, d } = paths[k];
+      return d > 1 ? [geo.X(x[2 * s]), geo.Y(x[2 * s + 1])] : [geo.X(x[s]), geo.Y(land().f([x[s]], 0, state.values)) - 14 * k - 9];
+    }
+
     function drawMap() {
       const geo = geometry(), c = ui.map.getContext("2d"), flat = state.start.length === 1, t = now();
       base = base || backdrop(geo);
@@ -418,7 +426,6 @@
       c.fillRect(0, 0, geo.w, geo.h);
       c.drawImage(base, 0, 0, geo.w, geo.h);
       c.lineJoin = "round";
-      const place = (k, path, s) => (flat ? [geo.X(path.x[s]), geo.Y(land().f([path.x[s]], 0, state.values)) - 14 * k - 9] : [geo.X(path.x[2 * s]), geo.Y(path.x[2 * s + 1])]);
       if (flat) drawProfile(c, geo);
       else drawAxes(c, geo);
       const far = (v) => Math.max(-2e4, Math.min(2e4, v)), hidden = asked && !answered, labels = [];
@@ -427,7 +434,7 @@
         // visits the steps, but for those on the pixel of the one before
         const each = (from, to, visit) => {
           for (let s = from, x0 = NaN, y0 = NaN; s <= to; s++) {
-            const [x, y] = place(k, path, s);
+            const [x, y] = place(geo, k, s);
             if (Math.abs(x - x0) + Math.abs(y - y0) < 0.6 && s < to) continue;
             visit((x0 = x), (y0 = y), s);
           }
@@ -452,7 +459,7 @@
           if (x > -5 && x < geo.w + 5 && y > -5 && y < geo.h + 5) c.fillRect(x - dot / 2, y - dot / 2, dot, dot);
         });
         c.globalAlpha = 1;
-        const [x, y] = place(k, path, last);
+        const [x, y] = place(geo, k, last);
         if (x >= 0 && x <= geo.w && y >= 0 && y <= geo.h) {
           polygon(c, marker, x, y, k === focus ? 7 : 5.5);
           c.fillStyle = colour;
@@ -462,7 +469,7 @@
           c.stroke();
         } else labels.push([k, Math.max(8, Math.min(geo.w - 8, x)) || 8, Math.max(14, Math.min(geo.h - 8, y)) || 14, colour, path.diverged >= 0 && t >= path.n]);
       });
-      arrows(c, geo, place);
+      arrows(c, geo);
       labels.forEach(([k, x, y, colour, gone], i) => {
         const text = `${title(k)} ${gone ? "diverged" : "is off the map"}`;
         c.font = "600 12.5px system-ui, sans-serif";
@@ -515,10 +522,10 @@
     }
 
     // of the lane in focus: where it would go by the gradient, its direction (both of one length), and the step itself
-    function arrows(c, geo, place) {
+    function arrows(c, geo) {
       const path = paths[focus], t = now(), f = path && frame(path, t);
       if (!f) return;
-      const [x, y] = place(focus, path, t), { colour } = look(focus), flat = f.x.length === 1, [[x0, x1], [y0, y1]] = geo.boxes;
+      const [x, y] = place(geo, focus, t), { colour } = look(focus), flat = f.x.length === 1, [[x0, x1], [y0, y1]] = geo.boxes;
       if (!(x > -50 && x < geo.w + 50 && y > -50 && y < geo.h + 50)) return;
       const screen = (v) => [(-v[0] / (x1 - x0)) * geo.w, flat ? 0 : (v[1] / (y1 - y0)) * geo.h];
       const unit = (v, r) => { const n = Math.hypot(...v); return n > 0 ? v.map((a) => (a / n) * r) : null; };
@@ -545,15 +552,37 @@
         marks: svg("g", {}, picture),
       };
       figure.append(h("figcaption", {}, { rate: "Learning rate of each coordinate", step: "Step: |rate × direction|", loss: "Loss f" }[name]), picture);
-      picture.addEventListener("pointermove", (e) => {
-        if (playing || (asked && !answered)) return;
-        const box = picture.getBoundingClientRect(), share = ((e.clientX - box.left) / box.width * w - PLOT.l) / (w - PLOT.l - PLOT.r);
-        hover = Math.round(Math.max(state.first, Math.min(state.steps, state.first + share * (state.steps - state.first))));
+      hovers(picture, () => {
+        const box = picture.getBoundingClientRect();
+        return (px) => Math.round(Math.max(state.first, Math.min(state.steps, state.first + ((((px - box.left) / box.width) * w - PLOT.l) / (w - PLOT.l - PLOT.r)) * (state.steps - state.first))));
+      });
+      return part;
+    }
+
+    // the pointer marks a step in all views, a click stays there; find() gives (x, y) => step or null
+    function hovers(element, find) {
+      element.addEventListener("pointermove", (e) => {
+        if (playing || e.buttons || (asked && !answered)) return;
+        hover = find()(e.clientX, e.clientY);
         drawNow();
       });
-      picture.addEventListener("pointerleave", () => { hover = null; drawNow(); });
-      picture.addEventListener("click", () => { if (hover !== null) { state.t = hover; drawNow(); remember(); } });
-      return part;
+      element.addEventListener("pointerleave", () => { hover = null; drawNow(); });
+      element.addEventListener("click", () => { if (hover !== null) { state.t = hover; drawNow(); remember(); } });
+    }
+
+    // the step of any lane that is nearest to a point of the map, within 20 pixels
+    function nearest() {
+      const geo = geometry(), box = ui.map.getBoundingClientRect();
+      return (px, py) => {
+        let found = null, least = 20;
+        paths.forEach((path, k) => {
+          for (let s = state.first; s < path.n; s++) {
+            const [x, y] = place(geo, k, s), away = Math.hypot(px - box.left - x, py - box.top - y);
+            if (away < least) least = away, found = s;
+          }
+        });
+        return found;
+      };
     }
 
     const PX = (t) => PLOT.l + ((t - state.first) / Math.max(1, state.steps - state.first)) * (PLOT.w - PLOT.l - PLOT.r);
@@ -568,24 +597,23 @@
       return (t) => Math.abs(path.rate[t * path.d + i] * path.direction[t * path.d + i]);
     }
 
-    // one polyline; where several steps share a pixel, their lowest and highest value
+    // one polyline; where several steps share a pixel or two, their lowest and highest value
     function polyline(name, path, i) {
-      const value = series(name, path, i), per = Math.max(1, (state.steps - state.first) / (PLOT.w - PLOT.l - PLOT.r)), out = [];
-      const point = (t, v) => out.push((Math.round(PX(t) * 10) / 10) + "," + (Math.round(PY(name, v) * 10) / 10));
-      if (per <= 2) for (let t = state.first; t < path.n; t++) point(t, value(t));
-      else
-        for (let from = state.first; from < path.n; from += per) {
-          let low = Infinity, high = -Infinity, lowAt = 0, highAt = 0;
-          for (let t = Math.ceil(from); t < Math.min(path.n, from + per); t++) {
-            const v = value(t);
-            if (v < low) low = v, lowAt = t;
-            if (v > high) high = v, highAt = t;
-          }
-          if (high < low) continue;
-          if (lowAt < highAt) point(lowAt, low), point(highAt, high);
-          else point(highAt, high), point(lowAt, low);
+      const value = series(name, path, i), per = Math.max(1, (1.6 * (state.steps - state.first)) / (PLOT.w - PLOT.l - PLOT.r));
+      let out = "";
+      const point = (t, v) => (out += Math.round(PX(t) * 10) / 10 + "," + Math.round(PY(name, v) * 10) / 10 + " ");
+      for (let from = state.first; from < path.n; from += per) {
+        let low = Infinity, high = -Infinity, lowAt = -1, highAt = -1;
+        for (let t = Math.ceil(from), end = Math.min(path.n, from + per); t < end; t++) {
+          const v = value(t);
+          if (v < low) (low = v), (lowAt = t);
+          if (v > high) (high = v), (highAt = t);
         }
-      return out.join(" ");
+        if (lowAt < 0) continue;
+        point(Math.min(lowAt, highAt), lowAt < highAt ? low : high);
+        if (lowAt !== highAt) point(Math.max(lowAt, highAt), lowAt < highAt ? high : low);
+      }
+      return out;
     }
 
     const coordinates = (name) => (name === "loss" ? [0] : state.start.length === 1 ? [0] : state.show === "both" ? [0, 1] : [+state.show - 1]);
@@ -596,7 +624,7 @@
       const [low, high] = axes[name], every = Math.max(1, Math.ceil((high - low) / 4));
       let marks = [];
       for (let k = Math.ceil(low); k <= high; k++) if ((k - Math.ceil(low)) % every === 0) marks.push([10 ** k, k >= -2 && k <= 3 ? String(10 ** k) : power(k)]);
-      if (marks.length < 2) marks = [1, 2, 5].flatMap((m) => [-1, 0, 1].map((k) => +(m * 10 ** (Math.floor(low) + k + 1)).toPrecision(2))).filter((v) => Math.log10(v) >= low && Math.log10(v) <= high).sort((a, b) => a - b).map((v) => [v, v >= 1e-4 && v < 1e5 ? String(v) : say(v, 1)]);
+      if (marks.length < 2) marks = ticks(10 ** low, 10 ** high, 4).map((v) => [v, say(v)]);
       for (const [v, text] of marks) {
         const y = PY(name, v);
         svg("line", { x1: PLOT.l, x2: w - PLOT.r, y1: y, y2: y }, part.grid);
@@ -734,8 +762,6 @@
       answered = false;
       focus = 0;
       set({ ...decode(data, "preset=" + name) });
-      const span = (state.steps - state.first) / 6; // a run takes about six seconds
-      ui.speed.value = SPEEDS.find((v) => v >= span) || SPEEDS.at(-1);
       before = Object.fromEntries(Object.entries(asked.measures).map(([k, spec]) => [k, measure(paths, spec)]));
       question();
     }
@@ -770,7 +796,7 @@
       ui.question.replaceChildren(
         h("p.asked", {}, p.question),
         h("div.answers", { role: "group", "aria-label": "Your prediction" }, ...p.answers.map((a, k) =>
-          h("button" + (answered && k === p.right ? ".right" : ""), { type: "button", "aria-pressed": String(choice === k), onclick: () => answer(p, k) }, answered && k === p.right ? "✓ " : "", a))),
+          h("button" + (answered && k === p.right ? ".right" : ""), { "aria-pressed": String(choice === k), onclick: () => answer(p, k) }, answered && k === p.right ? "✓ " : "", a))),
       );
       if (answered && choice !== undefined) ui.question.append(h("p.reveal", { role: "status" }, choice === p.right ? "Right. " : "Not so. ", text));
       if (strip) return ui.question.append(h("p.chapters", {}, h("a", { href: "explorer.html#preset=" + p.name }, "More in the explorer")));
@@ -814,7 +840,7 @@
       if (next === shape && root.contains(document.activeElement) && document.activeElement.type === "range") return;
       const key = document.activeElement?.closest?.("[data-key]")?.dataset.key;
       shape = next;
-      ui.lanes.replaceChildren(...state.lanes.map((_, k) => laneCard(k)), ...(state.lanes.length < 4 ? [h("button.add", { type: "button", "data-key": "add", onclick: addLane }, "Add a lane")] : []));
+      ui.lanes.replaceChildren(...state.lanes.map((_, k) => laneCard(k)), ...(state.lanes.length < 4 ? [h("button.add", { "data-key": "add", onclick: addLane }, "Add a lane")] : []));
       ui.shared.replaceChildren(...shared());
       if (key) root.querySelector(`[data-key="${key}"] :is(select, input, button), button[data-key="${key}"]`)?.focus();
     }
@@ -838,9 +864,9 @@
         })),
         slider("learning rate", -6, 2, p.lr, true, (v) => editRate(k, v)),
         h("div.buttons", {},
-          h("button", { type: "button", "data-key": k + "tune", title: "Try 25 rates and take the best", onclick: () => { tune(k); edit({}); } }, "Tune"),
-          h("button", { type: "button", "data-key": k + "watch", "aria-pressed": String(focus === k), title: "Show this lane’s gradient, direction and step on the map", onclick: () => { focus = k; controls(); draw(); } }, "Arrows"),
-          state.lanes.length > 1 ? h("button", { type: "button", "aria-label": `Remove lane ${letter(k)}`, onclick: () => edit({ lanes: state.lanes.filter((_, j) => j !== k) }) }, "Remove") : ""),
+          h("button", { "data-key": k + "tune", title: "Try 25 rates and take the best", onclick: () => { tune(k); edit({}); } }, "Tune"),
+          h("button", { "data-key": k + "watch", "aria-pressed": String(focus === k), title: "Show this lane’s gradient, direction and step on the map", onclick: () => { focus = k; controls(); draw(); } }, "Arrows"),
+          state.lanes.length > 1 ? h("button", { "aria-label": `Remove lane ${letter(k)}`, onclick: () => edit({ lanes: state.lanes.filter((_, j) => j !== k) }) }, "Remove") : ""),
         h("details", { open: remembered }, h("summary", {}, "memories, ε, clip"), ...more));
     }
 
@@ -946,7 +972,7 @@
       try {
         await navigator.clipboard.writeText(text);
       } catch {
-        ui.copied.hidden = false; // no clipboard here: the text, selected, to be copied by hand
+        ui.copied.hidden = false; // no clipboard here
         ui.copied.value = text;
         ui.copied.select();
         return;
@@ -969,11 +995,11 @@
 
     /* -- building */
     function build() {
-      ui.presets = h("div.presets", { role: "group", "aria-label": "Questions" }, ...data.presets.map((p) => h("button", { type: "button", id: "preset=" + p.name, value: p.name, "aria-pressed": "false", onclick: () => ask(p.name) }, p.title)));
+      ui.presets = h("div.presets", { role: "group", "aria-label": "Questions" }, ...data.presets.map((p) => h("button", { id: "preset=" + p.name, value: p.name, "aria-pressed": "false", onclick: () => ask(p.name) }, p.title)));
       ui.question = h("section.question", { "aria-label": "Question" });
       ui.map = h("canvas.map", { role: "application", tabindex: "0", "aria-label": "Map of the loss with the paths. Arrow keys move the start; the table below has the numbers." });
       ui.plots = Object.fromEntries((strip ? ["rate", "step"] : ["rate", "step", "loss"]).map((name) => [name, plotFrame(name)]));
-      ui.play = h("button.play", { type: "button", onclick: play }, "Play");
+      ui.play = h("button.play", { onclick: play }, "Play");
       ui.scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "step" });
       ui.scrub.addEventListener("input", () => go(+ui.scrub.value));
       ui.clock = h("output.clock", {}, "");
@@ -984,9 +1010,9 @@
       const sign = () => h("td.sign", { "aria-hidden": "true" });
       const head = h("tr", {}, h("th", { scope: "col" }, "rule"), ui.coordinateHead, h("th", { scope: "col" }, "rate"), sign(), h("th", { scope: "col" }, "direction"), sign(), h("th", { scope: "col" }, "step"), h("th.loss", { scope: "col" }, "loss"));
       const transport = h("div.transport", { role: "group", "aria-label": "Transport" }, ui.play,
-        h("button", { type: "button", "aria-label": "One step back", onclick: () => go(state.t - 1) }, "‹"), h("button", { type: "button", "aria-label": "One step on", onclick: () => go(state.t + 1) }, "›"),
-        h("label.scrub", {}, ui.scrub, ui.clock), h("label.speed", {}, ui.speed), h("button", { type: "button", onclick: () => go(state.first) }, "Reset"));
-      const tabs = h("div.tabs", { role: "group", "aria-label": "Plots" }, ...Object.keys(ui.plots).map((name) => h("button", { type: "button", value: name, "aria-pressed": "false", onclick: () => tab(name) }, name)));
+        h("button", { "aria-label": "One step back", onclick: () => go(state.t - 1) }, "‹"), h("button", { "aria-label": "One step on", onclick: () => go(state.t + 1) }, "›"),
+        h("label.scrub", {}, ui.scrub, ui.clock), h("label.speed", {}, ui.speed), h("button", { onclick: () => go(state.first) }, "Reset"));
+      const tabs = h("div.tabs", { role: "group", "aria-label": "Plots" }, ...Object.keys(ui.plots).map((name) => h("button", { value: name, "aria-pressed": "false", onclick: () => tab(name) }, name)));
       const plots = h("div.plots", {}, tabs, ...Object.values(ui.plots).map((p) => p.figure));
       const legend = h("p.legend", {}, "Arrows of one lane: ", h("span.key.g", {}, "against the gradient"), h("span.key.d", {}, "against the direction"), h("span.key.s", {}, "the step, in true length"));
       const numbers = h("div.readout", { role: "group", tabindex: "0", "aria-label": "Readout" }, h("table", {}, h("caption.visually-hidden", {}, "rate × direction = step, at the clock"), h("thead", {}, head), ui.rows));
@@ -996,6 +1022,7 @@
       if (!strip) root.append(...workshop());
       tab("step");
       dragging();
+      hovers(ui.map, nearest);
       keys();
       const anew = () => { colours(); width = base = null; draw(); };
       new MutationObserver(anew).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
@@ -1016,17 +1043,17 @@
       ui.sweepBox = h("details.more", { ontoggle: () => ui.sweepBox.open && drawSweep() }, h("summary", {}, "Loss against learning rate"), ui.sweep);
       ui.table = h("div.table-scroll", { role: "group", tabindex: "0", "aria-label": "The path as a table" });
       ui.copied = h("textarea", { readonly: true, hidden: true, rows: 4, "aria-label": "To copy by hand" });
-      const text = (label, make) => h("button", { type: "button", onclick: (e) => copy(make(), e.currentTarget) }, label);
+      const text = (label, make) => h("button", { onclick: (e) => copy(make(), e.currentTarget) }, label);
       const sheet = h("details.sheet", { open: matchMedia("(min-width: 601px)").matches }, h("summary", {}, "Lanes and landscape"), ui.lanes, h("fieldset.all", {}, h("legend", {}, "For all lanes"), ui.shared));
       return [
         sheet,
         h("div.take", { role: "group", "aria-label": "Take along" },
-          h("button", { type: "button", onclick: () => { fit(); draw(); } }, "Refit axes"),
+          h("button", { onclick: () => { fit(); draw(); } }, "Refit axes"),
           text("Copy link", () => location.href.split("#")[0] + "#" + encode(state)), text("Copy as Python", () => python(data, state, state.lanes[focus])),
-          h("button", { type: "button", onclick: () => download("explorer.csv", "text/csv", csv()) }, "CSV"), h("button", { type: "button", onclick: () => download("explorer.svg", "image/svg+xml", picture()) }, "SVG")),
+          h("button", { onclick: () => download("explorer.csv", "text/csv", csv()) }, "CSV"), h("button", { onclick: () => download("explorer.svg", "image/svg+xml", picture()) }, "SVG")),
         ui.copied, ui.sweepBox,
         h("details.more", { ontoggle: (e) => e.target.open && table() }, h("summary", {}, "The path as a table"), ui.table),
-        h("details.more", {}, h("summary", {}, "Keyboard"), h("p", {}, "Everything is reached with Tab. In a slider the arrows move finely, Page Up and Page Down coarsely. With the focus in the explorer, but not in a field: space plays and pauses, , and . go one step back and on, 0 goes to the start, f refits the axes. On the map the arrows move the start.")),
+        h("details.more", {}, h("summary", {}, "Keyboard"), h("p", {}, "Tab reaches everything. In a slider arrows move finely, Page Up and Page Down coarsely; on the map they move the start. Outside fields: space plays and pauses, , and . go one step back and on, 0 goes to the start, f refits the axes.")),
       ];
     }
 
@@ -1042,7 +1069,7 @@
       ui.map.addEventListener("pointerdown", (e) => {
         const geo = geometry(), box = ui.map.getBoundingClientRect(), y = state.start.length > 1 ? geo.Y(state.start[1]) : e.clientY - box.top;
         held = Math.hypot(e.clientX - box.left - geo.X(state.start[0]), e.clientY - box.top - y) < 40;
-        if (held) ui.map.setPointerCapture(e.pointerId);
+        if (held) ui.map.setPointerCapture(e.pointerId), (hover = null);
       });
       ui.map.addEventListener("pointermove", (e) => held && move(e));
       ui.map.addEventListener("pointerup", () => (held = false));

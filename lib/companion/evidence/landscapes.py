@@ -267,7 +267,7 @@ def _landscapes() -> dict[str, Landscape]:
         ),
         "counts": Landscape(
             "counts with a burst, and their twin", sympy.exp(x) + sympy.exp(y) - base * (x + y) - 2 * base * (1 - sympy.log(base)),
-            (-0.7, -0.7), ((-2, 4), (-2, 2.5)),
+            (1.0, 1.0), ((-2, 4), (-2, 2.5)),
             {"base": Parameter("mean count λ", 0.1, 5, 0.5, True), "burst": Parameter("burst, times as many", 1, 100, 60, True),
              "begin": Parameter("the burst begins at step", 0, 4000, 2000), "length": Parameter("and lasts, steps", 1, 1000, 100, True)},
             noise=Noise("counts"), steps=4000, note="the gradient is exp θ minus a Poisson count",
