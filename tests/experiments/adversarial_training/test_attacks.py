@@ -22,7 +22,7 @@ from companion.experiments.adversarial_training.attacks import (
 from companion.experiments.adversarial_training.classifiers import Classifier, Images, digits, margin, train
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent, chain
-from stepsize.errors import HyperparameterError, ShapeError
+from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
 from stepsize.wrappers import Pooled
 
 BALLS = [Box(0.1), Disc(0.6)]
@@ -310,3 +310,47 @@ def test_bad_attacks_are_refused(victims):
         walk_in_ball(SGD(1.0), target, BALLS[0], 3, rngs(2))
     with pytest.raises(HyperparameterError, match="make an instance"):
         attacks.walk_in_ball(SGD, target, BALLS[0], 3, rngs())
+
+
+@pytest.mark.parametrize("ball", [Box(0.0), Disc(0.0)])
+def test_in_a_ball_without_room_robustness_is_accuracy(victims, ball):
+    """In the disc it was 0: the projection divided 0 by 0."""
+    x, images = victims
+    right = Classifier().logits(x, images.u).argmax(-1) == images.y
+    assert (judge(Classifier(), x, images, ball, seed=0, steps=5, rivals=1) == right).all()
+    for rule in (SGD(1.0), Adam(0.1)):
+        walked = walk_in_ball(rule, Target.of(Classifier(), x, images), ball, 3, rngs())
+        assert not walked.delta.any()
+        assert ((walked.margin[:, 0] > 0) == right).all()
+
+
+def test_a_projection_that_divides_by_the_length_alone_would_be_noticed():
+    zero = torch.zeros(2, 3, dtype=torch.float64)
+    assert not Disc(0.0).project(zero).any()
+    unguarded = mutant(Disc, "positive(norm(delta).clamp(min=self.radius))", "norm(delta).clamp(min=self.radius)")
+    assert unguarded(0.0).project(zero).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("x", "u", "y", "error", "says"),
+    [
+        (np.nan, None, None, NonFiniteError, "model 1 has NaN or infinite weights; its training diverged"),
+        (None, np.nan, None, HyperparameterError, "pixels must lie from 0 to 1, got nan"),
+        (None, 7.0, None, HyperparameterError, "pixels must lie from 0 to 1, got .* to 7; scale the images"),
+        (None, None, 10, ShapeError, "labels go from .* to 10; they must lie from 0 to 9"),
+        (None, None, -1, ShapeError, "labels go from -1"),
+    ],
+)
+def test_what_cannot_be_attacked_is_named(victims, x, u, y, error, says):
+    """Weights that are NaN counted as models that every image fools, and a label beyond the classes was read from memory."""
+    weights, images = victims[0].clone(), Images(victims[1].u.clone(), victims[1].y.clone())
+    for tensor, value, at in ((weights, x, (1, 0)), (images.u, u, (0, 0)), (images.y, y, (0,))):
+        if value is not None:
+            tensor[at] = value
+    for attack in (
+        lambda: walk_in_ball(SGD(1.0), Target.of(Classifier(), weights, images), BALLS[0], 2, rngs()),
+        lambda: auto_pgd(Target.of(Classifier(), weights, images), BALLS[1], 2, rngs()),
+        lambda: judge(Classifier(), weights, images, BALLS[1], seed=0, steps=2),
+    ):
+        with pytest.raises(error, match=says):
+            attack()

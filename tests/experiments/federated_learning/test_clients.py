@@ -390,3 +390,92 @@ def test_what_cannot_work_is_said_before_it_runs():
         InverseVariance(cap=0.0)
     with pytest.raises(HyperparameterError, match="needs a rule"):
         FedAvg(server=0.1)
+
+
+def with_a_perfect_client(k=4):
+    X = np.stack([np.eye(2)[np.arange(20) % 2]] * k)
+    y = X @ np.array([1.0, -2.0]) + np.random.default_rng(0).normal(size=(k, 20))
+    y[0] = X[0] @ np.array([1.0, -2.0])
+    return LeastSquares.of(X, y)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [RandomEffects(0.1, 5), QFair(0.1, 5, q=-1.0), QFair(0.1, 5, q=0.5), QFair(0.1, 5), InverseVariance(0.1, 5)],
+    ids=["random effects", "q = -1", "q = 1/2", "q = 1", "inverse variance"],
+)
+def test_a_client_without_residuals_leaves_the_model_finite_and_near_the_truth(rule):
+    """All runs diverged, said RandomEffects; a server sent NaN to its clients."""
+    ran = simulate(with_a_perfect_client(), rule, 50)
+    assert np.isfinite(ran.theta).all()
+    np.testing.assert_allclose(ran.weights.sum(-2), 1)
+    assert np.abs(ran.theta[-1] - [1.0, -2.0]).max() < 0.5
+
+
+def test_the_floor_of_random_effects_and_fair_weights_is_what_keeps_them_finite():
+    report = Report(*(np.ones((3, 1)) for _ in range(6)))._replace(spread=np.array([[0.0], [1.0], [2.0]]))
+    assert np.isfinite(RandomEffects().weigh((), report)[1]).all()
+    with np.errstate(all="ignore"), pytest.raises(FederationError, match="weight of client 0 is NaN or infinite"):
+        mutant(RandomEffects, "_floored(report.spread, 'the spread')", "report.spread")().weigh((), report)
+
+
+def test_equal_losses_weigh_as_fedavg_even_if_all_are_zero():
+    report = Report(*(np.ones((3, 1)) for _ in range(6)))._replace(n=np.array([[1.0], [2.0], [5.0]]))
+    for q in (-1.0, 0.5, 1.0):
+        for loss in (0.0, 3.0):
+            w = QFair(q=q).weigh((), report._replace(loss=np.full((3, 1), loss)))[1]
+            np.testing.assert_allclose(w[:, 0], [0.125, 0.25, 0.625])
+
+
+@pytest.mark.parametrize("field", ["loss", "noise", "spread"])
+def test_what_cannot_be_negative_is_refused_with_its_client_unless_it_is_rounding(field):
+    rule = {"loss": QFair(q=0.5), "noise": InverseVariance(), "spread": RandomEffects()}[field]
+    report = Report(*(np.ones((3, 1)) for _ in range(6)))
+    low = np.array([[1.0], [-1e-17], [1.0]])
+    assert np.isfinite(rule.weigh((), report._replace(**{field: low}))[1]).all()
+    with pytest.raises(FederationError, match=f"the {field} of client 1 is negative; leave the client out"):
+        rule.weigh((), report._replace(**{field: np.array([[1.0], [-0.1], [1.0]])}))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_is_not_finite_is_never_the_next(value):
+    theta = np.zeros((3, 2))
+    theta[1, 0] = value
+    report = Report(theta, *(np.ones((3, 1)) for _ in range(4)), np.ones((3, 2)))
+    for rule in (FedAvg(), Equal(), InverseVariance(), RandomEffects(), QFair(), Agnostic(), fed_adam(), fed_yogi()):
+        with np.errstate(invalid="ignore"), pytest.raises(FederationError, match="NaN or infinite"):
+            rule.aggregate(rule.init(np.zeros(2)), np.zeros(2), report)
+
+
+def test_among_many_runs_those_that_diverged_are_recorded_and_krum_does_not_choose_them():
+    report = Report(*(np.ones((2, 3, 1)) for _ in range(6)))
+    lost = report.loss.copy()
+    lost[0, 1] = np.nan
+    w = QFair().weigh((), report._replace(loss=lost))[1]
+    assert np.isnan(w[0]).all()
+    np.testing.assert_allclose(w[1], 1 / 3)
+    theta = np.array([[np.nan], [1.0], [1.1], [0.9], [5.0]])
+    five = Report(theta, *(np.ones((5, 1)) for _ in range(4)), theta)
+    assert Krum(bad=1).weigh((), five)[1][:, 0].tolist() == [0, 1, 0, 0, 0]
+
+
+def test_a_client_alone_has_all_the_weight():
+    one = Report(*(np.ones((1, 1)) for _ in range(6)))
+    for rule in (FedAvg(), InverseVariance(), RandomEffects(), QFair(), Agnostic(), Krum(), Equal()):
+        np.testing.assert_allclose(rule.weigh((), one)[1], 1)
+    with pytest.raises(FederationError, match="cannot be left out of 1"):
+        Without(client=0).weigh((), one)
+
+
+def test_the_nearest_point_of_the_simplex_does_not_depend_on_a_common_shift():
+    v = np.array([[3.0], [0.2], [0.1]])
+    for shift in (0.0, 1e6, 1e12):
+        np.testing.assert_allclose(simplex(v + shift), [[1.0], [0.0], [0.0]], atol=1e-3)
+    np.testing.assert_allclose(simplex(np.array([[1e300], [1.0], [0.0]])), [[1.0], [0.0], [0.0]])
+
+
+def test_dependent_covariates_are_named_with_their_client():
+    X, y = hospitals()
+    X[2, :, 1] = X[2, :, 0]
+    with pytest.raises(FederationError, match=r"covariates of client \(2,\) are linearly dependent.*drop a covariate"):
+        LeastSquares.of(X, y).fit()
