@@ -98,6 +98,14 @@ def alone():
 d = CLIENTS[0].X.shape[-1]
 
 
+def overflowing():
+    """Finite updates whose aggregate is not: from one end of the floats to the other."""
+    strategy = fresh()
+    for number, end in ((1, -1.7e308), (2, 1.7e308)):
+        round_of(strategy, number, {k: changed(theta=np.full(d, end), loss=[1.0]) for k in range(4)})
+    return {"rejected": strategy.rejected, "kept": bool((strategy.path[2] == strategy.path[1]).all())}
+
+
 def nameless(content):
     return RecordDict({"arrays": content["arrays"], "metrics": MetricRecord({"round": 1})})
 
@@ -119,6 +127,7 @@ print(
             "silent": said({3: None}),
             "error": said({3: Error(code=3, reason="the node is gone")}),
             "zero": said({0: changed(noise=[0.0])}),
+            "overflow": overflowing(),
             "lost": lost(),
             "alone": alone(),
             "train": str(MessageType.TRAIN),

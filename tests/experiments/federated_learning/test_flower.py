@@ -81,6 +81,16 @@ def test_a_round_without_enough_reports_and_a_start_without_clients_say_so(messa
 
 
 @needs_flower
+def test_a_model_that_is_not_finite_never_leaves_the_server(messages):
+    (number, said), *more = messages["overflow"]["rejected"]
+    assert number == 2
+    assert not more
+    assert "NaN or infinite" in said
+    assert "the model of the round before is kept" in said
+    assert messages["overflow"]["kept"]
+
+
+@needs_flower
 def test_a_client_that_claims_no_noise_enters_with_a_capped_share(messages):
     assert messages["zero"]["rejected"] == []
     assert 0 < messages["zero"]["gap"] < 1
