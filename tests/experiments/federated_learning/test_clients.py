@@ -479,3 +479,11 @@ def test_dependent_covariates_are_named_with_their_client():
     X[2, :, 1] = X[2, :, 0]
     with pytest.raises(FederationError, match=r"covariates of client \(2,\) are linearly dependent.*drop a covariate"):
         LeastSquares.of(X, y).fit()
+
+
+@pytest.mark.parametrize("name", ["FedAvg", "FedProx", "inverse variance", "random effects"])
+def test_no_rate_of_the_grid_diverges_in_any_of_many_federations(name):
+    fastest = synthetic.RULES[name](np.array([synthetic.LRS[-1], 1.0])[:, None, None, None])
+    worst = final(fastest, sample(range(300), shift=2.0), 60).mean(-1).max(-1)
+    assert worst[0] < 1
+    assert worst[1] > 1e6  # the next rates of the grid would: this test can fail
