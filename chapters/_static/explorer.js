@@ -995,7 +995,7 @@
 
     /* -- building */
     function build() {
-      ui.presets = h("div.presets", { role: "group", "aria-label": "Questions" }, ...data.presets.map((p) => h("button", { id: "preset=" + p.name, value: p.name, "aria-pressed": "false", onclick: () => ask(p.name) }, p.title)));
+      ui.presets = h("div.presets", { role: "group", tabindex: 0, "aria-label": "Questions" }, ...data.presets.map((p) => h("button", { id: "preset=" + p.name, value: p.name, "aria-pressed": "false", onclick: () => ask(p.name) }, p.title)));
       ui.question = h("section.question", { "aria-label": "Question" });
       ui.map = h("canvas.map", { role: "application", tabindex: "0", "aria-label": "Map of the loss with the paths. Arrow keys move the start; the table below has the numbers." });
       ui.plots = Object.fromEntries((strip ? ["rate", "step"] : ["rate", "step", "loss"]).map((name) => [name, plotFrame(name)]));

@@ -143,7 +143,7 @@ def presets() -> list[dict]:
             "answers": ["About 10 steps, the memory of m", "About 1000 steps, the memory of v", "Longer than that"], "right": 2,
             "reveal": "{late} steps later Adam’s rate is still {rate} of what it was: the outlier fades from v with a memory of 1000 steps, from a million times the usual. The clip in front of the rule, the other lane, has hardly noticed.",
             "measures": {"rate": ["rate", 0, 0, "min", 1900, 1900, 99], "late": 1800},
-            "state": state("bowl", [lane("Adam", 0.01), lane("Adam", 0.01, clip="before", limit=value(clipping, "ClipByNorm.0"))], noise=outlier, steps=2000, start=[2.0, 2.0]),
+            "state": state("bowl", [lane("Adam", 0.01), lane("Adam", 0.01, clip="before", limit=value(clipping, "ClipByNorm.0"))], noise=outlier, steps=2000, start=[2.0, 2.0], show="1"),
         },
         {
             "name": "word", "title": "Rare word", "numbers": ["sparse_embeddings"], "also": ["graph_hubs"],
