@@ -100,6 +100,24 @@ def test_a_median_that_was_not_solved_is_said_so():
     assert solved_in([3, np.inf, np.inf], 10) == "more than 10"
 
 
+def test_a_rule_without_axes_runs_once_and_one_with_axes_in_every_frame():
+    runs = noisy_race([0.0, 0.5], 10, 3, 3, 20, 0)
+    assert {name for name, choices in runs.items() if len(choices) == 2} == {
+        "AdaGrad", "Adam", "AdaHessian", "Shampoo", "SOAP",
+    }  # fmt: skip
+
+
+def test_probes_are_random_signs_of_every_stream_and_step():
+    p = streams(0.0)
+    z = np.stack([p.probe(t) for t in range(400)])
+    assert set(z.ravel()) == {-1.0, 1.0}
+    np.testing.assert_array_equal(z[7], p.probe(7))
+    # 24 means of 400 signs and 276 products of two: |z| < 5 has a false alarm below 2e-4
+    z = z.reshape(400, -1)
+    assert np.abs(z.mean(0)).max() < 5 / 20
+    assert np.abs(z.T @ z / 400 - np.eye(24)).max() < 5 / 20
+
+
 def test_every_method_of_the_noisy_race_beats_standing_still():
     # a lazy pair may diverge: that is the finding
     runs = noisy_race([0.3], 10, 5, 5, 60, 0)

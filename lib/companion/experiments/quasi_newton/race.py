@@ -5,19 +5,21 @@ Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from stepsize.errors import HyperparameterError
+from stepsize.matrix_rules import SOAP, Shampoo
 from stepsize.measures import late_loss, settle
-from stepsize.metric import FullPower, apply, solve
+from stepsize.metric import FullPower, apply, diagonal, solve
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
 from stepsize.tuning import Choice, tune
 from stepsize.wrappers import LinearDecay
 
-from .rules import SQN, DampedBFGS, FullAdaGrad, LazyBFGS, OnlineBFGS
+from .rules import SQN, AdaHessian, DampedBFGS, Folded, FullAdaGrad, LazyBFGS, OnlineBFGS, OnlineNewton
 from .secant import bfgs_metric, minimise
 
 
@@ -33,6 +35,12 @@ def generators(n: int, d: int, seed: int):
     K = np.random.default_rng(seed).normal(size=(n, d, d))
     K = K - np.swapaxes(K, -1, -2)
     return K / np.linalg.norm(K, 2, axis=(-2, -1), keepdims=True)
+
+
+def _times(M, x):
+    """M x for M of shape (n, a, d) and x of shape (..., n, d): one matrix product a problem, for all learning rates together."""
+    columns = x.reshape(-1, *x.shape[-2:]).transpose(1, 2, 0)
+    return (M @ columns).transpose(2, 0, 1).reshape(*x.shape[:-1], -1)
 
 
 def _axes(condition: float, d: int):
@@ -56,10 +64,17 @@ class TurnedValley:
         return cls((R * _axes(condition, d)) @ np.swapaxes(R, -1, -2), apply(R, y0))
 
     def f(self, x):
-        return (x * apply(self.A, x)).sum(-1) / 2
+        return (x * _times(self.A, x)).sum(-1) / 2
 
     def grad(self, x, t=None):
-        return apply(self.A, x)
+        return _times(self.A, x)
+
+
+@lru_cache(maxsize=1)
+def _normals(seed: int, t: int, n: int, batch: int, d: int):
+    """Standard normals of step t, (n, batch, d) and (n, batch); some rules ask for two gradients on one batch."""
+    rng = np.random.default_rng([seed, 3, t])
+    return rng.standard_normal((n, batch, d)), rng.standard_normal((n, batch))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +103,16 @@ class StreamingRegression:
     def _root(self):
         return np.sqrt(_axes(self.condition, self.w.shape[-1]))
 
-    def sampled(self, t: int):
-        """The batch of step t: features (n, batch, d) and noise (n, batch)."""
-        rng = np.random.default_rng([self.seed, 3, t])
-        n, d = self.w.shape
-        z = rng.standard_normal((n, self.batch, d)) * self._root
-        return z @ np.swapaxes(self.R, -1, -2), self.noise * rng.standard_normal((n, self.batch))
-
     def grad(self, w, t):
-        X, noise = self.sampled(t)
-        residual = apply(X, w - self.w) - noise
-        return apply(np.swapaxes(X, -1, -2), residual) / self.batch
+        n, d = self.w.shape
+        z, noise = _normals(self.seed, t, n, self.batch, d)
+        T = self.R * self._root  # features z T', never formed
+        residual = _times(z, _times(T.mT, w - self.w)) - self.noise * noise
+        return _times(T, _times(z.mT, residual)) / self.batch
+
+    def probe(self, t: int):
+        """Random signs for step t, (n, d): the same for every learning rate, other ones for every stream."""
+        return np.random.default_rng([self.seed, 4, t]).choice([-1.0, 1.0], self.w.shape)
 
     def excess(self, w):
         return (apply(np.swapaxes(self.R, -1, -2), w - self.w) ** 2 * self._root**2).sum(-1) / 2
@@ -148,18 +162,21 @@ def bfgs_evaluations(problem: TurnedValley, tolerance: float = 1e-6):
 
 RATES = 10 ** np.arange(-3, 1.3, 0.25)
 
+#: Adam's default, and that of the heavy ball it is raced against.
+MOMENTA = ((0.9,), (0.98,))
+
 
 def exact_race(
     angles, condition: float, tuning: int, reporting: int, steps: int, seed: int, names=None
 ) -> dict[str, np.ndarray]:
     """Gradient evaluations to a millionth of f(x0), (angles, reporting) for every method, or those of the given names.
 
-    Rates are tuned for every angle anew; the line search of BFGS has none to choose. Full-matrix AdaGrad gets a tenth of the
+    Rates are tuned for every angle anew, and with them the momentum of Adam; the line search of BFGS has none to choose. Full-matrix AdaGrad gets a tenth of the
     horizon and every other rate: it needs less, and costs more per step.
     """
     rules = {
         "AdaGrad": (lambda lr, _: AdaGrad(lr), RATES, steps),
-        "Adam": (lambda lr, _: LinearDecay(Adam(lr), steps), RATES, steps),
+        "Adam": (lambda lr, _, beta1: LinearDecay(Adam(lr, beta1), steps), RATES, steps, MOMENTA),
         "heavy ball": (lambda lr, _: HeavyBall(lr, 0.98), RATES, steps),
         "full AdaGrad": (lambda lr, _: FullAdaGrad(lr), RATES[::2], max(steps // 10, 100)),
     }
@@ -170,27 +187,45 @@ def exact_race(
 
         if name == "BFGS":
             return bfgs_evaluations(sample(reporting, 1))
-        make, lrs, limit = rules[name]
-        return tuned(settling_time, make, sample, lrs, tuning, reporting, lambda: limit).scores
+        make, lrs, limit, *settings = rules[name]
+        return tuned(settling_time, make, sample, lrs, tuning, reporting, lambda *_: limit, *settings).scores
 
     return {name: np.array([evaluations(name, a) for a in angles]) for name in names or (*rules, "BFGS")}
 
 
 class Noisy(NamedTuple):
-    """A rule make(lr, stream, *setting) of the race with sampled gradients, the settings it chooses from, and what a step costs in gradients."""
+    """A rule make(lr, stream, *setting) of the race with sampled gradients, the settings it chooses from, and what a step costs in gradients.
+
+    `axes`: it depends on the coordinates; a rule without axes does the same in every frame. `tuning`: it chooses on so many times
+    the tuning streams.
+    """
 
     make: Callable
     settings: tuple | None = None
     cost: Callable = lambda *_: 1
+    axes: bool = False
+    tuning: int = 1
+    lrs: np.ndarray = RATES
 
 
-#: Ridges, shares of curvature, and blocks and memories stand around those of the papers; the tuning streams choose.
+#: Ridges, shares of curvature, blocks and memories stand around those of the papers; the tuning streams choose. Read as a matrix
+#: of 4 by 5, the curvatures along the axes, a geometric sequence, are a product of one of rows and one of columns. Rules with
+#: eigendecompositions get every other rate, those that divide by a sum of squares larger ones.
 NOISY_RULES = {
     "SGD": Noisy(lambda lr, stream: SGD(lr)),
     "heavy ball": Noisy(lambda lr, stream: HeavyBall(lr, 0.98)),
-    "AdaGrad": Noisy(lambda lr, stream: AdaGrad(lr)),
-    "Adam": Noisy(lambda lr, stream: Adam(lr)),
-    "full AdaGrad": Noisy(lambda lr, stream: FullAdaGrad(lr)),
+    "AdaGrad": Noisy(lambda lr, stream: AdaGrad(lr), axes=True, lrs=10 * RATES),
+    "Adam": Noisy(lambda lr, stream, beta1: Adam(lr, beta1), MOMENTA, axes=True, tuning=3),
+    "AdaHessian": Noisy(
+        lambda lr, stream, beta1, every: AdaHessian(stream.grad, stream.probe, lr, beta1, every=every),
+        ((0.9, 1), (0.98, 1), (0.9, 10), (0.98, 10)),
+        lambda _, every: 1 + 1 / every,
+        axes=True,
+    ),
+    "Shampoo": Noisy(lambda lr, stream: Folded(Shampoo(lr[..., None]), (4, 5)), axes=True, lrs=10 * RATES[::2]),
+    "SOAP": Noisy(lambda lr, stream: Folded(SOAP(lr[..., None]), (4, 5)), axes=True, lrs=RATES[::2]),
+    "full AdaGrad": Noisy(lambda lr, stream: FullAdaGrad(lr), lrs=RATES[::2]),
+    "online Newton": Noisy(lambda lr, stream, ridge: OnlineNewton(lr, ridge), ((1e-4,), (1e-2,), (1.0,))),
     "lazy BFGS": Noisy(lambda lr, stream: LazyBFGS(lr)),
     "damped BFGS": Noisy(lambda lr, stream, share: DampedBFGS(lr, share), ((0.2,), (0.6,), (0.9,))),
     "online BFGS": Noisy(
@@ -207,10 +242,14 @@ NOISY_RULES = {
 def noisy_race(
     angles, condition: float, tuning: int, reporting: int, gradients: int, seed: int, noise=0.3
 ) -> dict[str, list[Choice]]:
-    """Excess loss after `gradients` batch gradients under linear decay, as a share of the start, by method and angle."""
+    """Excess loss after `gradients` batch gradients under linear decay, as a share of the start: one Choice an angle for every method.
+
+    A rule without axes does the same at every angle, and runs at the last one alone. Adam, by which the others are divided,
+    chooses on three times as many streams.
+    """
 
     def run(name, angle):
-        entry, lrs = NOISY_RULES[name], RATES[:: 2 if name.startswith("full") else 1]
+        entry = NOISY_RULES[name]
 
         def steps(*setting):
             return int(gradients / entry.cost(*setting))
@@ -221,13 +260,16 @@ def noisy_race(
         def decaying(lr, stream, *setting):
             return LinearDecay(entry.make(lr, stream, *setting), steps(*setting))
 
-        return tuned(final_loss, decaying, sample, lrs, tuning, reporting, steps, entry.settings)
+        return tuned(final_loss, decaying, sample, entry.lrs, tuning * entry.tuning, reporting, steps, entry.settings)
 
-    return {name: [run(name, a) for a in angles] for name in NOISY_RULES}
+    return {name: [run(name, a) for a in (angles if NOISY_RULES[name].axes else angles[-1:])] for name in NOISY_RULES}
 
 
-#: The methods of the noisy race whose metric comes from differences of gradients.
+#: The methods of the noisy race whose metric comes from differences of gradients along their steps.
 SECANTS = ("lazy BFGS", "damped BFGS", "online BFGS", "SQN")
+
+#: Those whose metric comes from outer products: as one matrix or as two Kronecker factors.
+OUTER_PRODUCTS = ("full AdaGrad", "online Newton", "Shampoo", "SOAP")
 
 
 def solved_in(counts, limit: int) -> str:
@@ -250,8 +292,8 @@ def learned_metrics(A, x, updates: int):
 def one_metric_one_step(n: int, seed: int, d: int = 6) -> dict[str, np.ndarray]:
     """Relative distances |a - b| / |b| of two steps that are one in the reading as metrics, over n problems: (n,) each.
 
-    The power of a full second moment that is diagonal, against the power of the diagonal; and the BFGS metric of a
-    plane after two exact searches, against the Hessian.
+    The power of a full second moment that is diagonal, against the power of the diagonal; the BFGS metric of a plane after
+    two exact searches, against the Hessian; and AdaHessian, where the Hessian is diagonal, against Newton's step.
     """
     rng = np.random.default_rng(seed)
     v, g = rng.lognormal(size=(n, d)), rng.normal(size=(n, d))
@@ -264,8 +306,12 @@ def one_metric_one_step(n: int, seed: int, d: int = 6) -> dict[str, np.ndarray]:
     plane = TurnedValley.sample(n, 0.7, condition=10, d=2, seed=seed)
     x = rng.normal(size=(n, 2))
     learned = np.stack([learned_metrics(A, x0, 2)[-1] for A, x0 in zip(plane.A, plane.x0, strict=True)])
+    curved = rng.lognormal(size=(n, d))
+    probing = AdaHessian(lambda a, t: curved * a, lambda t: rng.choice([-1.0, 1.0], (n, d)), lr=1.0, eps=0)
+    _, rate, direction = probing.step(probing.init(g), curved * g, g)
     pairs = {
         "a diagonal second moment as a full matrix": (walked, expected),
         "BFGS with exact searches as Newton's metric": (solve(learned, x), solve(plane.A, x)),
+        "AdaHessian on a diagonal Hessian as Newton's metric": (rate * direction, solve(diagonal(curved), curved * g)),
     }
     return {name: np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1) for name, (a, b) in pairs.items()}

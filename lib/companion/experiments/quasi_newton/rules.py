@@ -1,6 +1,6 @@
-"""Second-order rules for stochastic gradients: full-matrix AdaGrad, and four ways to feed BFGS with noisy secants.
+"""Second-order rules for stochastic gradients: metrics from outer products, from random probes, and from noisy secants in four ways.
 
-Each keeps the contract: rate = lr in every coordinate, direction = H g. Matrices have shape (..., d, d).
+Each keeps the contract; all but AdaHessian have rate = lr in every coordinate, direction = H g. Matrices have shape (..., d, d).
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from companion.experiments.inputs import number, numbers, whole
+from stepsize.average import Average
 from stepsize.backend import constant, zeros_like
-from stepsize.contract import Checked
+from stepsize.contract import Checked, Wrapper
 from stepsize.metric import apply
 
 from .secant import bfgs_inverse, damp
@@ -40,6 +41,87 @@ class FullAdaGrad(Checked):
         return S, constant(self.lr, g), apply(Q, apply(np.swapaxes(Q, -1, -2), g) / root)
 
 
+@dataclass(frozen=True, eq=False)
+class OnlineNewton(Checked):
+    """S <- S + g g', S_0 = ridge I,  rate = lr, direction = S^-1 g.  Hazan, Agarwal & Kale (2007), online Newton step.
+
+    FullAdaGrad without the root. The inverse is kept, by Sherman and Morrison: O(d^2). No projection onto a bounded set.
+    """
+
+    lr: Any = 1e-2
+    ridge: Any = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        number(self.ridge, "OnlineNewton: ridge", "above 0", lambda v: 0 < v < np.inf)
+
+    def init(self, x):
+        return np.broadcast_to(np.eye(x.shape[-1]) / self.ridge, (*x.shape, x.shape[-1]))
+
+    def step(self, H, g, x):
+        Hg = apply(H, g)
+        direction = Hg / (1 + np.vecdot(g, Hg)[..., None])
+        return H - direction[..., :, None] * Hg[..., None, :], constant(self.lr, g), direction
+
+
+class Probed(NamedTuple):
+    """The averages of gradients and of squared probes, and the number of steps made."""
+
+    m: Average
+    v: Average
+    t: int
+
+
+@dataclass(frozen=True, eq=False)
+class AdaHessian(Checked):
+    """m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) (z H z)^2,  rate = lr / (sqrt(v) + eps), direction = m.  Yao et al. (2021), algorithm 1.
+
+    Adam with z H z, entry by entry, for g in v: on a diagonal Hessian, its diagonal. z = probe(t), random signs like x; H z =
+    grad(x + z, t) - g is exact for a quadratic loss and costs one gradient every `every` steps. No average over blocks.
+    """
+
+    grad: Callable
+    probe: Callable
+    lr: Any = 1e-1
+    beta1: Any = 0.9
+    beta2: Any = 0.999
+    eps: Any = 1e-8
+    every: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        whole(self.every, "AdaHessian: every", 1)
+
+    def init(self, x):
+        return Probed(Average.empty(x), Average.empty(x), 0)
+
+    def step(self, state, g, x):
+        m, v, t = state
+        m = m.push(g, self.beta1)
+        if t % self.every == 0:
+            z = self.probe(t)
+            v = v.push((z * (self.grad(x + z, t) - g)) ** 2, self.beta2)
+        return Probed(m, v, t + 1), self.lr / (np.sqrt(v.mean) + self.eps), m.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Folded(Wrapper):
+    """A rule for matrices (..., m, n) on vectors (..., m n), read row by row: `shape` is (m, n). Its hyper-parameters are (runs, 1, 1)."""
+
+    rule: Any
+    shape: tuple[int, int]
+
+    def _fold(self, a):
+        return a.reshape(*a.shape[:-1], *self.shape)
+
+    def init(self, x):
+        return self.rule.init(self._fold(x))
+
+    def step(self, state, g, x):
+        state, *matrices = self.rule.step(state, self._fold(g), self._fold(x))
+        return state, *(M.reshape(*M.shape[:-2], -1) for M in matrices)
+
+
 class Secant(NamedTuple):
     """The inverse metric, the iterate and gradient it was last shown, and the number of steps made."""
 
@@ -55,17 +137,17 @@ def _first(x, g):
 
 
 def _learn(H, s, y, t):
-    """BFGS for the runs whose pair has s'y > 0; the first pair also sets the unit, H = s'y / y'y I. Diverged runs are left alone."""
-    sy, yy = ((a * y).sum(-1)[..., None, None] for a in (s, y))
-    usable = (
-        np.isfinite(sy) & np.isfinite(yy) & (sy > 1e-12 * yy) & (yy > 0) & np.isfinite(H).all((-2, -1), keepdims=True)
-    )
-    # an unusable run is updated with a harmless pair and then not used: one formula for the whole batch
-    safe = np.where(usable, H, np.eye(s.shape[-1]))
-    s, y = (np.where(usable[..., 0], a, 1) for a in (s, y))
+    """BFGS for the runs whose pair has s'y > 0, the others keep their H; the first pair also sets the unit, H = s'y / y'y I."""
+    one = np.ones(s.shape[-1])
+    sound = np.isfinite(apply(H, one).sum(-1))
+    if not sound.all():  # such a run has diverged, and its x with it
+        H = np.where(sound[..., None, None], H, np.eye(one.size))
+    sy, yy = (s * y).sum(-1), (y * y).sum(-1)
+    usable = (np.isfinite(sy + yy) & (sy > 1e-12 * yy) & (yy > 0))[..., None]
     if t == 1:
-        safe = safe * np.where(usable, sy, 1) / np.where(usable, yy, 1)
-    return np.where(usable, bfgs_inverse(safe, s, y), H)
+        H = H * np.where(usable, (sy / yy)[..., None], 1)[..., None]
+    # the pair (H y, y) leaves H as it is, whatever y: one formula for the whole batch
+    return bfgs_inverse(H, np.where(usable, s, apply(H, one)), np.where(usable, y, one))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +170,12 @@ class LazyBFGS(Checked):
         return Secant(H, x, g, last.t + 1), constant(self.lr, g), apply(H, g)
 
 
-def _solved(H, s):
-    """H^-1 s, NaN for the runs whose H is singular: they learn nothing, and the others go on."""
-    try:
-        return np.linalg.solve(H, s[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        if H.ndim == 2:
-            return np.full_like(s, np.nan)
-        return np.stack([_solved(*run) for run in zip(H, np.broadcast_to(s, H.shape[:-1]), strict=True)])
-
-
 @dataclass(frozen=True, eq=False)
 class DampedBFGS(LazyBFGS):
-    """LazyBFGS with y damped so that s'y >= share s'Bs.  Powell (1978); for stochastic gradients, Goldfarb, Ren & Bahamou (2020)."""
+    """LazyBFGS with y damped so that s'y >= share s'Bs.  Powell (1978); for stochastic gradients, Goldfarb, Ren & Bahamou (2020).
+
+    The last step was s = -a H g, with a schedule's a, and so B s = -a g: no matrix is inverted.
+    """
 
     share: float = 0.2
 
@@ -110,7 +185,9 @@ class DampedBFGS(LazyBFGS):
 
     def pair(self, last, g, x):
         s, y = super().pair(last, g, x)
-        return s, damp(s, y, _solved(last.H, s), self.share)
+        Hg = apply(last.H, last.g)
+        a = -(s * Hg).sum(-1, keepdims=True) / (Hg * Hg).sum(-1, keepdims=True)
+        return s, damp(s, y, -a * last.g, self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +204,7 @@ class OnlineBFGS(Checked):
 
     def __post_init__(self):
         super().__post_init__()
-        numbers(self.ridge, "OnlineBFGS: ridge", "give a curvature of at least 0", least=0)
+        numbers(self.ridge, "OnlineBFGS: ridge", "give a curvature of at least 0", least=0, some=True)
 
     def init(self, x):
         return _first(x, x)

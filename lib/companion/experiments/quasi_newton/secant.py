@@ -4,6 +4,7 @@ A pair (s, y) is a step and the change of gradient along it. Matrices have shape
 leading axes are independent runs.
 """
 
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -44,8 +45,10 @@ def _nonzero(curvature, what):
 
 
 def _rank_two(M, a, b):
-    """M + a b' + b a': the only matrix operation of an update, n^2 additions and no matrix product."""
-    return M + (a[..., :, None] * b[..., None, :] + b[..., :, None] * a[..., None, :])
+    """M + a b' + b a': the only matrix operation of an update, O(n^2); as one product (n, 2) (2, n), it makes no temporaries of size n^2."""
+    change = np.stack([a, b], -1) @ np.stack([b, a], -2)
+    change += M
+    return change
 
 
 def bfgs_inverse(H, s, y):
@@ -269,6 +272,18 @@ def weak_wolfe(value_and_grad: Callable, x, p, f, g) -> float | None:
     return low if (x + low * p != x).any() else None
 
 
+def _real(value, gradient, shape):
+    """A value as a float and a gradient as floats of that shape, or an error that says what they are."""
+    value, gradient = np.asarray(value), np.asarray(gradient)
+    real = value.dtype.kind in "biuf" and gradient.dtype.kind in "biuf"
+    if not real or value.size != 1 or gradient.shape != shape:
+        raise ShapeError(
+            f"f is {value.dtype} of shape {value.shape} and its gradient {gradient.dtype} of shape {gradient.shape} at "
+            f"a point of shape {shape}; return one real number and a gradient like the point"
+        )
+    return float(value.item()), gradient.astype(float)
+
+
 @np.errstate(all="ignore")  # a step outside the domain of f is no accident
 def minimise(
     value_and_grad: Callable, x0, metric=None, *, gtol: float = 1e-5, target: float = -np.inf, iterations: int = 100_000
@@ -297,16 +312,13 @@ def minimise(
         if last.get("key") != key:
             evaluations += 1
             value, gradient = value_and_grad(point)
-            value, gradient = np.asarray(value), np.asarray(gradient)
-            real = value.dtype.kind in "biuf" and gradient.dtype.kind in "biuf"
-            if not real or value.size != 1 or gradient.shape != x.shape:
-                raise ShapeError(
-                    f"f is {value.dtype} of shape {value.shape} and its gradient {gradient.dtype} of shape {gradient.shape} at "
-                    f"a point of shape {x.shape}; return one real number and a gradient like the point"
-                )
-            value = value.item()
+            if not (
+                isinstance(value, float) and getattr(gradient, "dtype", None) == float and gradient.shape == x.shape
+            ):
+                value, gradient = _real(value, gradient, x.shape)
             unbounded = unbounded or value == -np.inf
-            inside = np.isfinite(value) and np.isfinite(gradient).all()
+            # the square is finite where all is; where it overflows, the entries are looked at
+            inside = math.isfinite(value) and (math.isfinite(gradient @ gradient) or np.isfinite(gradient).all())
             last = {"key": key, "pair": (value if inside else np.inf, gradient)}
         return last["pair"]
 
