@@ -123,7 +123,7 @@ def test_the_file_has_every_cell_once_and_nothing_else():
 def test_a_random_cell_comes_out_as_it_was_recorded(cell):
     entry = recorded()[cell]
     again, twin = trained_again(recorded(), cell, 2)
-    rounding = 1e-6 + 1e3 * np.abs(again - twin)
+    rounding = 5e-6 + 1e3 * np.abs(again - twin)  # other processors round every step differently, the twins differ once
     assert (np.abs(again - entry["scores"][:2]) <= rounding).all()
     # where a training amplifies rounding until networks end elsewhere, they end among the recorded ones
     assert (again > 0.5 * entry["scores"].min()).all()
