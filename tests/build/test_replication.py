@@ -53,12 +53,14 @@ def test_more_replications_begin_with_the_same_seeds():
 
 
 def test_the_record_is_written_from_executed_chapters(tmp_path):
-    for seed in replication.seeds(2):
+    for seed, name in [(seed, "tiny") for seed in (*replication.seeds(2), 1017)] + [(1018, "another")]:
         (tmp_path / str(seed)).mkdir()
-        (tmp_path / str(seed) / "tiny.json").write_text(json.dumps(record(A="holds")))
+        (tmp_path / str(seed) / f"{name}.json").write_text(json.dumps(record(A="holds")))
     target = tmp_path / "chapters" / "replication.json"
     replication.write(tmp_path, ["tiny"], 2, "published", target)
-    assert replication.read(tmp_path)["claims"] == {"A": ["holds", "holds"]}
+    made = replication.read(tmp_path)
+    assert made["seeds"] == [1001, 1002, 1017], "a further seed that is complete counts, one that is not does not"
+    assert made["claims"] == {"A": ["holds"] * 3}
 
 
 @pytest.mark.slow

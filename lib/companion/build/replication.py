@@ -50,10 +50,16 @@ def _versions(records: dict[int, list[dict]]) -> list[dict]:
 
 
 def write(folder: Path, names: list[str], count: int, profile: str, target: Path) -> None:
-    """`target` from the executed chapters below `folder`/<seed>/."""
+    """`target` from the executed chapters below `folder`/<seed>/: the `count` seeds asked for, and others that are complete."""
+
+    def record(seed, name):
+        return folder / str(seed) / f"{name}.json"
+
+    others = (int(f.name) for f in folder.iterdir() if f.name.isdigit())
+    complete = {seed for seed in others if all(record(seed, name).is_file() for name in names)}
     records = {
-        seed: [json.loads((folder / str(seed) / f"{name}.json").read_text(encoding="utf-8")) for name in names]
-        for seed in seeds(count)
+        seed: [json.loads(record(seed, name).read_text(encoding="utf-8")) for name in names]
+        for seed in sorted(complete | set(seeds(count)))
     }
     lines = json.dumps(gather(records, profile), ensure_ascii=False, indent=1)
     write_whole(target, lines + "\n")
