@@ -419,7 +419,7 @@ def both_and_alone(rule, state, g, x):
 
 def test_a_run_whose_metric_is_singular_does_not_stop_the_others():
     """LinAlgError: Singular matrix, once in a sweep at condition 1e6."""
-    H, x, g = np.stack([np.zeros((2, 2)), np.eye(2)]), np.ones((2, 2)), np.array([[1.0, 2.0], [3.0, 4.0]])
+    H, x, g = np.stack([np.ones((2, 2)), np.eye(2)]), np.ones((2, 2)), np.array([[1.0, 2.0], [3.0, 4.0]])
     together, alone = both_and_alone(DampedBFGS(0.1), Secant(H, x + g, 2 * g, 3), g, x)
     np.testing.assert_allclose(together, alone, rtol=1e-14)
     assert np.isfinite(together).all()

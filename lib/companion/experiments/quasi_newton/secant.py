@@ -313,7 +313,7 @@ def minimise(
             evaluations += 1
             value, gradient = value_and_grad(point)
             if not (
-                isinstance(value, float) and getattr(gradient, "dtype", None) == float and gradient.shape == x.shape
+                isinstance(value, float) and getattr(gradient, "dtype", None) is x.dtype and gradient.shape == x.shape
             ):
                 value, gradient = _real(value, gradient, x.shape)
             unbounded = unbounded or value == -np.inf
@@ -325,8 +325,8 @@ def minimise(
     def search(p):
         if not g @ p < 0:
             return None
-        a, *_ = line_search(lambda z: evaluate(z)[0], lambda z: evaluate(z)[1], x, p, g, f, before)
-        return a if a is not None and evaluate(x + a * p)[0] <= f else weak_wolfe(evaluate, x, p, f, g)
+        a, _, _, value, *_ = line_search(lambda z: evaluate(z)[0], lambda z: evaluate(z)[1], x, p, g, f, before)
+        return a if a is not None and value <= f else weak_wolfe(evaluate, x, p, f, g)
 
     f, g = evaluate(x)
     if not np.isfinite(f):

@@ -82,8 +82,9 @@ class Network:
     """Reaction j fires at rate a_j(x) = c_j prod_i binomial(x_i, n_ij).  Gillespie (1977), section II.
 
     `initial` maps species to counts, `reactions` is a list of (equation, c). A species in `boundary` takes part
-    but keeps its count. `resets` are scheduled (time, species, count). `rules` name linear read-outs of
-    the state, such as {"total": {"A": 1, "B": 2}}; they are computed, never fed back.
+    but keeps its count; a reset may still set it. `resets` are scheduled (time, species, count). `rules` name linear
+    read-outs of the state, such as {"total": {"A": 1, "B": 2}}; they are computed, never fed back. Other rate laws, and
+    resets on a condition, are not expressible.
     """
 
     initial: Mapping[str, int]
