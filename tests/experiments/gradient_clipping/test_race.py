@@ -8,18 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from companion.evidence.intervals import student
 from companion.experiments.gradient_clipping.heavy_tails import TAILS, heavy_tailed, kept_share, rms_ceiling, rms_step
+from companion.experiments.gradient_clipping.kernel import adam_late_losses
 from companion.experiments.gradient_clipping.race import (
+    MEASURES,
     PLACEMENTS,
     NoisyBowl,
     Retuning,
+    gains_in_training,
     place,
     resampled,
     retune,
+    steady_gains,
     steady_steps,
     steps_in_training,
 )
-from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
+from companion.experiments.gradient_clipping.rules import AutoClip, ClippedStep, SplitAdam
 from mutants import mutant
 from stepsize import Adam, ClipByNorm, ClipByValue, chain
 from stepsize.errors import HyperparameterError
@@ -94,6 +99,33 @@ def test_a_clipped_step_is_never_longer_than_its_limit(limit):
 def test_a_generous_limit_leaves_the_steps_alone():
     g = gradients()
     np.testing.assert_array_equal(respond(ClippedStep(Adam(), 100.0), g).x, respond(Adam(), g).x)
+
+
+def autoclip_defect(clip, g, percentile):
+    length = np.linalg.norm(g, axis=-1)
+    limit = np.stack([np.percentile(length[: t + 1], percentile, axis=0) for t in range(len(g))])
+    reached = respond(clip(Adam(beta1=0.0), percentile), g).direction  # without a memory, what reaches the rule
+    return np.abs(np.linalg.norm(reached, axis=-1) / np.minimum(length, limit) - 1).max()
+
+
+@pytest.mark.parametrize("percentile", [0, 10, 37.5, 90])
+def test_autoclip_limits_the_norm_to_a_percentile_of_all_norms_so_far(percentile):
+    g = gradients(steps=200)
+    assert autoclip_defect(AutoClip, g, percentile) < 1e-12
+    late = mutant(AutoClip, "self.percentile / 100 * state.count", "self.percentile / 101 * state.count")
+    assert percentile == 0 or autoclip_defect(late, g, percentile) > 1e-4
+
+
+def test_autoclip_at_the_highest_norm_clips_nothing():
+    g = gradients(steps=200)
+    np.testing.assert_array_equal(respond(AutoClip(Adam(), 100), g).x, respond(Adam(), g).x)
+
+
+def test_autoclip_keeps_the_norms_of_every_rate_apart():
+    bowl, lrs = NoisyBowl.sample("t1.5", 3, 7, 100), np.array([0.01, 0.1])
+    together = bowl.late_loss(AutoClip(Adam(lrs[:, None]), 10))
+    apart = [bowl.late_loss(AutoClip(Adam(lr), 10))[:, 0] for lr in lrs]
+    np.testing.assert_allclose(together.T, apart, rtol=1e-12)
 
 
 DENSITIES = {"normal": stats.halfnorm, "laplace": stats.expon, "pareto3": stats.pareto(3)}
@@ -185,23 +217,41 @@ def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index()
 
 
 def test_bowls_are_the_same_for_every_method_and_rate():
-    bowl = NoisyBowl.sample("t1.5", 3, 7)
-    np.testing.assert_array_equal(bowl.noise(5), NoisyBowl.sample("t1.5", 3, 7).noise(5))
+    bowl = NoisyBowl.sample("t1.5", 3, 7, 50)
+    again = NoisyBowl.sample.__wrapped__(NoisyBowl, "t1.5", 3, 7, 50)
+    np.testing.assert_array_equal(bowl.noise, again.noise)
     np.testing.assert_allclose(np.linalg.eigvalsh(bowl.A), np.tile(np.logspace(-1, 1, 10), (3, 1)), rtol=1e-10)
-    together = bowl.late_loss(Adam(np.array([0.01, 0.1])[:, None, None]), 50)
-    np.testing.assert_array_equal(together[1], bowl.late_loss(Adam(np.full((1, 1, 1), 0.1)), 50)[0])
+    x = bowl.x0[1, 0]
+    assert bowl.f(bowl.x0)[1, 0] == pytest.approx(x @ bowl.A[1] @ x / 2, rel=1e-12)
+    together = bowl.late_loss(Adam(np.array([0.01, 0.1])[:, None]))
+    np.testing.assert_allclose(together[:, 1], bowl.late_loss(Adam(0.1))[:, 0], rtol=1e-12)
+
+
+def kernel_defect(kernel, limit):
+    bowl, lrs = NoisyBowl.sample("t1.5", 3, 7, 60), np.array([0.003, 0.02, 0.1])
+    rule = chain(ClipByNorm(min(limit, 1e300)), Adam(lrs[:, None]))
+    compiled = kernel(bowl.A, bowl.x0[:, 0], bowl.noise[:, :, 0], lrs, limit, 24) / bowl.f(bowl.x0)[:, 0]
+    return np.abs(compiled / bowl.late_loss(rule).T - 1).max()
+
+
+@pytest.mark.parametrize("limit", [np.inf, 10**0.5])
+def test_trainings_in_machine_code_are_those_of_the_rule(limit):
+    assert kernel_defect(adam_late_losses, limit) < 1e-10
+    assert kernel_defect(mutant(adam_late_losses, "t > steps - last", "t >= steps - last"), limit) > 1e-3
 
 
 def test_a_run_that_diverges_loses_without_hiding():
-    bowl = NoisyBowl.sample("normal", 2, 0)
-    assert np.isinf(bowl.late_loss(PLACEMENTS["SGD"](np.full((1, 1, 1), 10.0), 1.0), 800)).all()
+    bowl = NoisyBowl.sample("normal", 2, 0, 800)
+    assert np.isinf(bowl.late_loss(PLACEMENTS["SGD"](10.0, 1.0))).all()
 
 
 def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
     seen = []
     sample = NoisyBowl.sample
     monkeypatch.setattr(
-        NoisyBowl, "sample", lambda tail, n, seed, **more: seen.append((n, seed)) or sample(tail, n, seed)
+        NoisyBowl,
+        "sample",
+        lambda tail, n, seed, *more, **spread: seen.append((n, seed)) or sample(tail, n, seed, *more),
     )
     runs = place("normal", range(5), range(5, 11), 20)
     assert set(runs) == {*PLACEMENTS, "clip before, not tuned again"}
@@ -212,12 +262,13 @@ def test_the_placements_are_tuned_and_reported_on_different_bowls(monkeypatch):
 def test_retuning_compares_the_rates_that_are_best_with_and_without_the_clip():
     lrs = 10.0 ** np.arange(-3, 0)
     valley = np.abs(np.log10(lrs)[:, None] - np.array([-1.0, -1, -1, -3, -1])) + 1  # four bowls want 0.1, one 0.001
-    tuned = Retuning(lrs, valley, np.roll(valley, -1, 0) + 0.0, np.array([[1.0], [2], [4]]) * np.ones(5))
-    bowls = np.arange(5)
-    assert tuned.rates(bowls, bowls) == pytest.approx(0.1)
-    assert tuned.loss(bowls, bowls) == pytest.approx(4 / 2)
+    reported = np.log([[1.0], [2], [4]]) * np.ones(7)
+    tuned = Retuning(lrs, np.eye(3), valley, np.roll(valley, -1, 0), reported)
+    bowls, others = np.full((5, 1), 1 / 5), np.full((7, 1), 1 / 7)
+    assert tuned.rates(bowls, others) == pytest.approx(0.1)
+    assert tuned.loss(bowls, others) == pytest.approx(4 / 2)
     # a resample that holds nothing but the fourth bowl chooses otherwise, and the interval knows it
-    assert tuned.rates(np.full(5, 3), bowls) != pytest.approx(0.1)
+    assert tuned.rates(np.eye(5)[:, [3]], others) != pytest.approx(0.1)
     chosen = [resampled(Retuning.rates, tuned._replace(raw=raw)) for raw in (valley, valley[:, [0] * 5])]
     assert chosen[0].high > chosen[0].estimate
     assert chosen[1].low <= chosen[1].estimate == pytest.approx(0.1)
@@ -225,26 +276,54 @@ def test_retuning_compares_the_rates_that_are_best_with_and_without_the_clip():
     assert wider.low <= chosen[0].low and wider.high >= chosen[0].high  # noqa: PT018
 
 
+def test_the_interval_of_a_mean_of_logarithms_is_that_of_student():
+    # nothing to choose, and two rates that differ by normal noise; 8 % are four standard errors of a width from 4000 resamples
+    noise = np.random.default_rng(3).normal(size=400)
+    valley = np.array([[0.0], [1], [2]]) * np.ones(400)
+    tuned = Retuning(np.arange(3.0), np.eye(3), valley[::-1], valley, np.stack([0 * noise, noise, noise]))
+    i, expected = resampled(Retuning.loss, tuned).again(0.99, 2), student(noise).again(0.99, 1)
+    assert np.log(i.estimate) == pytest.approx(expected.estimate, abs=1e-12)
+    assert np.log(i.high / i.low) == pytest.approx(expected.high - expected.low, rel=0.08)
+
+
+def test_a_spline_between_the_rates_has_the_measured_losses_where_they_were_measured():
+    tuned = retune("normal", [0.03, 0.1], range(5), range(5, 11), 60)
+    coarse = 10 ** np.linspace(np.log10(tuned.lrs[0]), np.log10(tuned.lrs[-1]), tuned.between.shape[1])
+    bowl = NoisyBowl.sample("normal", 6, 5, 60)
+    rule = chain(ClipByNorm(10**0.5), Adam(coarse[:, None]))
+    np.testing.assert_allclose(np.exp(tuned.between @ tuned.reported)[::32], bowl.late_loss(rule).T, rtol=1e-9)
+    np.testing.assert_allclose(tuned.lrs[::32], coarse, rtol=1e-12)
+
+
 def test_the_steps_in_training_are_those_of_the_same_training():
     seeds = range(7, 10)
     rate, step = steps_in_training("Adam", "t1.5", 0.05, seeds, 50)
     assert rate.shape == step.shape == (20 * 10, 3)
-    bowl = NoisyBowl.sample("t1.5", 3, 7)
+    bowl = NoisyBowl.sample("t1.5", 3, 7, 50)
     x, state, rule = bowl.x0, Adam(0.05).init(bowl.x0), Adam(0.05)
     for t in range(50):
         state, r, direction = rule.step(state, bowl.grad(x, t), x)
         x = x - r * direction
-    np.testing.assert_array_equal(rate[-10:], np.broadcast_to(r, x.shape).T)
-    np.testing.assert_array_equal(step[-10:], np.abs(r * direction).T)
+    np.testing.assert_array_equal(rate[-10:], np.broadcast_to(r, x.shape)[:, 0].T)
+    np.testing.assert_array_equal(step[-10:], np.abs(r * direction)[:, 0].T)
 
 
-def test_a_clip_that_never_acts_moves_no_best_rate(monkeypatch):
+def test_gains_are_one_for_a_clip_that_never_acts(monkeypatch):
     monkeypatch.setitem(PLACEMENTS, "clip before, c = 1", lambda lr, root: chain(ClipByNorm(1e9), Adam(lr)))
+    alone = steady_gains(chain(ClipByNorm(1e9), Adam()), Adam(), "t1.5", 4, 100, 1)
+    trained = gains_in_training("clip before, c = 1", "t1.5", 0.05, range(7, 10), 50)
+    for gains, runs in ((alone, 4), (trained, 3)):
+        assert set(gains) == set(MEASURES)
+        for ratio in gains.values():
+            np.testing.assert_array_equal(ratio, np.ones(runs))
+
+
+def test_a_clip_that_never_acts_moves_no_best_rate():
     tuned = retune("normal", [0.03, 0.1], range(5), range(5, 11), 60)
-    assert tuned.lrs[0] == pytest.approx(0.03 / 10**0.5)
-    assert tuned.lrs[-1] == pytest.approx(0.1 * 10**0.5)
+    assert tuned.lrs[0] == pytest.approx(0.03 / 10**0.25)
+    assert tuned.lrs[-1] == pytest.approx(0.1 * 10**0.25)
     for statistic in (Retuning.rates, Retuning.loss):
-        i = resampled(statistic, tuned)
+        i = resampled(statistic, tuned._replace(clipped=tuned.raw))
         assert i.low == i.high == 1
 
 
@@ -252,12 +331,14 @@ def test_a_clip_that_never_acts_moves_no_best_rate(monkeypatch):
     ("call", "names"),
     [
         (lambda: heavy_tailed("t0", (3, 1), np.random.default_rng(0)), "t0"),
-        (lambda: NoisyBowl.sample("cauchy", 3, 0), "cauchy"),
+        (lambda: NoisyBowl.sample("cauchy", 3, 0, 5), "cauchy"),
         (lambda: kept_share("pareto1.5", 2.0), "pareto1.5"),
         (lambda: kept_share("pareto3", 0.5), "c >= 1"),
         (lambda: ClippedStep(Adam(), 0.0), "limit"),
         (lambda: ClippedStep(Adam(), -1.0), "limit"),
         (lambda: SplitAdam(beta2=1.0), "beta2"),
+        (lambda: AutoClip(Adam(), 101), "percentile"),
+        (lambda: AutoClip(Adam, 10), "AutoClip"),
         (lambda: ClippedStep(Adam, 1.0), "rule"),
     ],
 )

@@ -4,9 +4,11 @@ Noise has unit *median* size, for a variance need not exist: limits c are in uni
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from companion.evidence import Interval, geometric
 from companion.evidence.intervals import at_any_level, percent
@@ -17,44 +19,39 @@ from stepsize.signals import respond
 from stepsize.transforms import ClipByNorm, ClipByValue, chain
 from stepsize.tuning import Choice, tune
 
-from .heavy_tails import heavy_tailed, require_tail
-from .rules import ClippedStep, SplitAdam
+from .heavy_tails import heavy_tailed
+from .kernel import adam_late_losses
+from .rules import AutoClip, ClippedStep, SplitAdam
 
 
 @dataclass(frozen=True, eq=False)
 class NoisyBowl:
-    """f = x'A x / 2, gradients A x + noise; n bowls A = R D R' with eigenvalues 0.1 ... 10, R random. Spikes hit the whole vector.
+    """f = x'A x / 2, gradients A x + noise[t]; n bowls A = R D R' with eigenvalues 0.1 ... 10, R random. Spikes hit the whole vector.
 
-    Noise depends on seed and step alone: every method and every rate meets the same, (n, d) at step t.
+    x has shape (n, rates, d), x0 (n, 1, d), noise (steps, n, 1, d): every method and every rate meets the same.
     """
 
     A: np.ndarray
     x0: np.ndarray
-    tail: str
-    seed: int
+    noise: np.ndarray
 
     @classmethod
-    def sample(cls, tail: str, n: int, seed: int, d: int = 10, spread: float = 3.0) -> "NoisyBowl":
-        rng = np.random.default_rng([seed, 0])
+    @lru_cache(maxsize=2)  # each placement is tuned on the same bowls and reported on the same others
+    def sample(cls, tail: str, n: int, seed: int, steps: int, d: int = 10, spread: float = 3.0) -> "NoisyBowl":
+        rng = np.random.default_rng(seed)
         R, _ = np.linalg.qr(rng.normal(size=(n, d, d)))
-        return cls(
-            (R * np.logspace(-1, 1, d)) @ np.swapaxes(R, 1, 2),
-            spread * rng.normal(size=(n, d)),
-            require_tail(tail),
-            seed,
-        )
-
-    def noise(self, t):
-        return heavy_tailed(self.tail, self.x0.shape, np.random.default_rng([self.seed, 1, t]))
+        A = (R * np.logspace(-1, 1, d)) @ np.swapaxes(R, 1, 2)
+        return cls(A, spread * rng.normal(size=(n, 1, d)), heavy_tailed(tail, (steps, n, 1, d), rng))
 
     def f(self, x):
-        return (x * (self.A @ x[..., None])[..., 0]).sum(-1) / 2
+        return (x * (x @ self.A)).sum(-1) / 2
 
     def grad(self, x, t):
-        return (self.A @ x[..., None])[..., 0] + self.noise(t)
+        return x @ self.A + self.noise[t]
 
-    def late_loss(self, rule, steps: int):
-        """Mean of f over the last 40 % of the steps, relative to f(x0): (..., n), infinite where a run diverged."""
+    def late_loss(self, rule):
+        """Mean of f over the last 40 % of the steps, relative to f(x0): (n, rates), infinite where a run diverged."""
+        steps = len(self.noise)
         return late_loss(rule, self.grad, self.x0, self.f, steps, int(0.4 * steps)) / self.f(self.x0)
 
 
@@ -63,6 +60,8 @@ PLACEMENTS = {
     "Adam": lambda lr, root: Adam(lr),
     "clip before, c = 1": lambda lr, root: chain(ClipByNorm(root), Adam(lr)),
     "clip before, c = 10": lambda lr, root: chain(ClipByNorm(10 * root), Adam(lr)),
+    "percentile clip, p = 10": lambda lr, root: AutoClip(Adam(lr), 10),
+    "percentile clip, p = 90": lambda lr, root: AutoClip(Adam(lr), 90),
     "clip coordinates, c = 1": lambda lr, root: chain(ClipByValue(1.0), Adam(lr)),
     "clip the step, c = 0.1": lambda lr, root: ClippedStep(Adam(lr), 0.1 * root),
     "clip the step, c = 1": lambda lr, root: ClippedStep(Adam(lr), root),
@@ -80,56 +79,75 @@ def _losses(make, tail: str, steps: int, spread: float = 3.0):
     """(lrs, seeds) -> late losses (lrs, bowls) of a placement: a bowl for each seed, all drawn from the first of them."""
 
     def losses(lrs, seeds):
-        bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), spread=spread)
-        return bowl.late_loss(make(np.reshape(lrs, (-1, 1, 1)), bowl.x0.shape[-1] ** 0.5), steps)
+        bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), steps, spread=spread)
+        return bowl.late_loss(make(np.reshape(lrs, (-1, 1)), bowl.x0.shape[-1] ** 0.5)).T
 
     return losses
 
 
 def place(tail: str, tuning, reporting, steps: int, names=tuple(PLACEMENTS), spread: float = 3.0) -> dict[str, Choice]:
-    """Late loss of placements under one tail: rate of least median on the bowls `tuning`, scores on the bowls `reporting`.
+    """Late loss of placements under one tail: rate of least geometric mean on the bowls `tuning`, scores on the bowls `reporting`.
 
     Both are lists of seeds, a bowl for each, the same for all placements. "clip before, not tuned again" is the clip c = 1 at
     the rate that was best without it. `names` always includes "Adam"; starts are normal with standard deviation `spread`.
     """
     run = {name: _losses(PLACEMENTS[name], tail, steps, spread) for name in {*names, "clip before, c = 1"}}
-    runs = {name: tune(run[name], RATES, tuning, reporting, np.median) for name in names}
+    runs = {name: tune(run[name], RATES, tuning, reporting, geometric) for name in names}
     scores = run["clip before, c = 1"]([runs["Adam"].lr], reporting)[0]
     return runs | {"clip before, not tuned again": runs["Adam"]._replace(scores=scores)}
 
 
 class Retuning(NamedTuple):
-    """Late losses of Adam without a clip and with c = 1 in front, on one grid of rates: (lrs, bowls) to tune on and to report."""
+    """Adam without a clip and with c = 1 in front: logarithms of late losses (coarse lrs, bowls), to tune on and to report.
+
+    `between` (lrs, coarse lrs) interpolates means over bowls to the finer grid `lrs`, from which rates are chosen. Means are
+    taken with `weights` (bowls, resamples): geometric means of losses, in which the difference between bowls cancels, for all
+    rates meet the same.
+    """
 
     lrs: np.ndarray
+    between: np.ndarray
     raw: np.ndarray
     clipped: np.ndarray
     reported: np.ndarray
 
-    def best(self, rows=slice(None)):
-        """Places in the grid of the rates of least typical loss, without and with the clip, on the tuning bowls `rows` (..., n).
+    def best(self, weights):
+        """Places in `lrs` of the rates of least typical loss, without and with the clip, (resamples,) each."""
+        return [(self.between @ (losses @ weights)).argmin(0) for losses in (self.raw, self.clipped)]
 
-        The geometric mean, in which the difference between bowls cancels: all rates meet the same.
-        """
-        return [geometric(losses[:, rows], axis=-1).argmin(0) for losses in (self.raw, self.clipped)]
-
-    def rates(self, bowls, others):
+    def rates(self, weights, others):
         """Best rate with the clip over that without."""
-        raw, clipped = self.best(bowls)
+        raw, clipped = self.best(weights)
         return self.lrs[clipped] / self.lrs[raw]
 
-    def loss(self, bowls, others):
+    def loss(self, weights, others):
         """Loss with the clip at the rate tuned without it over that at the rate tuned with it: geometric mean over bowls."""
-        kept, retuned = (self.reported[at[..., None], others] for at in self.best(bowls))
-        return geometric(kept / retuned, axis=-1)
+        curve, each = self.between @ (self.reported @ others), np.arange(others.shape[1])
+        kept, retuned = (curve[best, each] for best in self.best(weights))
+        return np.exp(kept - retuned)
 
 
-def retune(tail: str, near: list[float], tuning, reporting, steps: int, per_decade: int = 16) -> Retuning:
-    """The losses of `Retuning` on a fine grid, from half a decade below the smallest of the rates `near` to as far above the largest."""
-    low, high = np.log10(min(near)) - 0.5, np.log10(max(near)) + 0.5
-    lrs = 10 ** np.linspace(low, high, 1 + round(per_decade * (high - low)))
-    raw, clipped = (_losses(PLACEMENTS[name], tail, steps) for name in ("Adam", "clip before, c = 1"))
-    return Retuning(lrs, raw(lrs, tuning), clipped(lrs, tuning), clipped(lrs, reporting))
+def retune(tail: str, near: list[float], tuning, reporting, steps: int) -> Retuning:
+    """The losses of `Retuning` at 8 rates a decade, from 1/4 of a decade below the smallest rate `near` to as far above the largest.
+
+    A bowl for each seed of `tuning` and `reporting`, a hundred of them drawn from the first. Between the rates stands a cubic
+    spline, 32 times as fine.
+    """
+    low, high = np.log10(min(near)) - 1 / 4, np.log10(max(near)) + 1 / 4
+    coarse = np.linspace(low, high, 1 + round(8 * (high - low)))
+    fine = np.linspace(low, high, 1 + 32 * (len(coarse) - 1))
+
+    def losses(seeds, *limits):
+        parts = []
+        for first in range(0, len(seeds), 100):
+            bowl = NoisyBowl.sample(tail, len(seeds[first : first + 100]), int(seeds[first]), steps)
+            x0, noise, root = bowl.x0[:, 0], bowl.noise[:, :, 0], bowl.x0.shape[-1] ** 0.5
+            late = [adam_late_losses(bowl.A, x0, noise, 10**coarse, c * root, int(0.4 * steps)) for c in limits]
+            parts.append(np.log(late / bowl.f(bowl.x0)[:, 0]))
+        return np.concatenate(parts, axis=-1)
+
+    between = CubicSpline(coarse, np.eye(len(coarse)))(fine)
+    return Retuning(10**fine, between, *losses(tuning, np.inf, 1.0), *losses(reporting, 1.0))
 
 
 @at_any_level
@@ -138,18 +156,29 @@ def resampled(statistic, tuned: Retuning, *, level, seed) -> Interval:
 
     Each resample chooses both rates anew, so that the interval includes the uncertainty of the choice.
     """
-    rng, n, m = np.random.default_rng(seed), tuned.raw.shape[1], tuned.reported.shape[1]
+    rng, sizes = np.random.default_rng(seed), (tuned.raw.shape[1], tuned.reported.shape[1])
     resamples = max(2000, round(40 / (1 - level)))
-    values = np.concatenate(
-        [
-            statistic(tuned, rng.integers(n, size=(rows, n)), rng.integers(m, size=(rows, m)))
-            for rows in np.diff([*range(0, resamples, 250), resamples])  # a few megabytes at once
+
+    def draw(rows):
+        return [
+            np.stack([np.bincount(rng.integers(n, size=n), minlength=n) / n for _ in range(rows)], 1) for n in sizes
         ]
-    )
-    estimate = float(statistic(tuned, np.arange(n), np.arange(m)))
+
+    # a few megabytes at once
+    values = np.concatenate([statistic(tuned, *draw(rows)) for rows in np.diff([*range(0, resamples, 250), resamples])])
+    estimate = statistic(tuned, *(np.full((n, 1), 1 / n) for n in sizes)).item()
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     method = f"percentile bootstrap over tuning and reported bowls, {percent(level)}"
-    return Interval(estimate, min(low, estimate), max(high, estimate), method, n)
+    return Interval(estimate, min(low, estimate), max(high, estimate), method, sizes[0])
+
+
+#: What a clip may change; each of (rate, |rate direction|), both (time, runs).
+MEASURES = {
+    "rate, median": lambda rate, step: np.median(rate, axis=0),
+    "step, median": lambda rate, step: np.median(step, axis=0),
+    "step, root mean square": lambda rate, step: np.sqrt((step**2).mean(0)),
+    "step, longest": lambda rate, step: step.max(0),
+}
 
 
 def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
@@ -159,13 +188,25 @@ def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
     return rate, step
 
 
+def steady_gains(clipped, raw, tail: str, runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
+    """Each of `MEASURES` of the rule `clipped` over that of `raw` on the same noise, run by run."""
+    one, other = (steady_steps(rule, tail, runs, steps, seed) for rule in (clipped, raw))
+    return {name: of(*one) / of(*other) for name, of in MEASURES.items()}
+
+
 def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):
     """(rate, |rate direction|) of a placement on its way down a bowl for each seed, over the last 40 % of the steps.
 
     Each of shape (steps and coordinates, bowls), as `steady_steps` has it: medians and maxima run over the first axis.
     """
-    bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]))
+    bowl = NoisyBowl.sample(tail, len(seeds), int(seeds[0]), steps)
     walked = walk(PLACEMENTS[name](lr, bowl.x0.shape[-1] ** 0.5), bowl.grad, bowl.x0)
     late = [now for t, now in zip(range(steps), walked, strict=False) if t >= 0.6 * steps]
-    rate, direction = (np.stack([getattr(now, part) for now in late]) for part in ("rate", "direction"))
+    rate, direction = (np.stack([getattr(now, part)[:, 0] for now in late]) for part in ("rate", "direction"))
     return [np.swapaxes(a, 1, 2).reshape(-1, len(seeds)) for a in (rate, np.abs(rate * direction))]
+
+
+def gains_in_training(name: str, tail: str, lr: float, seeds, steps: int) -> dict[str, np.ndarray]:
+    """Each of `MEASURES` of a placement over that of Adam without a clip, both at the rate `lr`, bowl by bowl."""
+    one, other = (steps_in_training(rule, tail, lr, seeds, steps) for rule in (name, "Adam"))
+    return {name: of(*one) / of(*other) for name, of in MEASURES.items()}
