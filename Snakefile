@@ -61,7 +61,7 @@ rule ledger:
         replications=REPLICATIONS,
         performance=PERFORMANCE,
     output:
-        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "performance.txt", "growth.svg", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
+        expand(f"{OUT}/ledger/{{name}}", name=["ledger.txt", "summary.txt", "subjects.txt", "counts.txt", "timings.txt", "performance.txt", "difficulties.txt", "growth.svg", "verdicts.svg", "verdicts.txt", "verdicts.json"]),
     params:
         chapters=CHAPTERS,
         code=digest(dependencies(["import companion.build.pages"])),

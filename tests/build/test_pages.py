@@ -309,7 +309,7 @@ def test_what_is_written_is_whole_and_the_same_twice(book, run, tmp_path):
     for name in ("a", "b"):
         pages.write(book, run, tmp_path / name)
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
-    assert names == ["counts.txt", "growth.svg", "ledger.txt", "performance.txt", "subjects.txt", "summary.txt", "timings.txt", "verdicts.json", "verdicts.svg", "verdicts.txt"]  # fmt: skip
+    assert names == ["counts.txt", "difficulties.txt", "growth.svg", "ledger.txt", "performance.txt", "subjects.txt", "summary.txt", "timings.txt", "verdicts.json", "verdicts.svg", "verdicts.txt"]  # fmt: skip
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert "| [A tiny chapter](tiny.ipynb) | 3.2 | 30 | 2.0 |" in (tmp_path / "a/timings.txt").read_text()

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from companion.errors import BookError
+from companion.evidence import races
 from companion.evidence.verdict import MIME
 
 from .book import Book
@@ -210,21 +211,23 @@ def scan(notebook, place) -> None:
 
 
 def record(notebook, place) -> dict:
-    """What the run says: verdicts, glued numbers, seconds per cell. No path of this machine."""
-    verdicts, glued, cells = [], {}, []
+    """What the run says: verdicts, races, glued numbers, seconds per cell. No path of this machine."""
+    verdicts, raced, glued, cells = [], [], {}, []
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
         cells.append([place.lines.get(cell.get("id"), 0), cell.metadata.get("papermill", {}).get("duration") or 0.0])
         for out in cell.outputs:
             data, meta = out.get("data", {}), out.get("metadata", {})
             if MIME in data:
                 verdicts.append(data[MIME])
+            if races.MIME in data:
+                raced.append(data[races.MIME])
             if name := meta.get("scrapbook", {}).get("name"):
                 glued[name] = {
                     mime.removeprefix(GLUE): text
                     for mime, text in data.items()
                     if not mime.removeprefix(GLUE).startswith("image/")
                 }
-    return {"cells": cells, "verdicts": verdicts, "glued": glued}
+    return {"cells": cells, "verdicts": verdicts, "races": raced, "glued": glued}
 
 
 def tidy(notebook):

@@ -9,7 +9,7 @@ from companion.evidence.cards import DOTS, VERDICT_SIGNS, environment
 from companion.evidence.claims import SUBJECTS, VERDICTS, Claim
 from companion.evidence.wording import number
 
-from . import performance, replication
+from . import difficulties, performance, replication
 from .book import write_whole
 from .ledger import records
 
@@ -230,7 +230,7 @@ def timings(book, records: dict[str, dict]) -> str:
 
 def write(book, executed: Path, target: Path) -> None:
     """What the pages take from the ledger of the runs in `executed`: in `target`, summary.txt (the tiles), subjects.txt, ledger.txt,
-    counts.txt, timings.txt, verdicts.svg with its alternative text in verdicts.txt, verdicts.json; and of the benchmarks'
+    counts.txt, timings.txt, difficulties.txt, verdicts.svg with its alternative text in verdicts.txt, verdicts.json; and of the benchmarks'
     record performance.txt and growth.svg."""
     runs = records(book, executed)
     rows = entries(book, runs)
@@ -240,6 +240,7 @@ def write(book, executed: Path, target: Path) -> None:
     write_whole(target / "ledger.txt", html("ledger.html", rows, gate=book.profile == "published"))
     write_whole(target / "counts.txt", sentence(rows) + "\n")
     write_whole(target / "timings.txt", timings(book, runs))
+    write_whole(target / "difficulties.txt", difficulties.page(runs))
     write_whole(target / "performance.txt", performance.page(book.root, target))
     public = {"profile": book.profile, "counts": counts(rows), "claims": rows}
     write_whole(target / "verdicts.json", json.dumps(public, ensure_ascii=False, indent=1) + "\n")

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from companion.errors import BookError
+from companion.evidence import races
 from companion.evidence.cards import card
 from companion.evidence.verdict import MIME
 
@@ -63,8 +64,10 @@ def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
     replications = replication.read(book.root)
     for chapter in book.chapters:
         notebook = json.loads((executed / f"{chapter}.ipynb").read_text(encoding="utf-8"))
-        for cell in notebook["cells"]:
-            for out in cell.get("outputs", []):
+        for cell in (c for c in notebook["cells"] if "outputs" in c):
+            # the page of difficulties has read them; MyST-NB does not know them
+            cell["outputs"] = [out for out in cell["outputs"] if races.MIME not in out.get("data", {})]
+            for out in cell["outputs"]:
                 verdict = out.get("data", {}).pop(MIME, None)  # the ledger has read it; MyST-NB does not know it
                 if verdict and (same := replication.replicated(replications, verdict["claim"], verdict["verdict"])):
                     out["data"]["text/html"] = card(verdict | {"replication": same})

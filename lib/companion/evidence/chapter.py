@@ -11,6 +11,7 @@ from .cards import Table
 from .claims import Claim, read_claims
 from .glue import Text, glue
 from .intervals import Interval
+from .races import MIME, race_record
 from .verdict import Evidence, Verdict, joint
 
 
@@ -78,6 +79,12 @@ class Chapter:
                 f"claim {claim} was judged before on other evidence; give it all in one call, or make a new Chapter"
             )
         return verdict
+
+    def race(self, difficulty: str, **reported) -> None:
+        """Report a race of this chapter to the page that sets rules against difficulties; arguments as for `race_record`."""
+        from IPython.display import display
+
+        display({MIME: {"chapter": self.name} | race_record(difficulty, **reported)}, raw=True)
 
     def glue(self, key: str, value, spec: str = "") -> None:
         """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
