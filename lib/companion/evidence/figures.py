@@ -38,6 +38,8 @@ _METHODS = {
     "AMSGrad": (_SKY, "X", (0, (5, 1))),
     "AdaBelief": (_SKY, "*", (0, (3, 1, 1, 1, 1, 1))),
     "full AdaGrad": (_RED, "8", (0, (4, 1, 1, 1))),
+    "online Newton": (_RED, "h", (0, (9, 1, 3, 1))),
+    "AdaHessian": (_SKY, "H", (0, (11, 1))),
     "BFGS": (_ORANGE, ">", (0, (10, 1))),
     "lazy BFGS": (_ORANGE, "<", (0, (1, 2))),
     "damped BFGS": (_ORANGE, "H", (0, (2, 1, 1, 1))),

@@ -223,7 +223,12 @@ NOISY_RULES = {
         axes=True,
     ),
     "Shampoo": Noisy(lambda lr, stream: Folded(Shampoo(lr[..., None]), (4, 5)), axes=True, lrs=10 * RATES[::2]),
-    "SOAP": Noisy(lambda lr, stream: Folded(SOAP(lr[..., None]), (4, 5)), axes=True, lrs=RATES[::2]),
+    "SOAP": Noisy(
+        lambda lr, stream, *betas: Folded(SOAP(lr[..., None], *betas), (4, 5)),
+        ((0.95, 0.95), (0.9, 0.999)),
+        axes=True,
+        lrs=RATES[::2],
+    ),
     "full AdaGrad": Noisy(lambda lr, stream: FullAdaGrad(lr), lrs=RATES[::2]),
     "online Newton": Noisy(lambda lr, stream, ridge: OnlineNewton(lr, ridge), ((1e-4,), (1e-2,), (1.0,))),
     "lazy BFGS": Noisy(lambda lr, stream: LazyBFGS(lr)),
