@@ -3,10 +3,9 @@
   // a page from the disk may not read other pages: the hits of a search then come without excerpts, and without errors
   if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
-  const wide = "div.math, mjx-container[display], .highlight pre, .output pre, .pst-scrollable-table-container, .cell_output .output, .figure-scroll, .table-scroll";
+  const wide = "div.math, mjx-container[display], .highlight pre, .output pre, .pst-scrollable-table-container, .cell_output .output, .table-scroll";
 
   function name(element) {
-    if (element.matches(".figure-scroll")) return "Figure, scrolls sideways";
     if (element.matches("pre")) return "Code, scrolls sideways";
     if (element.matches("div.math, mjx-container")) return "Formula, scrolls sideways";
     return "Table, scrolls sideways";
@@ -27,15 +26,75 @@
     }
   }
 
-  function wrapFigures() {
+  // a figure fits the page; a click opens it large, in a box that scrolls
+  function enlarge() {
     for (const image of document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")) {
-      if (image.closest(".figure-scroll")) continue;
-      const box = document.createElement("div");
-      box.className = "figure-scroll";
-      const target = image.parentElement.matches("a") ? image.parentElement : image;
-      target.replaceWith(box);
-      box.append(target);
+      const link = image.closest("a") ?? document.createElement("a");
+      if (!link.contains(image)) {
+        image.replaceWith(link);
+        link.append(image);
+      }
+      link.classList.add("enlarge");
+      link.href = image.getAttribute("src");
+      link.title = "Open the figure large";
+      link.addEventListener("click", event => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        const dialog = document.createElement("dialog"), box = document.createElement("div"), close = document.createElement("button");
+        dialog.className = "figure-large";
+        dialog.setAttribute("aria-label", "Figure");
+        close.textContent = "Close";
+        close.addEventListener("click", () => dialog.close());
+        box.tabIndex = 0;
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", "Figure, scrolls");
+        box.append(image.cloneNode());
+        dialog.append(close, box);
+        dialog.addEventListener("close", () => dialog.remove());
+        document.body.append(dialog);
+        dialog.showModal();
+      });
     }
+  }
+
+  // Formulas, fonts and pictures move what a link leads to: scroll there again until they have settled, unless the
+  // reader scrolls first or comes back to a page whose position the browser restores.
+  function land() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target || performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
+    let left = false;
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"])
+      addEventListener(kind, () => { left = true; }, { once: true, passive: true });
+    const again = () => { if (!left) target.scrollIntoView({ behavior: "instant" }); };
+    const moves = new ResizeObserver(again);
+    moves.observe(document.querySelector(".bd-article"));
+    addEventListener("load", async () => {
+      await Promise.all([window.MathJax?.startup?.promise, document.fonts.ready]);
+      again();
+      setTimeout(() => moves.disconnect(), 1000);
+    });
+  }
+
+  // paper is white, and nobody can unfold it: print in light colours, with the solutions open
+  function paper() {
+    const root = document.documentElement;
+    let theme = null, opened = [];
+    function begin() {
+      if (theme !== null) return;
+      theme = root.dataset.theme;
+      root.dataset.theme = "light";
+      opened = [...document.querySelectorAll(".bd-article details.sd-dropdown:not([open])")];
+      for (const details of opened) details.open = true;
+    }
+    function end() {
+      if (theme === null) return;
+      root.dataset.theme = theme;
+      theme = null;
+      for (const details of opened) details.open = false;
+    }
+    addEventListener("beforeprint", begin);
+    addEventListener("afterprint", end);
+    matchMedia("print").addEventListener("change", event => event.matches ? begin() : end());
   }
 
   // docutils gives bibliographies roles that have been taken out of the standard
@@ -84,8 +143,10 @@
   document.addEventListener("DOMContentLoaded", () => {
     roles();
     ledger();
-    wrapFigures();
+    enlarge();
     reach();
+    land();
+    paper();
     addEventListener("resize", reach);
     addEventListener("load", () => {
       reach();
