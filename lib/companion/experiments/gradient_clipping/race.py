@@ -188,10 +188,13 @@ def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
     return rate, step
 
 
-def steady_gains(clipped, raw, tail: str, runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
-    """Each of `MEASURES` of the rule `clipped` over that of `raw` on the same noise, run by run."""
-    one, other = (steady_steps(rule, tail, runs, steps, seed) for rule in (clipped, raw))
-    return {name: of(*one) / of(*other) for name, of in MEASURES.items()}
+def steady_gains(clipped, raw, tail: str, runs: int, steps: int, seeds) -> dict[str, np.ndarray]:
+    """Each of `MEASURES` of the rule `clipped` over that of `raw` on the same noise, run by run: `runs` for each of the seeds."""
+    parts = []
+    for seed in seeds:
+        one, other = (steady_steps(rule, tail, runs, steps, seed) for rule in (clipped, raw))
+        parts.append([of(*one) / of(*other) for of in MEASURES.values()])
+    return dict(zip(MEASURES, np.concatenate(parts, axis=-1), strict=True))
 
 
 def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):

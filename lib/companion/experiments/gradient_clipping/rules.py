@@ -56,7 +56,7 @@ class Seen(NamedTuple):
 
 
 @numba.njit(cache=True)
-def insert(norms, count, new):
+def _insert(norms, count, new):
     """new[run] into the sorted first `count` of norms[run, :], in place; norms (runs, more than count), new (runs,)."""
     for run in range(new.size):
         place = np.searchsorted(norms[run, :count], new[run])
@@ -89,7 +89,7 @@ class AutoClip(Wrapper):
         if state.count == room or norms.shape[:-1] != length.shape:  # full, or the rates bring more runs than x had
             more = np.full((*length.shape, max(64, state.count)), np.inf)
             norms = np.concatenate([np.broadcast_to(norms, (*length.shape, room)), more], axis=-1)
-        insert(norms.reshape(-1, norms.shape[-1]), state.count, length.ravel())
+        _insert(norms.reshape(-1, norms.shape[-1]), state.count, length.ravel())
         low, part = divmod(self.percentile / 100 * state.count, 1)
         below, above = norms[..., int(low)], norms[..., min(int(low) + 1, state.count)]
         clip = ClipByNorm((below + part * (above - below))[..., None])
