@@ -4,7 +4,7 @@ PYTHONPATH=lib python benchmarks/gpu.py --out results.json          # on a machi
 PYTHONPATH=lib python benchmarks/gpu.py --device cpu --tiny         # Triton's interpreter: to see that all of it runs
 
 Needs PyTorch >= 2.9, Triton, SymPy and NumPy alone. Every result is written as soon as it is there; what fails is recorded
-with its error, and the rest goes on. Device times are those between two events on a queue that is never empty, wall times
+with its error, and the rest goes on; reports on other cards in the same file stay. Device times are those between two events on a queue that is never empty, wall times
 those of many calls in a row and the wait for the last one. The floor is the bytes that a step must read and write, over the
 bandwidth of a copy that takes part in the same rounds. Everything of ours goes through `Optimizer.step`, but "kernel alone".
 """
@@ -100,11 +100,13 @@ class Report:
 
     def __init__(self, path, seconds):
         self.path, self.end, self.start = path, time.monotonic() + seconds, time.monotonic()
+        on_record = json.loads(path.read_text()) if path and path.is_file() else []
         cuda = torch.cuda.is_available() and not ON_CPU
         card = torch.cuda.get_device_name() if cuda else f"none: Triton's interpreter on {platform.machine()}"
         versions = {"python": platform.python_version(), "cuda": torch.version.cuda}
         versions |= {m.__name__: m.__version__ for m in (torch, triton, sympy, np)}
         self.known = {"card": card, "date": date.today().isoformat(), "versions": versions, "rows": []}
+        self.others = [report for report in on_record if report["card"] != card]
         print(f"{card}\n{', '.join(f'{k} {v}' for k, v in versions.items())}", flush=True)
 
     def row(self, part, name, function, *arguments):
@@ -118,7 +120,7 @@ class Report:
         print(f"[{time.monotonic() - self.start:5.1f} s] {part}: {name}: {described(result)}", flush=True)
         self.known["seconds"] = round(time.monotonic() - self.start, 1)
         if self.path:
-            self.path.write_text(json.dumps(self.known, indent=1))
+            self.path.write_text(json.dumps([*self.others, self.known], indent=1))
         if begun:
             gc.collect()
             if not ON_CPU:
@@ -518,35 +520,35 @@ def race_of_clips(shapes, device, tiny):
     return raced(jobs, lengths, copied, *((3, 2) if tiny else (24, 10)))
 
 
-def race_of_settings(rule_name, shapes, device, tiny):
-    """Blocks and warps, and texts of the kernel that differ in one respect, on one long tensor."""
+#: What a kernel's text may have instead, to see what it costs.
+CHANGES = {
+    "ours": (),
+    "approximate": (
+        ("tl.div_rn(a, b) if b.dtype == tl.float32 else a / b", "a / b"),
+        ("tl.sqrt_rn(a) if a.dtype == tl.float32 else tl.sqrt(a)", "tl.sqrt(a)"),
+    ),
+    "ordered": ((", sem='relaxed'", ""),),
+    "no turns": (("tl.atomic_add(TURNS + K, 1, sem='relaxed')", "tl.load(TURNS + K)"), ("tl.debug_barrier()", "pass")),
+    "loads of 16 bytes": (("8 if TYPE.primitive_bitwidth == 16 else 16", "16"),),
+}
+SIZES_OF_BLOCKS = ((512, 2), (512, 4), (1024, 8), (2048, 8))
+
+
+def race_of_settings(rule_name, shapes, device, tiny, dtype=torch.float32):
+    """Blocks and warps, and texts of the kernel that differ in one respect."""
     rule, *_, arrays = RACES[rule_name]
-    params, text, source = with_gradients(shapes, device), gpu.source(rule), gpu.source
-    changes = {
-        "ours": (),
-        "approximate": (
-            ("tl.div_rn(a, b) if b.dtype == tl.float32 else a / b", "a / b"),
-            ("tl.sqrt_rn(a) if a.dtype == tl.float32 else tl.sqrt(a)", "tl.sqrt(a)"),
-        ),
-        "relaxed": (("tl.atomic_add(TURNS + K, 1)", 'tl.atomic_add(TURNS + K, 1, sem="relaxed")'),),
-        "no turns": (("tl.atomic_add(TURNS + K, 1)", "tl.load(TURNS + K)"), ("tl.debug_barrier()", "pass")),
-    }
-    settings = {(name, 2048, 8): change for name, change in changes.items()}
-    settings |= {("ours", b, w): () for b, w in ((1024, 4), (1024, 8), (2048, 4), (2048, 16), (4096, 8), (4096, 16))}
-    settings |= {("approximate", b, w): changes["approximate"] for b, w in ((1024, 4), (1024, 8))}
-    jobs, kept = {}, (gpu.BLOCK, gpu.WARPS)
+    params, text, source = with_gradients(shapes, device, dtype), gpu.source(rule), gpu.source
+    n, kept = sum(p.numel() for p in params), (gpu.BLOCK, gpu.WARPS)
+    moved = n * (3 * dtype.itemsize + 4 * (arrays - 3))
+    settings = {(name, *kept): change for name, change in CHANGES.items()} | {("ours", *sizes): () for sizes in SIZES_OF_BLOCKS}
+    jobs = {}
 
     def job(text, block, warps):
         gpu.source = lambda rule: text
         gpu.BLOCK, gpu.WARPS = block, warps
         step = Optimizer(alike(params), rule).step
-        step()
-
-        def run():
-            gpu.BLOCK, gpu.WARPS = block, warps
-            step()
-
-        return run
+        step()  # which compiles the kernel for this block and these warps
+        return step
 
     try:
         for (name, block, warps), change in settings.items():
@@ -554,11 +556,11 @@ def race_of_settings(rule_name, shapes, device, tiny):
             for old, new in change:
                 changed = changed.replace(old, new)
             if change and changed == text:
-                continue  # a rule without clocks
+                continue  # a rule without clocks or quotients
             label = name if (name, block, warps) == ("ours", *kept) else f"{name} {block}/{warps}"
             jobs[label] = job(changed, block, warps)
         jobs["copy"], copied = copy_job(device, tiny)
-        lengths = dict.fromkeys(jobs, arrays * sum(p.nbytes for p in params)) | {"copy": copied}
+        lengths = dict.fromkeys(jobs, moved) | {"copy": copied}
         return raced(jobs, lengths, copied, *((3, 2) if tiny else (16, 3)))
     finally:
         gpu.source, (gpu.BLOCK, gpu.WARPS) = source, kept
@@ -609,6 +611,8 @@ def times(report, device, tiny):
 def settings(report, device, tiny):
     for name in ("Adam", "RMSProp"):
         report.row("settings", f"{name}, long", race_of_settings, name, works(tiny)["long"], device, tiny)
+    arguments = "AdamW", works(tiny)["GPT-2"], device, tiny, torch.bfloat16
+    report.row("settings", "AdamW in bfloat16, GPT-2", race_of_settings, *arguments)
 
 
 def compiles(report, device, tiny):

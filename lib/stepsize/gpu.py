@@ -12,7 +12,7 @@ import hashlib
 import linecache
 import os
 from contextlib import nullcontext
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -23,8 +23,8 @@ from .addresses import Batch, has_address
 from .errors import TraceError
 from .kernels import Dialect, parts
 
-#: Coordinates per block, and warps that share them: 8 coordinates a thread, in loads of 16 bytes.
-BLOCK, WARPS = 2048, 8
+#: Coordinates per block, and warps that share them: 8 coordinates a thread, in two loads.
+BLOCK, WARPS = 1024, 4
 
 #: What CUDA graphs read at their replays, whoever keeps them, for as long as the process lives: some kilobytes a capture.
 _CAPTURED = []
@@ -73,7 +73,8 @@ def sign(a):
 @triton.jit
 def array(PLACE, TYPE: tl.constexpr, ALIGNED: tl.constexpr):
     pointer = tl.load(PLACE).to(tl.pointer_type(TYPE))
-    return tl.multiple_of(pointer, 16) if ALIGNED else pointer
+    # 4 coordinates a load, also of 16 bits: with 8 each thread would get 8 of the 32 bits beside them, in half-used lines
+    return tl.multiple_of(pointer, 8 if TYPE.primitive_bitwidth == 16 else 16) if ALIGNED else pointer
 """
 
 
@@ -82,6 +83,10 @@ def source(rule) -> str:
 
     A row of WORK holds what a block does: its run, and its place among the blocks of that run. Nothing is written where FOUND
     is not 0; g is divided by SCALE. TURNS counts the blocks of a run that have read its clocks: the last one moves them.
+
+    The count is relaxed, as any stronger order makes a block wait for its stores. It needs none: what a warp stores depends on
+    the clocks, so these have been read when it reaches the barrier behind its stores, and the count is behind the barrier.
+    The last block writes clocks only if its count says so, and no block reads what another has written in the same launch.
     """
     t, per_run, arrays, before, body = parts(rule, TRITON)
     if powers := [line for line in before if "**" in line]:
@@ -104,7 +109,7 @@ def source(rule) -> str:
         ]
 
     lines = [
-        "@triton.jit",
+        '@triton.jit(do_not_specialize_on_alignment=["FOUND", "SCALE", "NORMS"])',
         f"def run(TABLE, WORK, TURNS, FOUND, SCALE, NORMS, {''.join(f'{h}: tl.float64, ' for h in t.hyperparameters)}"
         "X_TYPE: tl.constexpr, G_TYPE: tl.constexpr, DTYPE: tl.constexpr, SCALED: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr):",
         "    K = tl.load(WORK + 2 * tl.program_id(0))",
@@ -129,7 +134,7 @@ def source(rule) -> str:
     if per_run:
         lines += [
             "    tl.debug_barrier()",  # all warps of this block have read the clocks
-            "    if tl.atomic_add(TURNS + K, 1) == (SIZE - 1) // BLOCK:",
+            "    if tl.atomic_add(TURNS + K, 1, sem='relaxed') == (SIZE - 1) // BLOCK:",
             "        tl.store(TURNS + K, 0)",
             "        if FINITE:",
             *(f"            {line}" for line in before[: len(per_run)]),
@@ -182,17 +187,18 @@ class DeviceBatch(Batch):
         traced, per_run, *_ = parts(rule, TRITON)
         self.arrays = [0, 1, *(c for c, name in enumerate(traced.state, 2) if name not in per_run)]
         self.clips, self.spare = TRITON.norm in "\n".join(parts(rule, TRITON)[3]), []
-        self.cuda = self.device.type == "cuda"
+        self.cuda, self.block, self.launchers = self.device.type == "cuda", BLOCK, {}
         blocks = -(-np.array(self.sizes) // BLOCK)
         runs = np.repeat(np.arange(len(params)), blocks)
         places = np.arange(len(runs)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
-        (_, self.work), self.grid = self._sent(np.stack([runs, places], axis=1)), (len(runs),)
+        (_, self.work), self.grid = self._sent(np.stack([runs, places], axis=1)), (len(runs), 1, 1)
         self.turns = torch.zeros(len(params), dtype=torch.int32, device=self.device)
         self.zero, self.one = (f(1, dtype=torch.float32, device=self.device) for f in (torch.zeros, torch.ones))
-        self.here = partial(torch.cuda.device, self.device) if self.cuda else nullcontext
+        self.here = torch.cuda.device(self.device) if self.cuda else nullcontext()
         self.exact = torch.promote_types(wide, gradient_dtype)
         language = import_module("triton.language")
-        self.types = [getattr(language, str(a).removeprefix("torch.")) for a in (self.dtype, gradient_dtype, wide)]
+        dtypes = params[0].dtype, gradient_dtype, wide
+        self.types = [getattr(language, str(dtype).removeprefix("torch.")) for dtype in dtypes]
 
     def _capturing(self):
         return self.cuda and torch.cuda.is_current_stream_capturing()
@@ -224,8 +230,12 @@ class DeviceBatch(Batch):
             for t, one in ((found_inf, self.zero), (grad_scale, self.one))
         )
         norms = torch.stack(torch._foreach_norm(gradients, 2, self.exact)) if self.clips else self.zero
+        fixed = grad_scale is not None, self.aligned
         pointers = self.table, self.work, self.turns, found, scale, norms
-        with self.here():
-            self.run[self.grid](
-                *pointers, *values, *self.types, grad_scale is not None, self.aligned, BLOCK, num_warps=WARPS
-            )
+        arguments = *pointers, *values, *self.types, *fixed, self.block
+        with self.here:
+            if fixed in self.launchers:
+                self.launchers[fixed](*arguments)
+            elif compiled := self.run[self.grid](*arguments, num_warps=WARPS):  # the interpreter gives nothing
+                # these two and the batch fix all that Triton compiles for, and what it would look up at every launch
+                self.launchers[fixed] = compiled[self.grid]

@@ -80,7 +80,7 @@ class _Look(NamedTuple):
 
 def _unchanged(group, names, seen):
     try:
-        now = tuple(group[name] for name in names)
+        now = tuple([group[name] for name in names])  # a list is made in half the time of a generator's tuple
         return now == seen.values and group.get("betas") == seen.betas and tuple(group) == seen.names
     except (KeyError, ValueError, RuntimeError):  # an entry is missing, or an array
         return False
@@ -206,28 +206,27 @@ class Optimizer(torch.optim.Optimizer):
         return dense and all(map(self._on_device, members))
 
     def _scaling(self):
-        given = {name: getattr(self, name, None) for name in ("found_inf", "grad_scale")}
-        return {name: t for name, t in given.items() if t is not None}
+        return {name: t for name in ("found_inf", "grad_scale") if (t := getattr(self, name, None)) is not None}
 
     def _on_device(self, p):
         return self.compiled is not False and gpu.on_device(p) and gpu.has_kernel(self.rule)
 
     def _step(self):
         if self._scaling() and not self._step_supports_amp_scaling:
-            raise HyperparameterError("grad_scale and found_inf are for kernels on a GPU; scale gradients before the step")
+            raise HyperparameterError(
+                "grad_scale and found_inf are for kernels on a GPU; scale gradients before the step"
+            )
         # all parameters are checked before the first one moves
         moves = [move for k in range(len(self.param_groups)) for move in self._moves(k)]
-        with np.errstate(all="ignore"):  # an infinite gradient is no news to NumPy alone
-            for move, *arguments in moves:
-                move(*arguments)
+        for move, *arguments in moves:
+            move(*arguments)
 
     def _moves(self, k):
         """The steps of a group, still to be made: one for its dense parameters of one kind, one for each sparse one."""
         seen = self._seen(k)
         members = self.param_groups[k]["params"]
-        gradients = [p.grad for p in members]
-        params = [p for p, g in zip(members, gradients, strict=True) if g is not None]
-        gradients = [g for g in gradients if g is not None]
+        gradients = [g for p in members if (g := p.grad) is not None]
+        params = members if len(gradients) == len(members) else [p for p in members if p.grad is not None]
         if self._checked_before(k, params, gradients):
             return [(self._run, self._batches[k], params, gradients, seen.values)]
         moves, kinds = [], {}
@@ -252,11 +251,16 @@ class Optimizer(torch.optim.Optimizer):
         """Whether nothing has changed since machine code stepped these parameters last."""
         if key not in self._batches:
             return False
-        names, memories = leaf_names(self.rule), map(self.state.__getitem__, params)
+        names = leaf_names(self.rule)
         try:
-            leaves = [memory[name] for memory in memories for name in names]
-            return self._batches[key].fits([*params, *leaves], gradients)
-        except (KeyError, TypeError, RuntimeError):  # no state, no tensor, no storage: `step_faults` says it
+            memory = [kept[name] for kept in map(self.state.__getitem__, params) for name in names]
+            return self._batches[key].fits(params, memory, gradients)
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+        ):  # no state, tensor or storage: `step_faults` says it
             return False
 
     def _kept(self, p):
@@ -314,6 +318,7 @@ class Optimizer(torch.optim.Optimizer):
         batch.step(gradients, values, **self._scaling())
         torch.autograd.graph.increment_version(params)  # autograd sees neither machine code nor NumPy write
 
+    @np.errstate(all="ignore")  # an infinite gradient is no news to NumPy alone
     def _step_whole(self, rule, p):
         memory, wide = self._memory(rule, p, False), WIDE[p.dtype]
         x, g = (flat(t, wide).view(runs(rule, p, False)) for t in (p, p.grad))
@@ -342,6 +347,7 @@ class Optimizer(torch.optim.Optimizer):
                 leaf[...] = value
 
     @torch.no_grad()
+    @np.errstate(all="ignore")
     def _step_rows(self, seen, p):
         if not p.grad._nnz():
             return

@@ -166,9 +166,12 @@ def test_planned_rows_on_a_gpu_are_filled_from_its_report(root):
     planned = [row(key, benchmark="gpu", target="≥ 1.5") for key in keys]
     write(root, "results", [*ROWS[:2], *planned])
     assert performance.read(root) == [*ROWS[:2], *planned]
-    write(root, "gpu", REPORT)
-    first, _, long, small, floor, failed, absent = performance.read(root)
+    write(root, "gpu", [REPORT, REPORT | {"card": "another"}])
+    first, _, *on_gpus = performance.read(root)
+    (long, small, floor, failed, absent), others = on_gpus[::2], on_gpus[1::2]
     assert first == ROWS[0]
+    assert [r["work"] for r in (long, others[0])] == [f"{planned[0]['work']}, {card}" for card in ("a card", "another")]
+    assert [r["ratio"] for r in others[:3]] == [r["ratio"] for r in (long, small, floor)]
     assert (long["ratio"], long["low"], long["high"]) == pytest.approx((2, 1.8 / 1.1, 2.2 / 0.9))
     assert (small["ratio"], small["low"], small["high"]) == pytest.approx((6 / 4, 5 / 5, 9 / 3))
     assert (floor["ratio"], floor["low"], floor["high"]) == pytest.approx((1.05, 1.05 * 0.9, 1.05 * 1.1))

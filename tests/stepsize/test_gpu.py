@@ -191,6 +191,34 @@ def test_a_step_of_a_group_is_one_launch_and_its_table_is_kept(launches):
     assert len({id(table) for _, table in launches}) == 1
 
 
+def test_what_triton_has_compiled_is_launched_again_without_it(monkeypatch):
+    """Once for gradients as they are and once for scaled ones, with all arguments of the kernel in their order."""
+    through_triton, again = [], []
+
+    class Compiled:
+        def __getitem__(self, grid):
+            return lambda *arguments: again.append((grid, arguments))
+
+    class Triton:
+        def __getitem__(self, grid):
+            return lambda *arguments, num_warps: through_triton.append((grid, arguments)) or Compiled()
+
+    monkeypatch.setattr(gpu, "kernel", lambda rule: Triton())
+    params = parameters([3, 2 * gpu.BLOCK])
+    optimizer = Optimizer(params, Adam())
+    give_gradients(params, 0)
+    for _ in range(3):
+        optimizer.step()
+    optimizer.grad_scale = torch.tensor(2.0)
+    for _ in range(2):
+        optimizer.step()
+    assert [grid for grid, _ in through_triton + again] == [(3, 1, 1)] * 5
+    (_, plain), (_, scaled) = through_triton
+    assert [arguments[-3] for _, arguments in through_triton + again] == [False, True, False, False, True]
+    for (_, arguments), like in zip(again, (plain, plain, scaled), strict=True):
+        assert all(a is b or a == b for a, b in zip(arguments, like, strict=True))
+
+
 def test_the_table_follows_gradients_that_move(launches):
     params = parameters([3, 5])
     optimizer, kept = Optimizer(params, SGD(1.0)), []
@@ -454,7 +482,7 @@ def test_a_wrong_hint_of_alignment_is_never_given(launches):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_kernel_compiles_for_a_gpu(monkeypatch, name):
-    """What the interpreter runs, the compiler takes: for an H100, to machine code, whole blocks in loads of 16 bytes."""
+    """What the interpreter runs, the compiler takes: for an H100, to machine code, whole blocks in loads of 4 coordinates."""
     monkeypatch.delenv("TRITON_INTERPRET")
     rule, types = KERNELS[name], triton.language
     pointers = {"TABLE": "*i64", "WORK": "*i64", "TURNS": "*i32", "FOUND": "*fp32", "SCALE": "*fp32"}
@@ -466,4 +494,5 @@ def test_the_kernel_compiles_for_a_gpu(monkeypatch, name):
         target = triton.backends.compiler.GPUTarget("cuda", 90, 32)
         compiled = triton.compile(text, target=target, options={"num_warps": gpu.WARPS})
         assert compiled.asm["cubin"]
-        assert wide is types.float64 or "ld.global.v4" in compiled.asm["ptx"]
+        assert wide is types.float64 or f"ld.global.v{4 if dtype is wide else 2}.b32" in compiled.asm["ptx"]
+        assert f"sizePerThread = [{2 if wide is types.float64 else 4}]" in compiled.asm["ttgir"]

@@ -24,11 +24,15 @@ TEMPLATES = environment(Path(__file__).parent / "templates")
 
 
 def read(root: Path) -> list[dict]:
-    """The rows on record below `root`; those on a GPU filled from the report of benchmarks/gpu.py, where there is one."""
-    rows, report = (
+    """The rows on record below `root`; those on a GPU once for each card with a report of benchmarks/gpu.py."""
+    rows, reports = (
         json.loads(path.read_text(encoding="utf-8")) if (path := root / name).is_file() else [] for name in RECORDS
     )
-    return [on_gpu(row, report) if row["benchmark"] == "gpu" and report else row for row in rows]
+    filled = []
+    for row in rows:
+        cards = [on_gpu(row, report) for report in reports] if row["benchmark"] == "gpu" else []
+        filled += cards or [row]
+    return filled
 
 
 def on_gpu(row: dict, report: dict) -> dict:
@@ -38,6 +42,7 @@ def on_gpu(row: dict, report: dict) -> dict:
     largest.
     """
     work, rule, peer = row["key"].split(", ", 2)
+    row = row | {"work": f"{row['work']}, {report['card']}"}
     kind, part = "wall" if work == "small" else "device", "compile" if peer == "torch.compile" else "time"
     absent = {"error": f"no row '{rule}, {work}' in the report"}
     entry = next((e for e in report["rows"] if (e["part"], e["name"]) == (part, f"{rule}, {work}")), absent)
