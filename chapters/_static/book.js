@@ -1,7 +1,24 @@
 // Small repairs that need the finished page: what scrolls can be reached by keyboard, what has no name gets one.
 (() => {
-  // a page from the disk may not read other pages: the hits of a search then come without excerpts, and without errors
-  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  // The search fetches every page that it finds, to show an excerpt. A page from the disk may not fetch another, so the
+  // texts come from a script, excerpts.js: by page, pieces of text with the id at which each begins.
+  if (typeof DOCUMENTATION_OPTIONS !== "undefined" && DOCUMENTATION_OPTIONS.pagename === "search") {
+    const script = document.createElement("script"), loaded = new Promise(done => { script.onload = done; });
+    script.src = document.documentElement.dataset.content_root + "_static/excerpts.js";
+    document.head.append(script);
+    window.fetch = async address => {
+      await loaded;
+      const main = document.createElement("div");
+      main.setAttribute("role", "main");
+      for (const [id, text] of excerpts[address.replace(/^(\.\/)+|\.html$/g, "")] ?? []) {
+        const piece = document.createElement("div");
+        if (id) piece.id = id;
+        piece.textContent = text + " ";
+        main.append(piece);
+      }
+      return { text: async () => main.outerHTML };
+    };
+  }
 
   const wide = "div.math, mjx-container[display], .highlight pre, .output pre, .pst-scrollable-table-container, .cell_output .output, .table-scroll";
 

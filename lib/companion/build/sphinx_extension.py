@@ -19,6 +19,8 @@ from companion.evidence.cards import badge
 from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
+from . import downloads, sphinx_site
+
 
 class GluedText(PasteTextRole):
     """{glue:text}`chapter:key`: the number as `Chapter.glue` formatted it, digit for digit.
@@ -152,8 +154,8 @@ def skip(app, what, name, obj, skipped, options):
 
 
 def tidy(app, error):
-    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps), and
-    proofs lose the id that sphinx-proof gives to all of them."""
+    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps); each page
+    keeps one viewport; proofs lose the id that sphinx-proof gives to all of them; buttons are called what they say."""
     site = Path(app.outdir)
     static = site / "_static"
     if error is not None or not static.is_dir():
@@ -166,6 +168,10 @@ def tidy(app, error):
         corrected = text.replace(
             '<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">'
         )
+        corrected = corrected.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        corrected = re.sub(r'(search-button-field [^>]*?) title="Search" aria-label="Search"', r"\1", corrected)
+        first, viewport, rest = corrected.partition('<meta name="viewport"')
+        corrected = first + viewport + re.sub(r'<meta name="viewport"[^>]*>', "", rest)
         if corrected != text:
             path.write_text(corrected, encoding="utf-8")
 
@@ -190,6 +196,11 @@ def setup(app):
     app.add_role("chapter", ChapterLink())
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-skip-member", skip)
+    app.connect("doctree-resolved", sphinx_site.claims_in_search)
+    app.connect("html-page-context", sphinx_site.tags)
+    app.connect("html-page-context", downloads.offer, priority=900)
     app.connect("build-finished", tidy)
     app.connect("build-finished", write_explorer)
+    app.connect("build-finished", sphinx_site.write)
+    app.connect("build-finished", downloads.write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
