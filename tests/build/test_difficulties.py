@@ -1,12 +1,17 @@
 """Rules against difficulties: relative costs, one rate for all that leaves the row's own curve out, marks for failures."""
 
+import json
 import math
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 
-from companion.build import difficulties
-from companion.evidence.races import race_record
+import small_book
+from companion.build import difficulties, execution, ledger, pages, site
+from companion.build.book import Book, write_whole
+from companion.evidence.races import MIME, race_record
 from markup import Page
 from mutants import mutant
 from stepsize.tuning import Choice, choose
@@ -128,9 +133,34 @@ def test_the_page_links_every_cell_and_says_who_is_best(races):
     Page(table)
     assert table.count('href="tiny.html#tiny-fig"') == 4 + 7  # a row's name, and its cells
     assert '<td class="best">implicit</td>' in table
-    assert "the best rule is one of 3, most often Adam (2)" in page
+    assert "3 rules come first in 4 races, most often Adam (2)" in page
     assert page.count("\n- **With") == 2
 
 
 def test_without_races_the_page_says_so():
     assert difficulties.page({"tiny": {"verdicts": []}}) == "No chapter reports a race.\n"
+
+
+def test_a_race_goes_from_the_notebook_into_the_record_and_not_onto_the_chapters_page(races, tmp_path):
+    book, run = Book(small_book.write(tmp_path / "book")), tmp_path / "run"
+    shown = nbformat.v4.new_output("display_data", {MIME: races[0]})
+    cells = [nbformat.v4.new_markdown_cell("# Tiny"), nbformat.v4.new_code_cell("book.race()", outputs=[shown])]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    said = execution.record(notebook, SimpleNamespace(lines={}))
+    assert said["races"] == [races[0]]
+    write_whole(run / "tiny.ipynb", json.dumps(notebook))
+    write_whole(run / "tiny.json", json.dumps({"chapter": "tiny", "seconds": 1.0} | said))
+    pages.write(book, run, tmp_path / "made")
+    assert "tiny.html#tiny-fig" in (tmp_path / "made/difficulties.txt").read_text()
+    site.assemble(book, run, tmp_path / "made", tmp_path / "site")
+    markdown, code = json.loads((tmp_path / "site/chapters/tiny.ipynb").read_text())["cells"]
+    assert code["outputs"] == []
+    assert "outputs" not in markdown
+
+
+def test_a_race_that_comes_out_otherwise_is_a_difference_between_two_runs(races, tmp_path):
+    for folder, race in (("one", races[0]), ("two", races[0] | {"unit": "epochs"})):
+        write_whole(tmp_path / folder / "tiny.json", json.dumps({"verdicts": [], "races": [race], "glued": {}}))
+    assert ledger.compare(tmp_path / "one", tmp_path / "one") == []
+    (line,) = ledger.compare(tmp_path / "one", tmp_path / "two")
+    assert line.startswith("tiny, race plateau")

@@ -136,7 +136,7 @@ def findings(table: dict[str, dict[str, Cell]]) -> list[str]:
     leaders = [rule for rule, n in wins.items() if n == max(wins.values())]
     often = f", most often {' and '.join(leaders)} ({wins[leaders[0]]})" if leaders and wins[leaders[0]] > 1 else ""
     return [
-        f"**No rule for everything.** In {len(table)} races the best rule is one of {len(wins)}{often}.",
+        f"**No rule for everything.** {len(wins)} rules come first in {len(table)} races{often}.",
         f"**With a rate tuned for the difficulty,** {_told(table, 'own')}.",
         f"**With one rate for all,** {_told(table, 'one')}.",
     ]

@@ -107,7 +107,7 @@ def _unregistered(claim, verdict: dict):
 
 
 def compare(one: Path, two: Path) -> list[str]:
-    """Differences between two executed trees: verdict records and glued values must be equal to the last digit."""
+    """Differences between two executed trees: verdict records, races and glued values must be equal to the last digit."""
     names = sorted({p.name for folder in (one, two) for p in folder.glob("*.json")})
     if not names:
         raise EvidenceError(f"{one} holds no executed chapter; run make book first")
@@ -118,7 +118,8 @@ def compare(one: Path, two: Path) -> list[str]:
             continue
         a, b = (json.loads((folder / name).read_text(encoding="utf-8")) for folder in (one, two))
         left, right = ({v["claim"]: v for v in r["verdicts"]} for r in (a, b))
-        for kind, x, y in (("claim", left, right), ("glued", a["glued"], b["glued"])):
+        raced = [{race["difficulty"]: race for race in r.get("races", [])} for r in (a, b)]
+        for kind, x, y in (("claim", left, right), ("race", *raced), ("glued", a["glued"], b["glued"])):
             for key in dict.fromkeys([*x, *y]):
                 if x.get(key) != y.get(key):
                     found.append(
