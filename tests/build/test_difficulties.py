@@ -133,7 +133,7 @@ def test_the_page_links_every_cell_and_says_who_is_best(races):
     Page(table)
     assert table.count('href="tiny.html#tiny-fig"') == 4 + 7  # a row's name, and its cells
     assert '<td class="best">implicit</td>' in table
-    assert "3 rules come first in 4 races, most often Adam (2)" in page
+    assert "3 different rules in 4 races, most often Adam (2)" in page
     assert page.count("\n- **With") == 2
 
 

@@ -125,7 +125,7 @@ def _told(table, which: str) -> str:
     """The two rules of least typical cost and the one of the highest, in words."""
     standing = _standing(table, which)
     picked = standing if len(standing) < 4 else [*standing[:2], standing[-1]]
-    words = [f"{rule} typically costs {number(mean)} times the best and {_failures(c)}" for mean, rule, c in picked]
+    words = [f"{rule} typically costs {number(mean)} × the best and {_failures(c)}" for mean, rule, c in picked]
     return "; ".join(words) or "no rule was raced in half of the difficulties"
 
 
@@ -136,7 +136,7 @@ def findings(table: dict[str, dict[str, Cell]]) -> list[str]:
     leaders = [rule for rule, n in wins.items() if n == max(wins.values())]
     often = f", most often {' and '.join(leaders)} ({wins[leaders[0]]})" if leaders and wins[leaders[0]] > 1 else ""
     return [
-        f"**No rule for everything.** {len(wins)} rules come first in {len(table)} races{often}.",
+        f"**The best of each race:** {len(wins)} different rule{'s' * (len(wins) != 1)} in {len(table)} races{often}.",
         f"**With a rate tuned for the difficulty,** {_told(table, 'own')}.",
         f"**With one rate for all,** {_told(table, 'one')}.",
     ]
