@@ -531,7 +531,6 @@ CHANGES = {
     "no turns": (("tl.atomic_add(TURNS + K, 1, sem='relaxed')", "tl.load(TURNS + K)"), ("tl.debug_barrier()", "pass")),
     "loads of 16 bytes": (("8 if TYPE.primitive_bitwidth == 16 else 16", "16"),),
 }
-SIZES_OF_BLOCKS = ((512, 2), (512, 4), (1024, 8), (2048, 8))
 
 
 def race_of_settings(rule_name, shapes, device, tiny, dtype=torch.float32):
@@ -540,7 +539,8 @@ def race_of_settings(rule_name, shapes, device, tiny, dtype=torch.float32):
     params, text, source = with_gradients(shapes, device, dtype), gpu.source(rule), gpu.source
     n, kept = sum(p.numel() for p in params), (gpu.BLOCK, gpu.WARPS)
     moved = n * (3 * dtype.itemsize + 4 * (arrays - 3))
-    settings = {(name, *kept): change for name, change in CHANGES.items()} | {("ours", *sizes): () for sizes in SIZES_OF_BLOCKS}
+    settings = {(name, *kept): change for name, change in CHANGES.items()}
+    settings |= {("ours", *sizes): () for sizes in ((512, 2), (512, 4), (1024, 8), (2048, 8))}
     jobs = {}
 
     def job(text, block, warps):

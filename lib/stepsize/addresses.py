@@ -8,13 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain, pairwise
-from operator import attrgetter
+from operator import attrgetter, ge
 from weakref import ref
 
 import numpy as np
 import torch
 
-# mapped over many tensors, in a fraction of the time of loops in Python
+# to be mapped over many tensors
 _address, _numel, _contiguous = torch.Tensor.data_ptr, torch.Tensor.numel, torch.Tensor.is_contiguous
 _negative, _dtype, _device = torch.Tensor.is_neg, attrgetter("dtype"), attrgetter("device")
 
@@ -127,6 +127,7 @@ class Batch:
     def fits(self, params: list[torch.Tensor], leaves: list[torch.Tensor], gradients: list[torch.Tensor]) -> bool:
         """Whether these are the tensors that were checked, where and as they were, and gradients readable."""
         size = self.gradient_dtype.itemsize
+        rooms = (g.untyped_storage().nbytes() - size * g.storage_offset() for g in gradients)
         return (
             [g.shape for g in gradients] == self.shapes
             and self._seats(params, leaves) == self.seats
@@ -135,12 +136,7 @@ class Batch:
             and {*map(_device, gradients)} == {self.device}
             and all(map(_contiguous, gradients))
             and not any(map(_negative, gradients))
-            and all(
-                [
-                    g.untyped_storage().nbytes() - size * g.storage_offset() >= n
-                    for g, n in zip(gradients, self.lengths, strict=True)
-                ]
-            )
+            and all(map(ge, rooms, self.lengths))
         )
 
     def step(self, gradients: list[torch.Tensor], values: tuple[float, ...], **scaling: torch.Tensor | None) -> None:

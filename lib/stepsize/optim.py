@@ -80,7 +80,7 @@ class _Look(NamedTuple):
 
 def _unchanged(group, names, seen):
     try:
-        now = tuple([group[name] for name in names])  # a list is made in half the time of a generator's tuple
+        now = tuple([group[name] for name in names])
         return now == seen.values and group.get("betas") == seen.betas and tuple(group) == seen.names
     except (KeyError, ValueError, RuntimeError):  # an entry is missing, or an array
         return False
