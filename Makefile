@@ -13,7 +13,7 @@ VENV    := .venv/bin
 MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
 TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
-.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip reproduce clean distclean
+.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip pdf reproduce clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -69,6 +69,9 @@ lab: venv ## JupyterLab; a double click opens a chapter as a notebook; ARGS are 
 
 zip: venv ## the site as one archive
 	$(MAKE_IT) zip
+
+pdf: venv ## the whole book as one PDF, printed by an installed Chromium
+	$(MAKE_IT) pdf
 
 clean: ## remove everything that was built, keep .venv
 	@rm -rf _build .snakemake .pytest_cache .hypothesis .ruff_cache .import_linter_cache

@@ -139,6 +139,16 @@ rule zip:
         "{TOOL} pack {input:q} {output:q}"
 
 
+rule pdf:
+    input:
+        f"{OUT}/html",
+    output:
+        f"{OUT}/adaptive-learning-rates.pdf",
+    threads: workflow.cores
+    shell:
+        "{TOOL} pdf {input:q} {output:q}"
+
+
 # Chapter x parameter grid x seeds, as sweep.yml says -> one table (CSV) and one picture.
 PLAN = config.get("plan", "")
 POINTS = points(BOOK, PLAN) if PLAN else {}

@@ -16,6 +16,7 @@ from stepsize.errors import StepsizeError
 
 from .build import execution, pages, replication, site, sweeps
 from .build import ledger as records
+from .build import pdf as printed
 from .build.book import Book, write_whole
 from .build.make import make
 from .errors import BookError
@@ -84,6 +85,12 @@ def pack(args) -> None:
     print(f"zip · {args.output}", flush=True)
 
 
+def pdf(args) -> None:
+    """The site as one PDF."""
+    number = printed.write(Path(args.html), Path(args.output))
+    print(f"pdf · {number} pages joined · {args.output}", flush=True)
+
+
 def sweep(args) -> None:
     """Gather the runs of a sweep in one table and one picture."""
     found = sweeps.points(Book(args.root, args.profile), args.plan)
@@ -131,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     command(gate, "executed", "output", root=".")
     command(html, "out", root=".")
     command(pack, "html", "output")
+    command(pdf, "html", "output")
     command(sweep, "plan", "folder", "output", root=".")
     command(replicate, "folder", "count", "output", root=".")
     command(compare, "one", "two")

@@ -1,15 +1,13 @@
 """A real browser on the built book, opened from the disk. Each page is visited once; the tests read what was seen."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from browsing import HTML, Visit, look, page_names
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
+from companion.build import pdf
+from companion.errors import BookError
 
 
 def pytest_generate_tests(metafunc):
@@ -28,10 +26,12 @@ def pytest_collection_modifyitems(items):
 def browser():
     """The system's Chromium. Without it, or without a built book, these tests skip; where CI=true they fail."""
     missing = None
+    try:
+        path = pdf.chromium()
+    except BookError as error:
+        missing = str(error)
     if not (HTML / "index.html").is_file():
         missing = f"no built book in {HTML.name}/; run make book first"
-    elif CHROMIUM is None:
-        missing = f"no browser; install one of {', '.join(NAMES)}"
     if missing and os.environ.get("CI", "").lower() == "true":
         pytest.fail(missing)
     if missing:
@@ -40,7 +40,7 @@ def browser():
 
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        chromium = playwright.chromium.launch(executable_path=path, args=options)
         yield chromium
         chromium.close()
 

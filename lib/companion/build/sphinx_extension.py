@@ -155,7 +155,7 @@ def skip(app, what, name, obj, skipped, options):
 
 def tidy(app, error):
     """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps); each page
-    keeps one viewport; proofs lose the id that sphinx-proof gives to all of them; buttons are called what they say."""
+    keeps one viewport; proofs lose the ids that sphinx-proof gives to all of them; buttons are called what they say."""
     site = Path(app.outdir)
     static = site / "_static"
     if error is not None or not static.is_dir():
@@ -168,6 +168,7 @@ def tidy(app, error):
         corrected = text.replace(
             '<div class="proof admonition" id="proof">', '<div class="proof proof-text admonition">'
         )
+        corrected = corrected.replace(' id="proof-content"', "")
         corrected = corrected.replace('<summary aria-label="Toggle hidden content">', "<summary>")
         corrected = re.sub(r'(search-button-field [^>]*?) title="Search" aria-label="Search"', r"\1", corrected)
         first, viewport, rest = corrected.partition('<meta name="viewport"')
