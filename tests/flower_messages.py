@@ -10,6 +10,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from companion.errors import FederationError
 from companion.experiments.federated_learning.aggregation import InverseVariance
 from companion.experiments.federated_learning.clients import answer
+from companion.experiments.federated_learning.defence import federate
 from companion.experiments.federated_learning.flower import FederatedStrategy, pack
 from companion.experiments.federated_learning.patients import NAMES, federation_alone, one_hospital
 
@@ -42,7 +43,7 @@ def round_of(strategy, number, changes=None, order=(3, 1, 0, 2)):
         if isinstance(change, Error):
             replies.append(Message(change, **given))
         else:
-            replies.append(Message(content=change(pack(report(k, strategy.theta, strategy.rule), k)), **given))
+            replies.append(Message(content=change(pack(report(k, strategy.theta, strategy.rule), k, number)), **given))
     return strategy.aggregate_train(number, replies)
 
 
@@ -74,6 +75,65 @@ def said(change, **kwargs):
         "gap": float(np.abs(strategy.path - federation_alone(who)).max()),
         "who": strategy.took_part[1],
     }
+
+
+def replayed(content):
+    return RecordDict({"arrays": content["arrays"], "metrics": MetricRecord({"partition": 1, "round": 1})})
+
+
+def claimed(number, order):
+    """Long Beach calls itself Cleveland, and is the first to answer: in round 1, or after one in which all said who they are."""
+    strategy = fresh()
+    for k in range(1, number):
+        round_of(strategy, k)
+    round_of(strategy, number, {3: lambda content: other(content, number)}, order)
+    return {"rejected": strategy.rejected, "who": strategy.took_part[-1]}
+
+
+def newcomer():
+    """A node that nobody knew answers for Cleveland; then Cleveland itself is offline and the node takes its place."""
+    strategy, nodes = fresh(), list(NODES)
+    round_of(strategy, 1)
+    NODES[3] = 99
+    round_of(strategy, 2, {3: lambda content: other(content, 2)})
+    NODES[0] = 10
+    round_of(strategy, 3, {0: None, 3: lambda content: other(content, 3)})
+    NODES[:] = nodes
+    return {"rejected": strategy.rejected, "who": strategy.took_part}
+
+
+def twice():
+    strategy = fresh()
+    round_of(strategy, 1, {2: changed(theta=np.full(d, 1e30))}, order=(3, 1, 0, 0, 2))
+    return {"rejected": strategy.rejected, "who": strategy.took_part[-1]}
+
+
+def trusted():
+    """hostile=0: the rule alone, as `federate` runs it."""
+    strategy, rule = fresh(hostile=0), InverseVariance(1.0, 5)
+    for number in (1, 2):
+        round_of(strategy, number)
+    alone = federate(CLIENTS, rule, np.ones((2, 4)), hostile=0).theta
+    return float(np.abs(strategy.path - alone).max())
+
+
+def attacked(**lies):
+    """Two rounds in which Long Beach sends `lies`; how far from the simulation of the same attack, and what was refused."""
+    strategy = fresh()
+    for number in (1, 2):
+        round_of(strategy, number, {3: changed(**lies)})
+    filled = {key: np.asarray(value, float) for key, value in lies.items()}
+    alone = federation_alone(
+        np.ones((2, 4)), tamper=lambda number, k, report: report._replace(**filled) if k == 3 else report
+    )
+    return {"gap": float(np.abs(strategy.path - alone).max()), "largest": float(np.abs(strategy.path).max())}
+
+
+def presumed():
+    try:
+        fresh(hostile=2, least=4)
+    except FederationError as error:
+        return str(error)
 
 
 def lost():
@@ -110,8 +170,8 @@ def nameless(content):
     return RecordDict({"arrays": content["arrays"], "metrics": MetricRecord({"round": 1})})
 
 
-def other(content):
-    return RecordDict({"arrays": content["arrays"], "metrics": MetricRecord({"partition": 0})})
+def other(content, number=2):
+    return RecordDict({"arrays": content["arrays"], "metrics": MetricRecord({"partition": 0, "round": number})})
 
 
 print(
@@ -126,7 +186,15 @@ print(
             "impostor": said({3: other}),
             "silent": said({3: None}),
             "error": said({3: Error(code=3, reason="the node is gone")}),
-            "zero": said({0: changed(noise=[0.0])}),
+            "replay": said({1: replayed}),
+            "usurper": claimed(2, (3, 0, 1, 2)),
+            "claimed": claimed(1, (3, 0, 1, 2)),
+            "newcomer": newcomer(),
+            "twice": twice(),
+            "trusted": trusted(),
+            "presumed": presumed(),
+            "zero": attacked(noise=[0.0], spread=[0.0]),
+            "huge": attacked(theta=np.full(d, 1e30), own=np.full(d, -1e30), n=[1e30], noise=[0.0], spread=[0.0]),
             "overflow": overflowing(),
             "lost": lost(),
             "alone": alone(),

@@ -60,6 +60,7 @@ def test_the_strategy_is_the_rule_whatever_the_order_of_the_replies(messages):
         ("negative", "client Hungary sent noise = -1, which cannot be negative; rejected", [0, 2, 3]),
         ("empty", "client Hungary sent a malformed update", [0, 2, 3]),
         ("nameless", "a client sent no partition; rejected", [0, 1, 2]),
+        ("replay", "client Hungary sent its answer to round 1 in round 2; rejected, it is a replay", [0, 2, 3]),
         ("impostor", "client Long Beach now calls itself Cleveland; rejected", [0, 1, 2]),
         ("silent", "client Long Beach did not answer (no answer in time)", [0, 1, 2]),
         ("error", "client Long Beach did not answer ('the node is gone')", [0, 1, 2]),
@@ -91,9 +92,38 @@ def test_a_model_that_is_not_finite_never_leaves_the_server(messages):
 
 
 @needs_flower
-def test_a_client_that_claims_no_noise_enters_with_a_capped_share(messages):
-    assert messages["zero"]["rejected"] == []
-    assert 0 < messages["zero"]["gap"] < 1
+@pytest.mark.parametrize("attack", ["zero", "huge"])
+def test_what_a_liar_sends_is_bounded_as_in_the_simulation(messages, attack):
+    assert messages[attack]["gap"] <= 1e-12
+    assert 0.1 < messages[attack]["largest"] < 10
+
+
+@needs_flower
+def test_a_server_that_trusts_all_is_the_rule_alone_and_bounds_need_a_majority(messages):
+    assert messages["trusted"] <= 1e-12
+    assert "least=4 reports bound no hostile=2; ask for 5" in messages["presumed"]
+
+
+@needs_flower
+def test_nobody_speaks_for_another_node(messages):
+    """Whatever the order of the replies. In the first round nobody is known, and the first gets the one voice."""
+    assert messages["usurper"]["who"] == [0, 1, 2]
+    assert "client Long Beach now calls itself Cleveland; rejected" in messages["usurper"]["rejected"][0][1]
+    assert messages["claimed"]["who"] == [0, 1, 2]
+    assert "node 11 calls itself Cleveland, which is another node; rejected" in messages["claimed"]["rejected"][0][1]
+    assert messages["newcomer"]["who"] == [[0, 1, 2, 3], [0, 1, 2], [0, 1, 2]]
+    (number, said), (lost, silent) = messages["newcomer"]["rejected"]
+    assert (number, lost) == (2, 3)
+    assert "node 99 calls itself Cleveland, which is another node; rejected" in said
+    assert "at node 10 did not answer" in silent
+
+
+@needs_flower
+def test_a_second_update_of_the_same_round_is_rejected(messages):
+    assert messages["twice"]["rejected"] == [
+        [1, "client Cleveland answered twice in a round; the second update is rejected"]
+    ]
+    assert messages["twice"]["who"] == [0, 1, 2, 3]
 
 
 def running(mark: str) -> list[str]:

@@ -20,6 +20,7 @@ from companion.errors import FederationError
 from stepsize.errors import short
 
 from .clients import Report, answer, check
+from .defence import next_model
 
 log = logging.getLogger("stepsize")
 
@@ -33,20 +34,23 @@ def client_app(load: Callable, make_rule: Callable) -> ClientApp:
         partition = int(context.node_config["partition-id"])
         client = load(partition)
         theta = message.content["arrays"]["theta"].numpy()
-        report = answer(client, client.fit(), theta, make_rule(message.content["config"]))
-        return Message(content=pack(report, partition), reply_to=message)
+        config = message.content["config"]
+        report = answer(client, client.fit(), theta, make_rule(config))
+        return Message(content=pack(report, partition, config["server-round"]), reply_to=message)
 
     return app
 
 
-def pack(report: Report, partition: int) -> RecordDict:
-    """A report as Flower sends it."""
+def pack(report: Report, partition: int, server_round: int) -> RecordDict:
+    """A report as Flower sends it, with the round that it answers."""
     arrays = {name: Array(np.asarray(value, float)) for name, value in report._asdict().items()}
-    return RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord({"partition": partition})})
+    return RecordDict(
+        {"arrays": ArrayRecord(arrays), "metrics": MetricRecord({"partition": partition, "round": server_round})}
+    )
 
 
-def unpack(content: RecordDict, d: int, names) -> tuple[int, Report]:
-    """(partition, checked report); FederationError that names the client where anything is missing, misshapen or not finite."""
+def unpack(content: RecordDict, d: int, names, server_round: int) -> tuple[int, Report]:
+    """(partition, checked report); FederationError that names the client where anything is missing, misshapen, replayed or not finite."""
     try:
         partition = int(content["metrics"]["partition"])
     except (KeyError, TypeError, ValueError):
@@ -54,6 +58,10 @@ def unpack(content: RecordDict, d: int, names) -> tuple[int, Report]:
     name = str(names[partition]) if 0 <= partition < len(names) else str(partition)
     if not 0 <= partition < len(names):
         raise FederationError(f"client {name} is none of the {len(names)} that were announced; rejected")
+    if (answered := content["metrics"].get("round")) != server_round:
+        raise FederationError(
+            f"client {name} sent its answer to round {answered} in round {server_round}; rejected, it is a replay"
+        )
     try:
         report = Report(*(content["arrays"][key].numpy() for key in Report._fields))
     except Exception as error:  # whatever a foreign client managed to send
@@ -64,15 +72,22 @@ def unpack(content: RecordDict, d: int, names) -> tuple[int, Report]:
 
 
 class FederatedStrategy(Strategy):
-    """A rule of `aggregation` as a Flower strategy: all online clients in every round, summed in the order of their partitions.
+    """A rule of `aggregation` as a Flower strategy: all online clients in every round, bounded as if `hostile` of them lied (`defence.bounded`).
 
     names are the clients' names by partition. The first round waits for all of them, at most `patience` seconds; later
     rounds go on with whoever answers, as long as `least` usable reports arrive. A model that is not finite never leaves
     the server: the one before it is kept. `path` keeps theta after every round, `rejected` what was refused and why.
+    hostile=0 trusts every client, and the rule acts as in `simulate`. A partition belongs to the node that first
+    answered for it, while that node is online; who a node is, only Flower's node authentication can tell.
     """
 
-    def __init__(self, rule, d: int, names, config: dict | None = None, least: int = 2, patience: float = 120.0):
+    def __init__(
+        self, rule, d: int, names, config: dict | None = None, hostile: int = 1, least: int = 3, patience: float = 120.0
+    ):
+        if least < 2 * hostile + 1:
+            raise FederationError(f"least={least} reports bound no hostile={hostile}; ask for {2 * hostile + 1}")
         self.rule, self.d, self.names, self.config = rule, d, list(names), dict(config or {})
+        self.hostile = hostile
         self.least, self.patience = least, patience
         self.theta, self.state = np.zeros(d), rule.init(np.zeros(d))
         self.path, self.took_part, self.rejected = [self.theta], [], []
@@ -99,17 +114,17 @@ class FederatedStrategy(Strategy):
         content = RecordDict({"arrays": arrays, "config": config})
         return [Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node) for node in nodes]
 
-    def _accept(self, reply, reports) -> None:
+    def _accept(self, reply, server_round: int, reports: dict[int, Report]) -> None:
         node = reply.metadata.src_node_id
-        partition, report = unpack(reply.content, self.d, self.names)
-        if self._known.setdefault(node, partition) != partition:
-            raise FederationError(
-                f"client {self.names[self._known[node]]} now calls itself {self.names[partition]}; rejected"
-            )
+        partition, report = unpack(reply.content, self.d, self.names, server_round)
+        name = self.names[partition]
+        if self._known.get(node, partition) != partition:
+            raise FederationError(f"client {self.names[self._known[node]]} now calls itself {name}; rejected")
+        if any(self._known.get(other) == partition for other in self._asked if other != node):
+            raise FederationError(f"node {node} calls itself {name}, which is another node; rejected")
         if partition in reports:
-            raise FederationError(
-                f"client {self.names[partition]} answered twice in a round; the second update is rejected"
-            )
+            raise FederationError(f"client {name} answered twice in a round; the second update is rejected")
+        self._known[node] = partition
         reports[partition] = report
 
     def _refuse(self, server_round: int, why: str) -> None:
@@ -124,7 +139,7 @@ class FederatedStrategy(Strategy):
                 continue
             answered.add(reply.metadata.src_node_id)
             try:
-                self._accept(reply, reports)
+                self._accept(reply, server_round, reports)
             except FederationError as error:
                 self._refuse(server_round, str(error))
         for node in self._asked:
@@ -135,18 +150,16 @@ class FederatedStrategy(Strategy):
             raise FederationError(
                 f"round {server_round}: {len(reports)} usable reports, at least {self.least} needed; see the errors above"
             )
-        order = sorted(reports)  # sums depend on their order in the last bit
-        together = Report(*map(np.stack, zip(*(reports[k] for k in order), strict=True)))
         largest = 0.0
         try:
-            self.state, self.theta, w = self.rule.aggregate(self.state, self.theta, together)
+            self.state, self.theta, w = next_model(self.rule, self.state, self.theta, reports, self.hostile)
             largest = float(w.max())
         except FederationError as error:
             self._refuse(server_round, f"{error}; the model of the round before is kept")
         self.path.append(self.theta)
-        self.took_part.append(order)
+        self.took_part.append(sorted(reports))
         return ArrayRecord({"theta": Array(self.theta)}), MetricRecord(
-            {"clients": len(order), "largest-share": largest}
+            {"clients": len(reports), "largest-share": largest}
         )
 
     def configure_evaluate(self, server_round, arrays, config, grid):

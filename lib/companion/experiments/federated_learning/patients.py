@@ -10,7 +10,8 @@ import numpy as np
 from companion.experiments.datasets import load
 
 from .aggregation import InverseVariance
-from .clients import Logistic, Report, answer
+from .clients import Logistic
+from .defence import federate
 
 NAMES = ("Cleveland", "Hungary", "Switzerland", "Long Beach")
 
@@ -85,14 +86,10 @@ def one_hospital(k: int) -> Logistic:
     return Logistic.of(X[k][here], patients.y[k][here])
 
 
-def federation_alone(took_part, lr: float = 1.0, steps: int = 5) -> np.ndarray:
-    """theta of every round of the template app, in this process: took_part (rounds, hospitals) says who answered; (rounds + 1, d)."""
+def federation_alone(took_part, lr: float = 1.0, steps: int = 5, tamper=None) -> np.ndarray:
+    """theta of every round of the template app, in this process: took_part (rounds, hospitals) says who answered; (rounds + 1, d).
+
+    `tamper` as in `federate`.
+    """
     clients = [one_hospital(k) for k in range(len(NAMES))]
-    fits, rule = [c.fit() for c in clients], InverseVariance(lr, steps)
-    theta = np.zeros(clients[0].X.shape[-1])
-    state, path = rule.init(theta), [theta]
-    for who in np.asarray(took_part, bool):
-        reports = [answer(clients[k], fits[k], theta, rule) for k in np.flatnonzero(who)]
-        state, theta, _ = rule.aggregate(state, theta, Report(*map(np.stack, zip(*reports, strict=True))))
-        path.append(theta)
-    return np.stack(path)
+    return federate(clients, InverseVariance(lr, steps), took_part, tamper=tamper).theta
