@@ -308,6 +308,45 @@ def test_a_gradient_in_the_memory_of_a_parameter_counts_as_it_was(compiled, shif
         assert torch.equal(other.detach(), before[1] - before[0])
 
 
+#: What a gradient may become after a step that machine code made.
+LATER = {
+    "another dtype": lambda g: g.double(),
+    "transposed": lambda g: g.t().contiguous().t(),
+    "to be negated": torch._neg_view,
+    "a subclass": lambda g: g.as_subclass(Marked),
+}
+
+
+def changed_after_a_step(change):
+    ends = []
+    for compiled in (None, False):
+        p = parameter(3, 4, dtype=torch.float32)
+        optimizer = stepped([p], compiled=compiled)
+        p.grad_dtype = None
+        p.grad = change(torch.linspace(-1, 2, 12).reshape(3, 4))
+        optimizer.step()
+        ends.append(p.detach())
+    return torch.allclose(*ends, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_a_gradient_that_changes_its_kind_after_a_step_counts_as_it_is(kind):
+    assert changed_after_a_step(LATER[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        ("another dtype", "{*map(_dtype, gradients)} == {self.gradient_dtype}"),
+        ("transposed", "all(map(_contiguous, gradients))"),
+        ("to be negated", "not any(map(_negative, gradients))"),
+    ],
+)
+def test_a_gradient_that_is_not_looked_at_again_is_caught(monkeypatch, kind, check):
+    monkeypatch.setattr(addresses.Batch, "fits", mutant(addresses.Batch, check, "True").fits)
+    assert not changed_after_a_step(LATER[kind])
+
+
 def test_a_gradient_read_where_it_is_written_is_caught(monkeypatch):
     wrong = mutant(addresses.Batch, "gradients[k] = gradients[k].clone()", "pass")
     monkeypatch.setattr("stepsize.optim.Batch", wrong)
