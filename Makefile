@@ -48,7 +48,7 @@ bench: venv ## the library against its peers; packages that only they need go in
 grids: venv ## recorded grids and what each costs; GRID=name or GRID=all computes the cells that a file lacks
 	@$(VENV)/python -m companion.experiments.archive $(GRID)
 
-federation: ## a server and four hospitals, as real processes on this machine, against the simulation
+federation: ## a server and four hospitals, as real processes on this machine, against the simulation; ARGS=--tls encrypts
 	@$(PYTHON) .ci/venv federated
 	@.venv-federated/bin/python -m companion.experiments.federated_learning.deployment federation --rounds 4 $(ARGS)
 

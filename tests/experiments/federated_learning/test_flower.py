@@ -5,7 +5,10 @@ Flower has an environment of its own, which `.ci/venv federated` makes and .ci/r
 
 import json
 import os
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,8 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from companion.errors import FederationError
 from companion.experiments.federated_learning import deployment
-from companion.experiments.federated_learning.patients import federation_alone
+from companion.experiments.federated_learning.clients import Report
+from companion.experiments.federated_learning.fairness import by_patient
+from companion.experiments.federated_learning.hospitals import log_loss
+from companion.experiments.federated_learning.patients import federation_alone, one_hospital
 from small_book import ROOT
 
 PYTHON = ROOT / ".venv-federated/bin/python"
@@ -138,23 +145,10 @@ def running(mark: str) -> list[str]:
     return found
 
 
-@needs_flower
-@pytest.mark.slow
-def test_a_real_federation_walks_the_path_of_the_simulation_and_survives_a_death(tmp_path):
-    """Four rounds with all hospitals; in the fifth a SuperNode is killed, the sixth goes on with three."""
-    out, mark = tmp_path / "theta.npz", f"stepsize-{os.getpid()}-{time.monotonic_ns()}"
-    command = [
-        PYTHON,
-        "-m",
-        "companion.experiments.federated_learning.deployment",
-        "federation",
-        "--rounds",
-        "6",
-        "--kill",
-        "3:5",
-        "--out",
-        out,
-    ]
+def deploy(app, out, *options):
+    """What a real federation left in `out`, and its log; none of its processes is left."""
+    mark = f"stepsize-{os.getpid()}-{time.monotonic_ns()}"
+    command = [PYTHON, "-m", "companion.experiments.federated_learning.deployment", app, "--out", out, *options]
     command += ["--reply-within", "60", "--seconds", str(LIMIT - 60)]
     run = subprocess.Popen(
         command,
@@ -174,13 +168,79 @@ def test_a_real_federation_walks_the_path_of_the_simulation_and_survives_a_death
         if run.poll() is None:
             run.kill()
     assert run.returncode == 0, log[-3000:]
-    saved = np.load(out)
+    assert running(mark) == []
+    return np.load(out), log
+
+
+@needs_flower
+@pytest.mark.slow
+def test_a_real_federation_walks_the_path_of_the_simulation_and_survives_a_death(tmp_path):
+    """Four rounds with all hospitals; in the fifth a SuperNode is killed, the sixth goes on with three."""
+    saved, log = deploy("federation", tmp_path / "theta.npz", "--rounds", "6", "--kill", "3:5")
     assert saved["took_part"][:4].all(), log[-3000:]
     assert np.abs(saved["path"][:5] - federation_alone(np.ones((4, 4)))).max() <= 1e-12
     assert saved["took_part"].sum(1).tolist() == [4, 4, 4, 4, 3, 3]
     assert np.abs(saved["path"] - federation_alone(saved["took_part"])).max() <= 1e-12
     assert "did not answer" in saved["rejected"][0]
-    assert running(mark) == []
+
+
+@needs_flower
+@pytest.mark.slow
+def test_a_real_federation_over_tls_with_a_hostile_process_stays_within_its_clean_interval(tmp_path):
+    """Of four hospitals one sends 1e30 and lies, NaN, a replay, and -1e30; the three others' loss is that of the simulation."""
+    shutil.copytree(ROOT / "federation", tmp_path / "app")
+    shutil.copy(ROOT / "tests/hostile_client.py", tmp_path / "app/hospitals/client.py")
+    saved, _ = deploy(tmp_path / "app", tmp_path / "theta.npz", "--rounds", "4", "--tls")
+    assert saved["took_part"].tolist() == [[True] * 4, *[[True] * 3 + [False]] * 2, [True] * 4]
+    nan, replay = saved["rejected"]
+    assert "client Long Beach sent a theta that is NaN or infinite" in nan
+    assert "client Long Beach sent its answer to round 1 in round 3" in replay
+
+    def lies(number, client, report):
+        value, none = (1e30, None, None, -1e30)[number], np.zeros(1)
+        if client != 3:
+            return report
+        far = np.full(report.theta.shape, value)
+        return Report(far, np.array([1e30]), np.array([1e30]), none, none, far)
+
+    simulated = federation_alone(saved["took_part"], tamper=lies)
+    assert np.abs(saved["path"] - simulated).max() <= 1e-12
+    honest = [one_hospital(k) for k in range(3)]
+    clean, attacked = (
+        [log_loss(c.X @ path[-1], c.y) for c in honest] for path in (federation_alone(np.ones((4, 4))), saved["path"])
+    )
+    interval = by_patient(clean, lambda means: means.mean(-1))
+    assert interval.low <= np.mean([losses.mean() for losses in attacked]) <= interval.high
+
+
+@needs_flower
+def test_a_server_with_a_certificate_speaks_to_nobody_who_does_not_verify_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(PYTHON))  # whose folder holds the SuperLink
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    with deployment.Deployment(0, tmp_path, tls=True) as federation:
+        port = int(federation.address.rpartition(":")[2])
+
+        def version(certificate: Path):
+            trusting = ssl.create_default_context(cafile=certificate)
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+                trusting.wrap_socket(plain, server_hostname="127.0.0.1") as secret,
+            ):
+                return secret.version()
+
+        assert version(tmp_path / "server.pem") == "TLSv1.3"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            version(deployment.certify(foreign)[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"HTTP/" not in plain.recv(1000)
+
+
+def test_without_openssl_a_certificate_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FederationError, match="openssl, which makes the certificate, is not installed"):
+        deployment.certify(tmp_path)
 
 
 def test_a_deployment_that_fails_leaves_no_process_behind(tmp_path, monkeypatch):

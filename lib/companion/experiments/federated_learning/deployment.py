@@ -9,6 +9,7 @@ ones that the system hands out. Used by `make federation` and by the tests; need
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,11 +34,27 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Deployment:
-    """Processes of a federation, as a context manager: on leaving, all of them and their children are gone."""
+def certify(folder: Path, host: str = "127.0.0.1") -> tuple[str, str]:
+    """Paths of a certificate for `host`, an IP address, that signs itself, and of its key, made by openssl; valid for 30 days."""
+    if not shutil.which("openssl"):
+        raise FederationError("openssl, which makes the certificate, is not installed; install it, or leave --tls out")
+    pem, key = str(folder / "server.pem"), str(folder / "server.key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", f"/CN={host}", "-addext", f"subjectAltName=IP:{host}", "-keyout", key, "-out", pem],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return pem, key
 
-    def __init__(self, nodes: int, folder: Path):
-        self.nodes, self.folder, self.processes = nodes, Path(folder).resolve(), {}
+
+class Deployment:
+    """Processes of a federation, as a context manager: on leaving, all of them and their children are gone.
+
+    tls encrypts what goes between the processes, with a certificate made by `certify` in `folder`.
+    """
+
+    def __init__(self, nodes: int, folder: Path, tls: bool = False):
+        self.nodes, self.folder, self.processes, self.tls = nodes, Path(folder).resolve(), {}, tls
         self.bin = Path(sys.executable).parent
         home = self.folder / "flwr"
         home.mkdir(parents=True, exist_ok=True)
@@ -64,11 +81,16 @@ class Deployment:
     def __enter__(self):
         link, *ports = free_ports(1 + self.nodes)
         self.address = f"127.0.0.1:{link}"
+        server, node, client = ["--insecure"], ["--insecure"], "insecure = true"
+        if self.tls:
+            pem, key = certify(self.folder)
+            server = ["--ssl-certfile", pem, "--ssl-keyfile", key, "--ssl-ca-certfile", pem]
+            node, client = ["--root-certificates", pem], f'root-certificates = "{pem}"'
         try:
             self._start(
                 "superlink",
                 "flower-superlink",
-                "--insecure",
+                *server,
                 "--port",
                 str(link),
                 "--disable-runtime-dependency-installation",
@@ -79,7 +101,7 @@ class Deployment:
                 self._start(
                     f"node-{k}",
                     "flower-supernode",
-                    "--insecure",
+                    *node,
                     "--superlink",
                     self.address,
                     "--port",
@@ -88,7 +110,7 @@ class Deployment:
                     config,
                 )
             (self.folder / "flwr" / "config.toml").write_text(
-                f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "{self.address}"\ninsecure = true\n'
+                f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "{self.address}"\n{client}\n'
             )
         except BaseException:
             self.__exit__()
@@ -174,12 +196,15 @@ def main(argv=None) -> None:
     parser.add_argument("--seconds", type=float, default=240, help="longest time for the run")
     parser.add_argument("--reply-within", type=float, default=120, help="longest wait for the clients in a round")
     parser.add_argument("--kill", help="node:round, as in 3:5: kill this SuperNode when that round begins")
+    parser.add_argument(
+        "--tls", action="store_true", help="encrypt with a certificate made for this run; needs openssl"
+    )
     args = parser.parse_args(argv)
     victim, _, when = (args.kill or "").partition(":")
     with tempfile.TemporaryDirectory(prefix="federation-") as folder:
         out = (args.out or Path(folder) / "theta.npz").resolve()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # a SystemExit, so that the processes go too
-        with Deployment(args.nodes, Path(folder)) as federation:
+        with Deployment(args.nodes, Path(folder), args.tls) as federation:
 
             def watch(line):
                 print(line, flush=True)
