@@ -46,6 +46,7 @@ from companion.experiments.federated_learning.clients import (
     local_update,
 )
 from companion.experiments.federated_learning.clients import simulate as federate
+from companion.experiments.federated_learning.defence import bounded
 from companion.experiments.poisson_bursts.streams import (
     EWMA,
     ImplicitSGD,
@@ -353,6 +354,7 @@ AGGREGATION = {
     "Agnostic: ascent": Place(lambda a: federate(_CLIENTS, Agnostic(ascent=a), 2).theta, 0.1),
     "TrimmedMean: cut": Place(lambda a: federate(_CLIENTS, TrimmedMean(cut=a), 2).theta, 1),
     "Krum: bad": Place(lambda a: federate(_CLIENTS, Krum(bad=a), 2).theta, 1),
+    "bounded: hostile": Place(lambda a: bounded(_REPORT, a).theta, 1),
     "Without: client": Place(lambda a: federate(_CLIENTS, Without(client=a), 2).theta, 1),
     "simulate a federation: rounds": Place(lambda a: federate(_CLIENTS, FedAvg(), a).theta, 2),
     "simulate a federation: theta": Place(lambda a: federate(_CLIENTS, FedAvg(), 2, a).theta, [0.5, 1.0]),
@@ -456,6 +458,7 @@ _GROUPS = {
         "simulate: seed", "leap: record", "Cao: critical", "Cao: burst", "Network: count",
         "Network: count of a reset", "calendar_stream: hour", "calendar_stream: weekend", "follow SGD: y",
         "follow ImplicitSGD: y", "follow EWMA: y", "minimise: iterations", "TrimmedMean: cut", "Krum: bad",
+        "bounded: hostile",
         "Logistic.of: y", "walk_in_ball: labels", "auto_pgd: inertia", "auto_pgd: rho", "judge: seed",
         "judge: rivals", "Rival.ranked: rank",
     ),
