@@ -1,7 +1,7 @@
 """A rule as one Triton kernel, traced from its `step`: all tensors of a group in one launch, by the table of their addresses.
 
     kernel(Adam())     the kernel, compiled for each dtype at its first launch
-    DeviceBatch(...)   parameters of an `Optimizer` with their states, on the GPU, stepped by it
+    DeviceBatch(...)   parameters of an Optimizer with their states, on the GPU, stepped by it
 
 Hyper-parameters are arguments of the launch. Clocks and weights stay on the device, where the last block of a tensor
 moves them: a step needs no synchronisation, and a CUDA graph that captured one makes the next at every replay.

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from types import SimpleNamespace
 
 import nbformat
@@ -164,3 +165,10 @@ def test_a_race_that_comes_out_otherwise_is_a_difference_between_two_runs(races,
     assert ledger.compare(tmp_path / "one", tmp_path / "one") == []
     (line,) = ledger.compare(tmp_path / "one", tmp_path / "two")
     assert line.startswith("tiny, race plateau")
+
+
+def test_a_cost_that_overflows_when_compared_is_a_failure_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert difficulties.relative(np.array([1.0, 1e308]), 1e-9).tolist() == [np.inf, np.inf]
+        assert difficulties.relative(np.array([1e-9, 1e300]), 1e-9).tolist() == [1.0, np.inf]

@@ -32,7 +32,8 @@ class Cell(NamedTuple):
 
 def relative(cost, least: float):
     """cost / least, inf where the cost is missing or more than `FAILURE` times the least."""
-    ratio = np.divide(cost, least) if math.isfinite(least) else np.full(np.shape(cost), np.inf)
+    with np.errstate(over="ignore"):  # a run that exploded
+        ratio = np.divide(cost, least) if math.isfinite(least) else np.full(np.shape(cost), np.inf)
     return np.where(ratio <= FAILURE, ratio, np.inf)
 
 
