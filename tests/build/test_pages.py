@@ -154,7 +154,7 @@ def test_replications_are_merged_where_the_book_has_a_record_of_them(book, run):
 
 def test_the_sentence_counts_claims_and_measurements(rows):
     assert pages.sentence(rows) == (
-        "3 claims, 5 measurements. In the setting of which the text speaks, 1 holds, 1 holds in part, 1 is not yet tested."
+        "3 claims, 5 measurements. Under the conditions of which the text speaks, 1 holds, 1 holds in part, 1 is not yet tested."
     )
     assert pages.sentence([]) == "There are no claims yet."
 
@@ -162,7 +162,7 @@ def test_the_sentence_counts_claims_and_measurements(rows):
 def test_the_sentence_says_how_far_claims_that_hold_reach(book, tmp_path):
     t1 = verdict(book, "T1", case_a="supports", far_a="supports", far_b="contradicts", far_c="undecided")
     rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", t1)))
-    assert pages.sentence(rows).endswith("Beyond it, 1 of 3 measurements still support the claims that hold.")
+    assert pages.sentence(rows).endswith("Under other conditions, 1 of 3 measurements still support the claims that hold.")
 
 
 def test_an_identity_and_a_control_are_not_counted_as_support(rows):

@@ -18,7 +18,7 @@ SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contr
 DOTS = {"supports": "●", "contradicts": "○", "undecided": "◇"}
 PLACES = {"supports": "inside the claimed values", "contradicts": "outside them", "undecided": "across their edge"}
 QUANTIFIERS = {
-    "always": "Claimed without exception: all measurements in this setting must support it.",
+    "always": "Claimed without exception: holds if all measurements in this setting support it, in part if some do.",
     "can": "Claimed as a possibility: one supporting case suffices.",
     "definition": "A definition.",
     "theorem": "A theorem.",
