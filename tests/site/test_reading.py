@@ -152,10 +152,10 @@ def test_no_figure_is_wider_than_a_phone_and_a_tap_opens_it_large(browser, name)
         assert right <= width
     if images.count():
         images.first.click()
-        large = page.locator("dialog.figure-large[open] img").bounding_box()
-        assert large["width"] > 2 * 375
+        page.wait_for_function("document.querySelector('dialog.figure-large[open] img')?.complete")
+        assert page.locator("dialog.figure-large[open] img").bounding_box()["width"] > 2 * 375
         page.keyboard.press("Escape")
-        assert page.locator("dialog").count() == 0
+        page.wait_for_function("document.querySelector('dialog') === null")  # its closing is an event of its own
     page.close()
 
 
