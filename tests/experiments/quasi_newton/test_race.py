@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from companion.experiments.quasi_newton import race
 from companion.experiments.quasi_newton.race import (
     RATES,
+    Noisy,
     StreamingRegression,
     TurnedValley,
     bfgs_evaluations,
+    censored_geometric_mean,
     censored_median,
     exact_race,
     generators,
@@ -18,7 +21,7 @@ from companion.experiments.quasi_newton.race import (
     solved_in,
 )
 from companion.experiments.quasi_newton.secant import gaussian_divergence
-from stepsize import Adam, HeavyBall, walk
+from stepsize import SGD, Adam, HeavyBall, walk
 from stepsize.wrappers import LinearDecay
 
 
@@ -88,6 +91,23 @@ def test_the_race_with_exact_gradients_counts_evaluations_on_valleys_that_no_rat
 def test_a_race_without_a_winner_still_ranks():
     assert censored_median([1, np.inf, np.inf]) == np.finfo(float).max
     assert censored_median([1, 2, np.inf]) == 2
+
+
+def test_one_diverged_stream_puts_a_choice_behind_all_that_never_diverge():
+    np.testing.assert_allclose(censored_geometric_mean(np.array([[0.1, 0.001], [0.5, 0.5]])), [0.01, 0.5])
+    hidden, everywhere = np.array([1.0] + 23 * [1e-9]), np.full(24, np.inf)
+    assert 1 < censored_geometric_mean(hidden) < censored_geometric_mean(everywhere) < np.inf
+
+
+def test_a_rate_that_diverges_in_the_second_stage_of_tuning_is_not_chosen(monkeypatch):
+    def make(lr, stream):
+        return SGD(np.where((lr == 1) & (len(stream.w) == 8), 1e9, lr))
+
+    monkeypatch.setattr(race, "NOISY_RULES", {"SGD": Noisy(make)})
+    (run,) = noisy_race([0.0], 10, 4, 3, 60, 0)["SGD"]
+    best, second = np.argsort(run.curve[0])[:2]
+    assert RATES[best] == 1
+    assert run.lr == RATES[second]
 
 
 def test_one_metric_makes_one_step():

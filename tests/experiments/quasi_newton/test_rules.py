@@ -38,7 +38,7 @@ def parted(make, settings):
 @pytest.mark.parametrize("name", NOISY_RULES)
 def test_a_rule_without_axes_does_the_same_in_turned_coordinates(name):
     rule = NOISY_RULES[name]
-    for settings in rule.settings or ((),):
+    for settings in rule.settings:
         apart = parted(rule.make, settings)
         assert apart > 0.01 if rule.axes else apart < 1e-6
 

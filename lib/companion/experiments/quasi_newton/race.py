@@ -16,7 +16,7 @@ from stepsize.matrix_rules import SOAP, Shampoo
 from stepsize.measures import late_loss, settle
 from stepsize.metric import FullPower, apply, diagonal, solve
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall
-from stepsize.tuning import Choice, tune
+from stepsize.tuning import Choice, choose, tune
 from stepsize.wrappers import LinearDecay
 
 from .rules import SQN, AdaHessian, DampedBFGS, Folded, FullAdaGrad, LazyBFGS, OnlineBFGS, OnlineNewton
@@ -135,19 +135,12 @@ def censored_median(values):
     return min(np.median(values), np.finfo(float).max)
 
 
-def tuned(measure, make, sample, lrs, tuning: int, reporting: int, steps: Callable, settings=None) -> Choice:
-    """`make(lr, problem)` with the rate of smallest median `measure(rule, problem, steps())` over `tuning` problems, on `reporting` others.
+def censored_geometric_mean(losses):
+    """Geometric mean over the last axis of losses relative to the start; a run that ends no lower than it began has diverged.
 
-    `sample(n, part)` draws n problems; part 0 is tuned on, part 1 reported. With `settings` it is
-    make(lr, problem, *setting), which makes steps(*setting) steps. Where no rate solves half of the problems, the
-    smallest is reported with its failures.
+    It counts as 1e300: a single one among a few dozen puts a choice behind all that never diverge, but every choice ranks.
     """
-
-    def run(rates, seeds, setting=()):
-        problem = sample(len(seeds), int(seeds[0] > 0))
-        return measure(make(rates[:, None, None], problem, *setting), problem, steps(*setting))
-
-    return tune(run, lrs, range(-tuning, 0), range(1, reporting + 1), censored_median, settings)
+    return np.exp(np.log(np.where(losses < 1, losses, 1e300)).mean(-1))
 
 
 def bfgs_evaluations(problem: TurnedValley, tolerance: float = 1e-6):
@@ -175,10 +168,10 @@ def exact_race(
     horizon and every other rate: it needs less, and costs more per step.
     """
     rules = {
-        "AdaGrad": (lambda lr, _: AdaGrad(lr), RATES, steps),
-        "Adam": (lambda lr, _, beta1: LinearDecay(Adam(lr, beta1), steps), RATES, steps, MOMENTA),
-        "heavy ball": (lambda lr, _: HeavyBall(lr, 0.98), RATES, steps),
-        "full AdaGrad": (lambda lr, _: FullAdaGrad(lr), RATES[::2], max(steps // 10, 100)),
+        "AdaGrad": (AdaGrad, RATES, steps),
+        "Adam": (lambda lr, beta1: LinearDecay(Adam(lr, beta1), steps), RATES, steps, MOMENTA),
+        "heavy ball": (lambda lr: HeavyBall(lr, 0.98), RATES, steps),
+        "full AdaGrad": (FullAdaGrad, RATES[::2], max(steps // 10, 100)),
     }
 
     def evaluations(name, angle):
@@ -188,7 +181,12 @@ def exact_race(
         if name == "BFGS":
             return bfgs_evaluations(sample(reporting, 1))
         make, lrs, limit, *settings = rules[name]
-        return tuned(settling_time, make, sample, lrs, tuning, reporting, lambda *_: limit, *settings).scores
+
+        def run(rates, seeds, setting=()):
+            return settling_time(make(rates[:, None, None], *setting), sample(len(seeds), int(seeds[0] > 0)), limit)
+
+        apart = range(-tuning, 0), range(1, reporting + 1)
+        return tune(run, lrs, *apart, censored_median, *settings).scores
 
     return {name: np.array([evaluations(name, a) for a in angles]) for name in names or (*rules, "BFGS")}
 
@@ -196,15 +194,13 @@ def exact_race(
 class Noisy(NamedTuple):
     """A rule make(lr, stream, *setting) of the race with sampled gradients, the settings it chooses from, and what a step costs in gradients.
 
-    `axes`: it depends on the coordinates; a rule without axes does the same in every frame. `tuning`: it chooses on so many times
-    the tuning streams.
+    `axes`: it depends on the coordinates; a rule without axes does the same in every frame.
     """
 
     make: Callable
-    settings: tuple | None = None
+    settings: tuple = ((),)
     cost: Callable = lambda *_: 1
     axes: bool = False
-    tuning: int = 1
     lrs: np.ndarray = RATES
 
 
@@ -215,14 +211,14 @@ NOISY_RULES = {
     "SGD": Noisy(lambda lr, stream: SGD(lr)),
     "heavy ball": Noisy(lambda lr, stream: HeavyBall(lr, 0.98)),
     "AdaGrad": Noisy(lambda lr, stream: AdaGrad(lr), axes=True, lrs=10 * RATES),
-    "Adam": Noisy(lambda lr, stream, beta1: Adam(lr, beta1), MOMENTA, axes=True, tuning=3),
+    "Adam": Noisy(lambda lr, stream, beta1: Adam(lr, beta1), MOMENTA, axes=True),
     "AdaHessian": Noisy(
         lambda lr, stream, beta1, every: AdaHessian(stream.grad, stream.probe, lr, beta1, every=every),
         ((0.9, 1), (0.98, 1), (0.9, 10), (0.98, 10)),
         lambda _, every: 1 + 1 / every,
         axes=True,
     ),
-    "Shampoo": Noisy(lambda lr, stream: Folded(Shampoo(lr[..., None]), (4, 5)), axes=True, lrs=10 * RATES[::2]),
+    "Shampoo": Noisy(lambda lr, stream: Folded(Shampoo(lr[..., None]), (4, 5)), axes=True, lrs=100 * RATES[::2]),
     "SOAP": Noisy(
         lambda lr, stream, *betas: Folded(SOAP(lr[..., None], *betas), (4, 5)),
         ((0.95, 0.95), (0.9, 0.999)),
@@ -244,28 +240,38 @@ NOISY_RULES = {
 }
 
 
+#: So many pairs of a setting and a rate reach the second stage of tuning.
+FINALISTS = 4
+
+
 def noisy_race(
     angles, condition: float, tuning: int, reporting: int, gradients: int, seed: int, noise=0.3
 ) -> dict[str, list[Choice]]:
     """Excess loss after `gradients` batch gradients under linear decay, as a share of the start: one Choice an angle for every method.
 
-    A rule without axes does the same at every angle, and runs at the last one alone. Adam, by which the others are divided,
-    chooses on three times as many streams.
+    Every method is tuned alike, in two stages: all its settings and rates on `tuning` streams, then the FINALISTS best on these and
+    twice as many further ones, both times by `censored_geometric_mean`. The `curve` of a Choice is that of the first stage; `scores`
+    are on `reporting` other streams. A rule without axes does the same at every angle, and runs at the last one alone.
     """
 
     def run(name, angle):
-        entry = NOISY_RULES[name]
+        make, settings, cost, _, lrs = NOISY_RULES[name]
 
-        def steps(*setting):
-            return int(gradients / entry.cost(*setting))
+        def losses(part, n, setting, rates):
+            stream = StreamingRegression.sample(n, angle, condition, seed=3 * seed + part, noise=noise)
+            steps = int(gradients / cost(*setting))
+            return final_loss(LinearDecay(make(rates[:, None, None], stream, *setting), steps), stream, steps)
 
-        def sample(n, part):
-            return StreamingRegression.sample(n, angle, condition, seed=2 * seed + part, noise=noise)
-
-        def decaying(lr, stream, *setting):
-            return LinearDecay(entry.make(lr, stream, *setting), steps(*setting))
-
-        return tuned(final_loss, decaying, sample, entry.lrs, tuning * entry.tuning, reporting, steps, entry.settings)
+        first = np.stack([losses(0, tuning, setting, lrs) for setting in settings])
+        curve = censored_geometric_mean(first)
+        reaches = curve <= np.sort(curve, None)[FINALISTS - 1]
+        final = np.full(curve.shape, np.inf)
+        for i in np.flatnonzero(reaches.any(1)):
+            further = losses(1, 2 * tuning, settings[i], lrs[reaches[i]])
+            final[i, reaches[i]] = censored_geometric_mean(np.hstack([first[i, reaches[i]], further]))
+        chosen = choose(final, lrs, settings)
+        scores = losses(2, reporting, chosen.setting, np.array([chosen.lr]))[0]
+        return chosen._replace(curve=curve, scores=scores)
 
     return {name: [run(name, a) for a in (angles if NOISY_RULES[name].axes else angles[-1:])] for name in NOISY_RULES}
 
