@@ -189,7 +189,7 @@ def test_every_tile_of_the_front_page_leads_to_a_card(page):
     links = page.locator("a.tile").evaluate_all("e => e.map(a => a.getAttribute('href'))")
     assert links
     page.locator("a.tile").first.click()
-    assert page.locator(f".verdict-card#{links[0].partition('#')[2]}").is_visible()
+    page.locator(f".verdict-card#{links[0].partition('#')[2]}").wait_for(state="visible")
 
 
 BROKEN = """<!doctype html><html lang="en" data-theme="light"><title>Broken</title><body><main class="bd-article"><h1>Broken</h1>
