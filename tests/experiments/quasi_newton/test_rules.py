@@ -21,6 +21,7 @@ from companion.experiments.quasi_newton.rules import (
 from companion.experiments.quasi_newton.secant import bfgs_inverse
 from mutants import mutant
 from stepsize import SGD, Adam, descend
+from stepsize.errors import HyperparameterError
 from stepsize.matrix_rules import SOAP, Shampoo
 from stepsize.wrappers import LinearDecay
 
@@ -213,6 +214,14 @@ def test_a_pair_without_positive_curvature_leaves_its_run_as_it_is():
     np.testing.assert_allclose(learned[[0, 4]], bfgs_inverse(H[[0, 4]], s[[0, 4]], y[[0, 4]]), rtol=1e-12)
     broken = mutant(_learn, "np.where(usable, s, apply(H, one))", "s")
     assert np.abs(broken(H, s, y, 2)[1:4] - H[1:4]).max() > 1e-3
+
+
+def test_a_metric_that_has_vanished_stops_no_batch():
+    H, s = np.stack([np.eye(2), np.zeros((2, 2))]), np.ones((2, 2))
+    learned = _learn(H, s, s * np.array([[1.0], [-1.0]]), 2)
+    np.testing.assert_array_equal(learned, H)
+    with pytest.raises(HyperparameterError, match="s'y is 0"):
+        mutant(_learn, "| (curvature == 0)", "")(H, s, s * np.array([[1.0], [-1.0]]), 2)
 
 
 def test_a_diverged_run_leaves_its_neighbours_alone():

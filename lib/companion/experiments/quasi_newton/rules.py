@@ -147,7 +147,13 @@ def _learn(H, s, y, t):
     if t == 1:
         H = H * np.where(usable, (sy / yy)[..., None], 1)[..., None]
     # the pair (H y, y) leaves H as it is, whatever y: one formula for the whole batch
-    return bfgs_inverse(H, np.where(usable, s, apply(H, one)), np.where(usable, y, one))
+    s, y = np.where(usable, s, apply(H, one)), np.where(usable, y, one)
+    curvature = np.vecdot(s, y)[..., None]
+    lost = ~np.isfinite(curvature) | (
+        curvature == 0
+    )  # by rounding, in a run whose H has all but vanished or overflowed
+    new = bfgs_inverse(H, np.where(lost, one, s), np.where(lost, one, y))
+    return np.where(lost[..., None], H, new) if lost.any() else new
 
 
 @dataclass(frozen=True, eq=False)
