@@ -66,9 +66,9 @@ def test_the_record_is_written_from_executed_chapters(tmp_path):
 @pytest.mark.slow
 def test_a_chapter_of_a_replication_chosen_at_random_gives_the_recorded_verdicts_again():
     made = replication.read(ROOT)
-    seeds = [
-        seed for entry in made.get("versions", []) for seed in entry["seeds"] if versions().items() <= entry.items()
-    ]
+    entries = made.get("versions", [])
+    others = {seed for entry in entries if not versions().items() <= entry.items() for seed in entry["seeds"]}
+    seeds = [seed for seed in made.get("seeds", []) if seed not in others]
     if not seeds:
         pytest.skip("chapters/replication.json has no replication with these versions; make replicate writes one")
     book = Book(ROOT, made["profile"])
