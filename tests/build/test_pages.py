@@ -162,7 +162,9 @@ def test_the_sentence_counts_claims_and_measurements(rows):
 def test_the_sentence_says_how_far_claims_that_hold_reach(book, tmp_path):
     t1 = verdict(book, "T1", case_a="supports", far_a="supports", far_b="contradicts", far_c="undecided")
     rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", t1)))
-    assert pages.sentence(rows).endswith("Under other conditions, 1 of 3 measurements still support the claims that hold.")
+    assert pages.sentence(rows).endswith(
+        "Under other conditions, 1 of 3 measurements still support the claims that hold."
+    )
 
 
 def test_an_identity_and_a_control_are_not_counted_as_support(rows):
