@@ -27,13 +27,14 @@ from companion.experiments.adversarial_training.robustness import (
     harden,
     masked,
     race,
+    rate_of_each,
     reached,
     spread_of_lengths,
     standard,
     unseen,
 )
 from mutants import mutant
-from stepsize import SignDescent
+from stepsize import SGD, SignDescent
 from stepsize.errors import EvidenceError
 
 IMAGES, VALIDATION, TEST = digits(0)
@@ -94,6 +95,21 @@ def test_the_dependence_on_the_start_is_the_share_of_pairs_that_disagree(raced, 
     assert np.allclose(two, pairs[0], atol=1e-12)
     assert np.allclose(four, np.mean(pairs, 0), atol=1e-12)
     assert np.array_equal(stands[0].numpy(), raced["L2"]["Adam"].fate[0])
+
+
+def test_each_model_has_the_rate_that_is_the_strongest_on_its_own(raced, models):
+    own = rate_of_each("L2", models[:3], SEEDS[:3], ["SGD"], VALIDATION[:60], 5)["SGD"]
+    rates = ATTACKERS["SGD"].rates(BALLS["L2"])
+    stands = []
+    for lr in rates:
+        target = Target.of(Classifier(), models[:3], VALIDATION[:60])
+        walked = walk_in_ball(SGD(lr), target, BALLS["L2"], 5, robustness.generators(SEEDS[:3], 0))
+        stands.append((walked.margin[:, 0] > 0).double().mean(-1).numpy())
+    assert np.array_equal(own, rates[np.argmin(stands, axis=0)])
+    lrs, one = {"SGD": own}, {"SGD": own[1]}
+    each_its_own = dependence_on_start("L2", models[:3], SEEDS[:3], lrs, TEST[:50], 5, 2)["SGD"]
+    assert each_its_own[1] == dependence_on_start("L2", models[:3], SEEDS[:3], one, TEST[:50], 5, 2)["SGD"][1]
+    assert own[0] != own[1] or own[1] != own[2]
 
 
 def test_gradients_of_hardened_models_differ_less_in_length(models):

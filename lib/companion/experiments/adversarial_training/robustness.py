@@ -160,14 +160,25 @@ def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names
     return {name: duel(name, victims, BALLS[kind], steps, validation, test) for name in names}
 
 
-def dependence_on_start(kind: str, x, seeds, lrs: dict[str, float], images, steps: int, starts: int) -> dict:
+def rate_of_each(kind: str, x, seeds, names, images, steps: int) -> dict[str, np.ndarray]:
+    """The rate of lowest robust accuracy on each model alone: attacker -> (models,)."""
+    out = {}
+    for name in names:
+        rates, rngs = ATTACKERS[name].rates(BALLS[kind]), generators(seeds, 0)
+        walked = _attack(ATTACKERS[name].rule(_across(rates)), Classifier(), x, images, BALLS[kind], steps, rngs)
+        out[name] = np.array([choose(curve, rates).lr for curve in walked.robust])
+    return out
+
+
+def dependence_on_start(kind: str, x, seeds, lrs: dict[str, np.ndarray], images, steps: int, starts: int) -> dict:
     """Probability, in per cent, that an image falls from one random start and stands from another: attacker -> (models,).
 
-    The mean over images and over all pairs of `starts` starts; each attacker has its rate of `lrs`.
+    The mean over images and over all pairs of `starts` starts; each attacker has its rate of `lrs`, (models,) or one for all.
     """
     out = {}
     for name, lr in lrs.items():
-        rule, again = ATTACKERS[name].rule(lr), [generators(seeds, 1 + start) for start in range(starts)]
+        rule = ATTACKERS[name].rule(torch.as_tensor(lr).reshape(-1, 1, 1, 1))
+        again = [generators(seeds, 1 + start) for start in range(starts)]
         walked = [_attack(rule, Classifier(), x, images, BALLS[kind], steps, rngs) for rngs in again]
         share = torch.stack([(walk.margin[:, 0] > 0).double() for walk in walked]).mean(0)
         out[name] = (200 * starts / (starts - 1) * share * (1 - share)).mean(-1).numpy()
