@@ -13,7 +13,7 @@ from .transforms import ClipByNorm, ClipByValue, chain
 from .tuning import Choice, choose, tune
 from .wrappers import *  # noqa: F403
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Average",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import small_book
+import stepsize
 from small_book import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -94,33 +95,32 @@ def test_the_environment_is_made_by_a_python_that_runs_and_is_new_enough(tmp_pat
 
 
 @pytest.mark.slow
-def test_an_installed_book_brings_its_claims_its_pages_and_its_data(tmp_path):
-    for name in ("lib", "pyproject.toml", "README.md", "LICENSE", "LICENSE-text", "chapters/claims.yml"):
-        copy = tmp_path / "clone" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        hide = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        (
-            shutil.copytree(ROOT / name, copy, symlinks=True, ignore=hide)
-            if (ROOT / name).is_dir()
-            else shutil.copyfile(ROOT / name, copy)
-        )
-    wheel = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-        str(tmp_path / "clone"),
-    ]
-    done = run(*wheel)
+def test_an_installed_book_brings_its_claims_its_pages_and_its_data_and_nothing_else(tmp_path):
+    """The source distribution, and the wheel that is made of it."""
+    clone = tmp_path / "clone"
+    shutil.copytree(
+        ROOT / "lib", clone / "lib", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "LICENSE-text", "chapters/claims.yml"):
+        clone.joinpath(name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, clone / name)
+    files = {p.relative_to(clone / "lib").as_posix() for p in clone.joinpath("lib").rglob("*") if p.is_file()}
+    cache = clone / "lib/stepsize/__pycache__/kernels"
+    cache.mkdir(parents=True)
+    (cache / "run_0.py").write_text("a compiled kernel\n")
+    hook = "import setuptools.build_meta, sys; setuptools.build_meta.build_sdist(sys.argv[1])"
+    made = subprocess.run([sys.executable, "-c", hook, str(tmp_path)], cwd=clone, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    source = next(tmp_path.glob("*.tar.gz"))
+    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    done = run(*wheel, str(source))
     assert done.returncode == 0, done.stdout
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
         assert archive.read("companion/claims.yml") == (ROOT / "chapters/claims.yml").read_bytes()
-        names = set(archive.namelist())
-    lib = tmp_path / "clone" / "lib"
-    files = {p.relative_to(lib).as_posix() for p in lib.rglob("*") if p.is_file()}
-    assert {name for name in files if "egg-info" not in name} <= names
+        assert {name for name in archive.namelist() if ".dist-info/" not in name} == files
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
+    assert version == stepsize.__version__
+    assert (ROOT / "CHANGELOG.md").read_text().count(f"\n## {version} (") == 1
