@@ -157,7 +157,29 @@
     unfold();
   }
 
+  // Exercises that check themselves: a number typed in any usual form against a number of the run.
+  function number(text) {
+    const typed = text.trim().replace("\u2212", "-").replace(/\s*%$/, "");
+    return /^[-+]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?(e[-+]?\d+)?$/i.test(typed) && /\d/.test(typed) ? Number(typed.replaceAll(",", "")) : NaN;
+  }
+
+  function checks() {
+    for (const field of document.querySelectorAll(".check")) {
+      const input = field.querySelector("input"), output = field.querySelector("output");
+      const check = () => {
+        const value = number(input.value), off = Math.abs(value - Number(field.dataset.answer));
+        const right = off <= Number(field.dataset.within) * (1 + 1e-9);
+        output.className = Number.isFinite(value) ? right ? "right" : "wrong" : "";
+        output.textContent = !Number.isFinite(value) ? "Enter a number." : input.value.trim() + (right ? " is right." : " is not it yet.");
+      };
+      field.querySelector("button").addEventListener("click", check);
+      input.addEventListener("keydown", event => { if (event.key === "Enter") check(); });
+      field.hidden = false;
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
+    checks();
     roles();
     ledger();
     enlarge();

@@ -236,3 +236,43 @@ def test_downloaded_notebooks_hold_plain_markdown():
                 left = [*ROLE.findall(text), *OPENING.findall(text), *re.findall(r"(?m)^\([\w-]+\)=", text)]
                 left += re.findall(r"<no title>|:\w+:`[^`]+`", text)
                 assert left == [], f"{path.name}, cell {cell['id']}"
+
+
+# ---------------------------------------------------------------- exercises that check themselves
+
+
+def test_a_field_tells_a_right_answer_from_a_wrong_one_and_from_no_number_by_keyboard(page):
+    page.goto(address("chapters/the_rules.html"))
+    field = page.locator(".check").first
+    answer, within = (float(field.get_attribute(f"data-{name}")) for name in ("answer", "within"))
+    said = field.locator("output")
+    field.get_by_label("first step").focus()
+    for typed, expected in (
+        (f"{answer + 2 * within + 1:g}", "is not it yet."),
+        (f"{-answer:g}", "is not it yet."),
+        ("ten", "Enter a number."),
+        ("", "Enter a number."),
+        (f"{answer:,.3f}", "is right."),
+        (f"{answer + within:.17g}", "is right."),
+    ):
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Delete")
+        page.keyboard.type(typed)
+        page.keyboard.press("Enter")
+        assert said.inner_text().endswith(expected), typed
+    page.keyboard.press("Control+a")
+    page.keyboard.type("1e9")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the button
+    assert said.inner_text() == "1e9 is not it yet."
+    page.emulate_media(media="print")
+    assert field.is_hidden()
+
+
+def test_without_scripts_no_field_waits_for_an_answer(browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address("chapters/the_rules.html"))
+    assert page.locator(".check").count() >= 2
+    assert page.locator(".check:visible").count() == 0
+    context.close()

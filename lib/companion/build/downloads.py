@@ -64,6 +64,7 @@ def resolve(app, docname: str, notebook: dict) -> dict:
         (name, " ".join(text.split())) for cell in written for name, text in ROLE.findall(cell["source"])
     )
     words = {(name, text): glued[text]["text/plain"] for name, text in roles if name == "glue:text" and text in glued}
+    words |= {(name, text): "(answer: see the solution)" for name, text in roles if name == "check"}
     works = {}
     words |= read(app, docname, [role for role in roles if role not in words], works)
     labels = app.env.get_domain("std").anonlabels

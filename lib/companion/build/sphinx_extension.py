@@ -20,6 +20,7 @@ from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
 from . import downloads, sphinx_site
+from .answers import Check
 
 
 class GluedText(PasteTextRole):
@@ -195,6 +196,7 @@ def setup(app):
     app.add_role("measured", Measured())
     app.add_role("glued", GluedElsewhere())
     app.add_role("chapter", ChapterLink())
+    app.add_role("check", Check())
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-skip-member", skip)
     app.connect("doctree-resolved", sphinx_site.claims_in_search)

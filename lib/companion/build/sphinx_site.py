@@ -88,7 +88,7 @@ def claims_in_search(app, doctree, docname):
 class Excerpts(HTMLParser):
     """The text of a page's article, cut where a section, a term or a claim has an id: [[id, text], ...]."""
 
-    SILENT = ("script", "style")
+    SILENT = ("script", "style", "label", "button")
     BLOCKS = ("p", "div", "li", "td", "th", "tr", "dt", "dd", "pre", "summary", "figcaption")
 
     def __init__(self, text: str):
