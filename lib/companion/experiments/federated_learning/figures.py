@@ -26,7 +26,13 @@ def race_table(races: dict[float, dict[str, Raced]]):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def shift_figure(races: dict[float, dict[str, Raced]], names, variance, d: int, n: int):
+def shift_figure(
+    races: dict[float, dict[str, Raced]],
+    variance,
+    d: int,
+    n: int,
+    names=("FedAvg", "inverse variance", "random effects", "q-FFL, q = 1"),
+):
     """Excess of the quiet clients and of the outlier against the shift, and the law of who gains."""
     shifts = np.array(list(races))
     _, axes = panels(2, height=2.6)
@@ -108,8 +114,9 @@ def axis_figure(served: dict[str, np.ndarray]):
     return ax
 
 
-def shares_figure(shifts, own, other):
-    """The share of a client that is different but as quiet as the others: by the residuals of its own fit, and of the global model."""
+def shares_figure(shares):
+    """From `synthetic.shares_of_the_different`: the share of a client that is different but as quiet as the others: by the residuals of its own fit, and of the global model."""
+    shifts, own, other = shares
     _, ax = plt.subplots(figsize=(WIDTH, 3.0))
     for values, name in ((own, "own fit"), (other, "global model")):
         style = method("inverse variance" if name == "own fit" else "q-FFL")

@@ -135,6 +135,11 @@ class Study(NamedTuple):
 
         return by_patient(getattr(self, of), statistic)
 
+    def changes(self, method: str, measure: Callable, corrupted: str, of: str = "excess") -> dict[str, Interval]:
+        """`change` with the labels as recorded, and as the mean over the turns in which one hospital is corrupted, under that name."""
+        turns = {"the hospitals are four real ones, labels as recorded": [0], corrupted: [1, 2, 3, 4]}
+        return {condition: self.change(method, measure, at, of) for condition, at in turns.items()}
+
 
 def study(repeats: int, rounds: int, seed: int, share: float = 0.4) -> Study:
     """Setting 0: labels as they are. Settings 1 ... 4: a `share` of one hospital's training labels is wrong, each hospital in turn."""

@@ -1,4 +1,4 @@
-"""Four real hospitals: their patients, split and prepared; and one federation of them in this process.
+"""Real hospitals and schools: their patients, split and prepared; and one federation of the four in this process.
 
 Needs NumPy alone, so that the template of a federation runs where the book's packages are not installed.
 """
@@ -24,10 +24,11 @@ class Patients(NamedTuple):
     present: np.ndarray
 
 
-def _padded(X, y, hospital) -> Patients:
-    groups = [np.flatnonzero(hospital == k) for k in range(len(NAMES))]
-    rows = max(map(len, groups))
-    out = Patients(np.full((4, rows, X.shape[1]), np.nan), np.zeros((4, rows)), np.zeros((4, rows), bool))
+def _padded(X, y, hospital, least: int = 1) -> Patients:
+    """Hospitals in the order of their numbers, those with fewer than `least` patients left out."""
+    groups = [g for k in np.unique(hospital) if len(g := np.flatnonzero(hospital == k)) >= least]
+    shape = len(groups), max(map(len, groups))
+    out = Patients(np.full((*shape, X.shape[1]), np.nan), np.zeros(shape), np.zeros(shape, bool))
     for k, group in enumerate(groups):
         out.X[k, : len(group)], out.y[k, : len(group)], out.present[k, : len(group)] = X[group], y[group], True
     return out
@@ -52,6 +53,19 @@ def heart_rate() -> Patients:
     return _padded(X[seen], d["thalach"][seen], d["hospital"][seen])
 
 
+def length_of_stay(least: int = 15) -> Patients:
+    """Log days in hospital, in the hospitals with at least `least` patients: 36 of 54; from insurance, age and kind of admission."""
+    d = load("medpar")
+    X = np.column_stack([d["hmo"], d["white"], d["age80"], d["type"] == 2, d["type"] == 3]).astype(float)
+    return _padded(X, np.log(d["los"]), d["hospital"], least)
+
+
+def mathematics() -> Patients:
+    """Students as patients: the score in mathematics in 160 schools, from socio-economic status, minority and sex."""
+    d = load("mathematics")
+    return _padded(np.column_stack([d["ses"], d["minority"], d["female"]]), d["score"], d["school"])
+
+
 def split(patients: Patients, repeats: int, seed: int, folds: int = 5) -> np.ndarray:
     """Test masks (repeats * folds, hospitals, rows); within a repeat every patient is tested once."""
     rng, masks = np.random.default_rng(seed), []
@@ -68,7 +82,7 @@ def prepare(patients: Patients, test):
     """Covariates (splits, hospitals, rows, d): filled with the training patients' medians, standardised by them, a 1 in front."""
     train = (patients.present & ~test)[..., None]
     X = np.where(train, patients.X, np.nan)
-    X = X.reshape(len(test), -1, X.shape[-1])
+    X = X.reshape(len(test), patients.y.size, X.shape[-1])
     middle = np.nanmedian(X, axis=1)[:, None, None]
     filled = np.where(np.isnan(patients.X), middle, patients.X)
     n = train.sum((1, 2, 3))[:, None]

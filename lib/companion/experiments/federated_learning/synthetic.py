@@ -24,6 +24,7 @@ from .aggregation import (
 )
 from .clients import LeastSquares, Logistic, simulate
 from .fairness import gini
+from .scaffold import scaffold
 from .theory import aitken, matrix_average, resting_point
 
 
@@ -101,9 +102,20 @@ CONTROLS: dict[str, Callable] = {
 LRS = 10 ** np.arange(-2.5, -0.24, 0.25)
 
 
-def final(rule, federation: Federation, rounds: int):
+#: The same, corrected for the drift of local steps (`scaffold`): with equal weights the published SCAFFOLD.
+CORRECTED: dict[str, Callable] = {
+    "SCAFFOLD": lambda lr, steps=5: Equal(lr, steps),
+    "SCAFFOLD, client rate": RULES["client rate"],
+    "SCAFFOLD, inverse variance": RULES["inverse variance"],
+}
+
+
+def final(rule, federation: Federation, rounds: int, sampled=None, corrected: bool = False):
     """Excess of every client after the last round, (..., runs, clients); infinite where a run diverged."""
-    theta = simulate(federation.clients, rule, rounds).theta[-1]
+    if corrected:
+        theta = scaffold(federation.clients, rule, rounds, sampled)
+    else:
+        theta = simulate(federation.clients, rule, rounds, sampled=sampled).theta[-1]
     excess = federation.excess(theta)
     return np.where(np.isfinite(excess), excess, np.inf)
 
@@ -130,13 +142,26 @@ class Raced(NamedTuple):
         return self.excess.mean(-1)
 
 
-def race(name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, **kwargs) -> Raced:
-    """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`."""
+def draw(seeds, rounds: int, clients: int, m: int) -> np.ndarray:
+    """Which m of the clients answer, (rounds, runs, m), drawn anew in every round without replacement. One generator per seed."""
+    order = [np.random.default_rng([seed, m]).random((rounds, clients)).argsort(-1)[:, :m] for seed in seeds]
+    return np.stack(order, axis=1)
+
+
+def race(
+    name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, answering: int = 0, **kwargs
+) -> Raced:
+    """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`.
+
+    Every client answers in every round, or only `answering` of them, drawn at random.
+    """
     require_apart(tuning, reporting)
 
     def excess(rates, seeds):
-        rule = (RULES | CONTROLS)[name](np.asarray(rates)[:, None, None, None], steps)
-        return final(rule, sample(seeds, **kwargs), rounds)
+        rule = (RULES | CONTROLS | CORRECTED)[name](np.asarray(rates)[:, None, None, None], steps)
+        federation: Federation = sample(seeds, **kwargs)
+        sampled = draw(seeds, rounds, len(federation.sigma), answering) if answering else None
+        return final(rule, federation, rounds, sampled, name in CORRECTED)
 
     choice = choose(excess(lrs, tuning).mean(-1).mean(-1), lrs)
     return Raced(excess([choice.lr], reporting)[0], choice)
@@ -178,7 +203,16 @@ def centre_error(rule, federation: Federation, rounds: int) -> np.ndarray:
     return ((simulate(federation.clients, rule, rounds).theta[-1] - federation.centre) ** 2).sum(-1)
 
 
-def axis_of_fairness(seeds, qs, shift: float, rounds: int = 200, lr: float = 0.03) -> dict[str, np.ndarray]:
+def loss_by_random_effects(seeds, rounds: int = 200, lr: float = 0.3) -> np.ndarray:
+    """Squared error of the centre under inverse variances over that under random effects, where every client has its own truth: (runs,)."""
+    many = sample(seeds, tau=0.5, sigma=0.1, quiet=1.0)
+    by_noise, by_effects = (centre_error(rule, many, rounds) for rule in (InverseVariance(lr), RandomEffects(lr)))
+    return by_noise / by_effects
+
+
+def axis_of_fairness(
+    seeds, shift: float, qs=(-1, -0.5, 0, 0.5, 1, 2), rounds: int = 200, lr: float = 0.03
+) -> dict[str, np.ndarray]:
     """Mean excess and Gini coefficient, (2, runs) per rule, along q-FFL's axis from q = -1 to the worst client alone (AFL)."""
     federation: Federation = sample(seeds, shift=shift)
     rules = {f"{q:g}": QFair(lr, 5, q=q) for q in qs} | {
@@ -200,13 +234,14 @@ def simulated_share(rates, steps: int) -> float:
     return float(simulate(clients, rule, 3 + 900 // steps).theta[-1, 0])
 
 
-def shares_of_the_different(seeds, shifts):
-    """The share of a quiet client by own fits and by the residuals of the global model, each (shifts, runs)."""
+def shares_of_the_different(seeds, shifts=(0.0, 0.2, 0.4, 0.6, 1.0, 2.0)):
+    """The shifts; the share of a quiet client at each by own fits and by the residuals of the global model, (shifts, runs)."""
     federations = [sample(seeds, shift=s, sigma=0.3).clients for s in shifts]
-    return tuple(
+    own, other = (
         np.array([simulate(clients, rule, 150).weights[-1, :, -1, 0] for clients in federations])
         for rule in (InverseVariance(0.1), QFair(0.1, q=-1.0))
     )
+    return np.array(shifts), own, other
 
 
 def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1) -> np.ndarray:
@@ -215,6 +250,23 @@ def undone_at_rest(seeds, steps: int, rival: Raced, best: Raced, lr: float = 0.1
     rates = lr * 0.09 / federation.clients.fit().noise
     theta = resting_point(federation.clients, rates, steps, np.full((len(federation.sigma), 1), 1.0))
     return (rival.clean - federation.excess(theta)[:, :-1].mean(-1)) / (rival.clean - best.clean).mean()
+
+
+def undone_by_client_rates(race: Callable, seeds, rival: Raced, best: Raced) -> dict[str, np.ndarray]:
+    """`undone` of the text's rule by condition: rates tuned to the local steps, a rate that suits one, and with the drift corrected.
+
+    race(name, steps=..., lrs=...) races on `seeds`.
+    """
+
+    def tuned(name, steps):
+        return undone(rival, race(name, steps=steps, lrs=np.logspace(-5, 0, 21)), best)
+
+    rows = {f"there are {e} local steps and the rate is tuned to them": tuned("client rate", e) for e in (1, 5, 50)}
+    rows |= {
+        f"there are {e} local steps at the rate for one": undone_at_rest(seeds, e, rival, best)
+        for e in (10, 1000, 10_000)
+    }
+    return rows | {"the drift of 5 local steps is corrected, the rate tuned": tuned("SCAFFOLD, client rate", 5)}
 
 
 def blue_error(federations: int, seed: int) -> float:
