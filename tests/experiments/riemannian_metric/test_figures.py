@@ -13,11 +13,14 @@ from companion.experiments.riemannian_metric.figures import (
     angle_figure,
     balls_figure,
     batch_figure,
+    degrees_table,
     distance_figure,
     path_figure,
     race_figure,
+    race_table,
     table_figure,
 )
+from stepsize.tuning import choose
 
 pytestmark = pytest.mark.usefixtures("in_house_style")
 
@@ -52,6 +55,19 @@ def test_a_race_has_a_panel_for_each_kind_and_a_row_for_each_method():
     axes = race_figure(middle, 50)
     assert [panel.get_title("left") for panel in axes.flat] == list("abcd")
     assert [label.get_text() for label in axes[0, 0].get_yticklabels()] == ["SGD", "Adam"]
+    assert axes[0, 0].texts[0].xy[0] == 51
+
+
+def test_the_table_of_a_race_has_a_column_for_each_kind_and_marks_the_edge():
+    raced = {("SGD", "a"): choose([3.0, 1.0, 2.0], [0.1, 1.0, 10.0]), ("Adam", "a"): choose([1.0, 2.0], [0.1, 1.0])}
+    table = race_table(raced, {key: exact(7) for key in raced})
+    assert table.loc["SGD", "a"] == "7 (rate 1)"
+    assert table.loc["Adam", "a"] == "7 (rate 0.1*)"
+
+
+def test_a_table_of_degrees_has_the_means_in_both_metrics():
+    table = degrees_table({"a": {"SGD": np.array([[10.0, 30.0], [50.0, 51.0]])}})
+    assert table.loc["SGD", "a"] == "20.0 (50.5)"
 
 
 def test_the_law_of_the_distance_is_drawn_beside_the_medians():

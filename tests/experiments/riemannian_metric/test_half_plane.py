@@ -199,3 +199,20 @@ def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_
     assert min(strays, key=strays.get)[0] == "natural gradient"
     lengths = {key: length(path).sum() for key, path in paths.items()}
     assert min(lengths, key=lengths.get)[0] == "geodesic"
+
+
+def test_all_walks_are_the_walks_and_adam_with_sampled_gradients_as_said_in_the_evidence():
+    paths = half_plane.all_walks(STARTS[:2], [4, 5, 6], runs=2)
+    alone = half_plane.sampled_walk(LOG, STARTS[:2], 1, 5, 2)
+    np.testing.assert_array_equal(paths["Adam, batches of 1", LOG.name], alone)
+    off = {key: detour(path) for key, path in paths.items()}
+    strays = half_plane.strays(off)
+    # every path but gradient descent, the geodesic and the copies of the natural flow is evidence
+    assert len(strays) == len([key for key in paths if key[0].startswith("Adam")]) + 1
+    natural = strays["the metric is the exact Fisher information"]
+    np.testing.assert_array_equal(natural, off["natural gradient", "μ, σ"] - off["SGD", "μ, σ"])
+    np.testing.assert_array_equal(
+        strays["with batches of 16, in mean and deviation"], off["Adam, batches of 16", "μ, σ"] - off["SGD", "μ, σ"]
+    )
+    log = strays["in the limit of small rates, batches of one, mean and log deviation"]
+    np.testing.assert_array_equal(log, off["Adam, small rates", LOG.name] - off["SGD", LOG.name])

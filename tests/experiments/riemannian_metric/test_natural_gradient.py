@@ -1,4 +1,4 @@
-"""Directions, step lengths and step counts of natural_gradient gradients on regressions."""
+"""Directions, step lengths and step counts of preconditioned gradients on regressions."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,17 @@ from companion.experiments.riemannian_metric.natural_gradient import (
     batch_moments,
     directions,
     distant,
+    gains,
+    grown_metrics,
     law_defects,
     mixed,
     race,
+    races,
     regression,
     share_of_gain,
     spread,
     steepest_deviations,
+    steps_from,
     steps_to,
     stretched,
     trained,
@@ -106,6 +110,11 @@ def test_a_racer_with_the_wrong_matrix_is_noticed(monkeypatch):
     assert race("diagonal Fisher", "unequal units, rotated", [0.1, 1.0], [10, 11], range(5), cap=50).scores.max() < 15
 
 
+def test_a_gain_is_how_much_nearer_a_direction_is_than_the_gradient_in_euclids_metric():
+    apart = {"a": {"SGD": np.array([[50.0, 60.0], [1.0, 1.0]]), "Adam": np.array([[20.0, 70.0], [0.0, 0.0]])}}
+    np.testing.assert_array_equal(gains(apart, "Adam")["a"], [30, -10])
+
+
 def test_a_share_of_gain_is_a_ratio_of_means_and_keeps_the_pairs():
     best = np.random.default_rng(0).uniform(1, 3, 200)
     half = share_of_gain(best / 2, best)
@@ -171,6 +180,28 @@ def test_angles_are_those_of_the_directions():
     found = angles(model)
     assert "natural gradient" not in found
     assert np.array_equal(found["SGD"][1], angle(model.fisher(x), u["SGD"], u["natural gradient"]))
+
+
+def test_races_hold_the_race_of_each_method_on_each_kind(monkeypatch):
+    monkeypatch.setattr(natural_gradient, "RACERS", {"natural gradient": RACERS["natural gradient"]})
+    raced = races([0.1, 1.0], [10, 11], range(5), cap=30)
+    assert {kind for _, kind in raced} == set(natural_gradient.RACED)
+    one = race("natural gradient", "unequal units", [0.1, 1.0], [10, 11], range(5), cap=30)
+    np.testing.assert_array_equal(raced["natural gradient", "unequal units"].scores, one.scores)
+
+
+def test_steps_from_a_distance_are_those_of_the_two_rules():
+    needed = steps_from([3.0], range(3), cap=100)
+    model, best, x0 = distant([3.0], range(3))
+    assert (needed["natural gradient"] == 1).all()
+    alone = steps_to(Riemannian(model.empirical), model, 1e-8, 100, x0, best)
+    np.testing.assert_array_equal(needed["empirical Fisher"], alone)
+
+
+def test_three_rules_are_trained_and_their_metrics_grow_with_the_gradient():
+    grown = grown_metrics(regression("unequal units", range(3)), 16, 300, [0, 1, 2])
+    assert list(grown) == [f"trained with {name}, batches of 16" for name in ("Adam", "RMSProp", "AdaGrad")]
+    assert np.abs(np.stack([*grown.values()]) - 1).max() < 0.1
 
 
 def test_the_metric_of_rmsprop_grows_with_the_gradients_it_saw():

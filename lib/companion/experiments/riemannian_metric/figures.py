@@ -89,6 +89,14 @@ def race_figure(middle: dict, cap: int):
         for row, name in enumerate(names):
             error_bars(panel, [row], *ends([middle[name, kind]]), horizontal=True, **method(name))
         panel.axvline(cap + 1, color="black", ls=":", lw=0.8)
+        panel.annotate(
+            "limit",
+            (cap + 1, 0.02),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            ha="right",
+        )
         panel.set(xscale="log", title=kind)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
@@ -97,11 +105,33 @@ def race_figure(middle: dict, cap: int):
     return axes
 
 
+def race_table(raced: dict, middle: dict):
+    """Median steps and the chosen rate of every method, {(method, kind): Choice}, a column for each kind; a star: at the edge of its grid."""
+    import pandas as pd
+
+    table = {}
+    for (name, kind), run in raced.items():
+        lr = f"{run.lr:.2g}{'*' if run.at_edge else ''}"
+        table.setdefault(kind, {})[name] = f"{middle[name, kind].estimate:.0f} (rate {lr})"
+    return pd.DataFrame(table)
+
+
+def degrees_table(apart: dict):
+    """Mean degrees from the natural gradient, {kind: {direction: (2, runs)}}: Euclid's metric, and in brackets the Fisher metric."""
+    import pandas as pd
+
+    columns = {
+        kind: {name: "{:.1f} ({:.1f})".format(*degrees.mean(-1)) for name, degrees in angles.items()}
+        for kind, angles in apart.items()
+    }
+    return pd.DataFrame(columns)
+
+
 def distance_figure(distances, needed: dict):
-    """Steps against the distance D of the start, counts (distances, runs) of each method: median and range; dashed, 3/2 D^2."""
+    """Steps against the distance D of the start, counts (distances, runs) of each method: median and quartiles; dashed, 3/2 D^2."""
     _, axes = plt.subplots(figsize=(WIDTH, 3.6))
     for name, count in needed.items():
-        error_bars(axes, distances, *np.quantile(count, [0, 0.5, 1], axis=1), joined=True, **method(name))
+        error_bars(axes, distances, *np.quantile(count, [0.25, 0.5, 0.75], axis=1), joined=True, **method(name))
     axes.plot(distances, 1.5 * np.square(distances), **method("reference") | {"label": r"$\frac{3}{2} D^2$"})
     axes.set(xscale="log", yscale="log", xlabel="distance $D$ of the start from the minimiser", ylabel="steps")
     axes.legend()

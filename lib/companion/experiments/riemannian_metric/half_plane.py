@@ -148,7 +148,7 @@ def flow(chart: Chart, natural: bool, starts, time: float = 30.0, points: int = 
 def approach(path, radius: float = 0.05):
     """A walk up to its first point within Fisher distance `radius` of the target, which is held from there on and then reached.
 
-    A rule with a fixed rate dithers about the target for ever; what it does there is not its way to it.
+    A rule with a fixed rate oscillates about the target for ever; what it does there is no part of its path to it.
     """
     target = np.array([0.0, 1.0])
     near = distance(path, target) <= radius
@@ -233,3 +233,44 @@ def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6
             ("Adam", chart.name): approach(chart.point(adam)),
         }
     return paths
+
+
+#: (chart, examples in a batch) of the walks of Adam with sampled gradients.
+SAMPLED = ((PLAIN, 1), (LOG, 1), (PLAIN, 16))
+
+
+def all_walks(starts, seeds, runs: int = 32) -> dict:
+    """`walks`, and Adam with sampled gradients: the mean of `runs` walks for each of `SAMPLED`, and the limit of small rates.
+
+    The further keys are ("Adam, batches of 16", chart), and ("Adam, small rates", chart) for batches of one.
+    """
+    paths = walks(starts)
+    for (chart, batch), seed in zip(SAMPLED, seeds, strict=True):
+        paths[f"Adam, batches of {batch}", chart.name] = sampled_walk(chart, starts, batch, seed, runs)
+    for chart in (PLAIN, LOG):
+        paths["Adam, small rates", chart.name] = approach(flow(chart, False, starts, adam=True))
+    return paths
+
+
+_CHARTS = {
+    "μ, σ": "mean and deviation",
+    "μ, log σ": "mean and log deviation",
+    "natural": "natural parameters, where gradient descent strays most",
+}
+_WALKS = {
+    "Adam": "Adam walks in {}",
+    "Adam, batches of 1": "Adam walks in {}, batches of one",
+    "Adam, batches of 16": "with batches of 16, in {}",
+    "Adam, small rates": "in the limit of small rates, batches of one, {}",
+}
+
+
+def strays(off: dict) -> dict:
+    """Degrees by which paths stray further than gradient descent in their chart, from `detour` of `all_walks`: condition -> (starts,)."""
+    strays = {
+        words.format(_CHARTS[chart]): degrees - off["SGD", chart]
+        for walked, words in _WALKS.items()
+        for (name, chart), degrees in off.items()
+        if name == walked
+    }
+    return strays | {"the metric is the exact Fisher information": off["natural gradient", "μ, σ"] - off["SGD", "μ, σ"]}

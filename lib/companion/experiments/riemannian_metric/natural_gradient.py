@@ -9,7 +9,7 @@ from companion.evidence import bootstrap
 from companion.experiments.regression import Linear, Logistic, batch_second_moment, outer_mean
 from stepsize.descent import descend
 from stepsize.errors import ShapeError
-from stepsize.measures import first_hit
+from stepsize.measures import first_hit, log_slope
 from stepsize.metric import Riemannian, diagonal, inner, law_defect, pull_back, second_moment, solve, steepest
 from stepsize.rules import SGD, AdaGrad, Adam, HeavyBall, RMSProp, SignDescent
 from stepsize.signals import respond
@@ -39,11 +39,16 @@ def directions(model: Linear, x) -> dict[str, Any]:
 
 
 def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
-    """Degrees of every direction from the natural gradient, part of the way to the minimiser: (2, runs), in Euclid's and in the Fisher metric."""
+    """Degrees of every direction from the natural gradient, at a share of the distance to the minimiser: (2, runs), in Euclid's and in the Fisher metric."""
     x = share * model.minimiser()
     others, F = directions(model, x), model.fisher(x)
     natural = others.pop("natural gradient")
     return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in others.items()}
+
+
+def gains(apart: dict, name: str) -> dict[str, Any]:
+    """Degrees by which a direction is nearer to the natural gradient than the plain gradient is, Euclid's metric: kind -> (runs,)."""
+    return {kind: angles["SGD"][0] - angles[name][0] for kind, angles in apart.items()}
 
 
 def share_of_gain(gain, best):
@@ -68,13 +73,13 @@ def steepest_deviations(runs: int, seed: int, steps: int = 20, d: int = 6) -> di
         "the method is RMSProp": (RMSProp(eps=0), 0.01 * 0.99**age),
         "the method is Adam without momentum": (Adam(beta1=0.0, eps=0), recent / recent.sum()),
     }
-    found = {}
+    deviations = {}
     for name, (rule, weight) in methods.items():
         path = respond(rule, g)
         step, G = (path.rate * path.direction)[-1], diagonal(np.sqrt(np.tensordot(weight, g**2, 1)))
         best = steepest(G, g[-1], np.sqrt(inner(G, step, step))[..., None])
-        found[name] = np.linalg.norm(step + best, axis=-1) / np.linalg.norm(step, axis=-1)
-    return found
+        deviations[name] = np.linalg.norm(step + best, axis=-1) / np.linalg.norm(step, axis=-1)
+    return deviations
 
 
 def law_defects(scores, seed: int) -> dict[str, Any]:
@@ -99,6 +104,12 @@ def law_defects(scores, seed: int) -> dict[str, Any]:
 KINDS = ("unit scales", "flipped labels", "collinear", "nearly separable", "unequal units", "unequal units, rotated")
 
 
+def coordinates(kind: str, rng, d: int):
+    """(units, turn), each (d, d), of a kind of inputs X -> X units turn: from 0.1 to 10 where units are unequal, a random rotation if rotated."""
+    units = np.diag(np.logspace(-1, 1, d)) if kind.startswith("unequal units") else np.eye(d)
+    return units, np.linalg.qr(rng.standard_normal((d, d)))[0] if kind.endswith("rotated") else np.eye(d)
+
+
 def _draw(kind: str, seed: int, n: int, d: int):
     rng = np.random.default_rng([seed, n, d])
     X, x = rng.standard_normal((n, d)), rng.standard_normal(d) * (6.0 if kind == "nearly separable" else 1.5) / d**0.5
@@ -107,11 +118,8 @@ def _draw(kind: str, seed: int, n: int, d: int):
     y = (rng.random(n) < Logistic(X, 0).mean(x)).astype(float)
     if kind == "flipped labels":
         y = np.where(rng.random(n) < 0.2, 1 - y, y)
-    if kind.startswith("unequal units"):
-        X = X * np.logspace(-1, 1, d)
-    if kind.endswith("rotated"):
-        X = X @ np.linalg.qr(rng.standard_normal((d, d)))[0]
-    return X, y
+    units, turn = coordinates(kind, rng, d)
+    return X @ units @ turn, y
 
 
 def regression(kind: str, seeds, n: int = 500, d: int = 8) -> Logistic:
@@ -193,6 +201,22 @@ def race(
     return tune(run, lrs, tuning, reporting, np.median)
 
 
+#: The kinds that are raced; the last two are one data set in two coordinate systems.
+RACED = ("unit scales", "nearly separable", "unequal units", "unequal units, rotated")
+
+
+def races(lrs, tuning, reporting, cap: int) -> dict[tuple[str, str], Choice]:
+    """`race` of every method on every kind that is raced: (method, kind) -> choice."""
+    return {(name, kind): race(name, kind, lrs, tuning, reporting, cap=cap) for kind in RACED for name in RACERS}
+
+
+def steps_from(distances, seeds, gap: float = 1e-8, cap: int = 4000) -> dict[str, Any]:
+    """Steps of the empirical and of the exact Fisher rule to the minimum of `distant` regressions, at rate 1: name -> (distances, seeds)."""
+    model, best, x0 = distant(distances, seeds)
+    metrics = {"empirical Fisher": model.empirical, "natural gradient": model.fisher}
+    return {name: steps_to(Riemannian(metric), model, gap, cap, x0, best) for name, metric in metrics.items()}
+
+
 def stretched(rule, scales, snr: float, seeds, steps: int = 2000):
     """(rate, |step|) of each coordinate, averaged over the second half of a walk whose gradients are scales * (snr + noise).
 
@@ -218,10 +242,18 @@ def trained(rule, model: Linear, batch: int, steps: int, seed: int):
     return np.sqrt(np.mean(np.square(seen), 0)), 1 / path.rate[-1]
 
 
-def two_roads(model: Linear, seed: int, steps: int = 1000, idle: int = 20000, beta: float = 0.999):
-    """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight way, to the same point.
+def grown_metrics(model: Linear, batch: int, steps: int, seeds, lr: float = 1e-2) -> dict[str, Any]:
+    """Exponent of the metric in the root mean square gradient after training, for Adam, RMSProp and AdaGrad: condition -> (runs,)."""
+    return {
+        f"trained with {type(rule).__name__}, batches of {batch}": log_slope(*trained(rule, model, batch, steps, seed))
+        for rule, seed in zip((Adam(lr), RMSProp(lr), AdaGrad(lr)), seeds, strict=True)
+    }
 
-    From 0 half way to the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
+
+def two_roads(model: Linear, seed: int, steps: int = 1000, idle: int = 20000, beta: float = 0.999):
+    """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight path, to the same point.
+
+    From 0 to half of the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
     """
     end, share = 0.5 * model.minimiser(), np.linspace(0, 1, steps)[:, None, None]
     aside = np.random.default_rng(seed).standard_normal(end.shape)
