@@ -100,6 +100,11 @@ GRIDS = {
         "-m companion.experiments.graph_hubs.race",
         "8 minutes on one core",
     ),
+    "graph_variants": Grid(
+        _HERE / "graph_hubs/graph_variants.json",
+        "-m companion.experiments.graph_hubs.race",
+        "3 minutes on one core",
+    ),
     "embedding_rates": Grid(
         _HERE / "sparse_embeddings/embedding_rates.json",
         "-m companion.experiments.sparse_embeddings.race",

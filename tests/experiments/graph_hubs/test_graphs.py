@@ -48,10 +48,23 @@ def test_the_symmetric_adjacency_is_kipfs_formula_and_its_largest_eigenvalue_is_
     np.testing.assert_allclose(np.linalg.eigvalsh(A)[-1], 1, atol=1e-12)
     np.testing.assert_allclose(adjacency(graph, "mean").sum(1), 1, atol=1e-14)
     np.testing.assert_array_equal(adjacency(graph, "sum").toarray(), dense)
-    broken = mutant(graphs.adjacency, "graph.degree + 1.0", "graph.degree + 2.0")
+    broken = mutant(graphs.adjacency, "graph.degree + float(loops)", "graph.degree + 2.0")
     assert np.linalg.eigvalsh(broken(graph).toarray())[-1] < 0.99
+    bare = dense - np.eye(60)
+    d = np.maximum(bare.sum(1), 1) ** -0.5
+    np.testing.assert_allclose(adjacency(graph, loops=False).toarray(), d[:, None] * bare * d, atol=1e-15)
     with pytest.raises(ShapeError, match="no aggregation 'max'"):
         adjacency(graph, "max")
+
+
+def test_a_graph_without_a_node_has_the_other_edges_labels_and_features():
+    graph, gone = small(), 17
+    left = graph.without(gone)
+    others = np.delete(np.arange(60), gone)
+    dense = adjacency(graph, "sum").toarray()[np.ix_(others, others)]
+    np.testing.assert_array_equal(adjacency(left, "sum").toarray(), dense)
+    np.testing.assert_array_equal(left.label, graph.label[others])
+    np.testing.assert_array_equal(left.features, graph.features[others])
 
 
 def test_bins_begin_where_they_say():
@@ -122,11 +135,11 @@ def test_a_package_that_is_not_installed_is_named():
 # graph convolution
 
 
-def by_autograd(net, graph, x, rows):
+def by_autograd(net, graph, x, rows, mask=1.0):
     x = torch.tensor(x, requires_grad=True)
     A, first = torch.tensor(net.A.toarray()), graph.features.shape[1] * net.hidden
     W0, W1 = x[:first].reshape(-1, net.hidden), x[first:].reshape(net.hidden, -1)
-    out = A @ (torch.relu(A @ torch.tensor(graph.features) @ W0) @ W1)
+    out = A @ (torch.relu(A @ torch.tensor(graph.features) @ W0) * torch.as_tensor(mask) @ W1)
     loss = torch.nn.functional.cross_entropy(out[rows], torch.tensor(graph.label[rows]))
     loss.backward()
     return loss.item(), x.grad.numpy()
@@ -145,6 +158,32 @@ def test_the_gradient_of_every_run_is_autograds(aggregate):
         np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
     broken = mutant(gcn.GCN, "inner *= hidden > 0", "inner *= 1").of(graph, 5, aggregate, float)
     assert np.abs(broken.backward(x, graph.label, rows).gradient - back.gradient).max() > 1e-4
+
+
+def test_the_gradient_under_dropout_is_autograds():
+    graph, rng = small(), np.random.default_rng(5)
+    net = GCN.of(graph, 5, dtype=float)
+    x, rows = net.start(0)[None].repeat(40, 0), split(graph, 0)[2][None].repeat(40, 0)
+    mask = (rng.random((40, 60, 5)) < 0.5) / 0.5
+    back = net.backward(x, graph.label, rows, mask)
+    for i in (0, 39):  # the runs of the first block and of the last
+        loss, gradient = by_autograd(net, graph, x[i], rows[i], mask[i])
+        np.testing.assert_allclose(back.loss[i], loss, rtol=1e-12)
+        np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
+    broken = mutant(gcn.GCN, "inner *= mask", "pass").of(graph, 5, dtype=float)
+    assert np.abs(broken.backward(x, graph.label, rows, mask).gradient - back.gradient).max() > 1e-4
+
+
+def test_dropout_averages_to_the_whole_layer_and_decay_pulls_the_first_weights_to_zero():
+    graph = small()
+    plain, decayed = (race.nodes(graph, [("SGD", 0.1, 0)], steps=1, every=1, decay=d)[0] for d in (0.0, 0.5))
+    x = GCN.of(graph).start(0)[: 7 * 16].reshape(7, 16)
+    pull = decayed.row**2 - plain.row**2  # mean over a row of (g + x / 2)^2 - g^2
+    assert (np.abs(pull - 0.25 * (x**2).mean(1)) > 0).all()
+    runs = race.nodes(graph, [("SGD", 0.1, 0), ("Adam", 0.1, 0), ("SGD", 0.1, 1)], steps=1, every=1, dropout=0.5)
+    np.testing.assert_array_equal(runs[0].row, runs[1].row)  # all methods of a seed meet the same layer
+    assert np.abs(runs[0].row - runs[2].row).max() > 0
+    assert np.abs(runs[0].row - race.nodes(graph, [("SGD", 0.1, 0)], steps=1, every=1)[0].row).max() > 0
 
 
 def test_the_signal_of_a_node_is_the_slope_along_its_hidden_state():
@@ -315,6 +354,48 @@ def test_the_gradient_of_a_batch_of_pairs_is_autograds():
     assert np.abs(out - t.grad.numpy()).max() > 0.01
 
 
+def test_light_gcn_is_the_mean_over_layers_and_is_its_own_way_back():
+    graph, rng = small(), np.random.default_rng(0)
+    A = adjacency(graph, loops=False)
+    E, G = rng.standard_normal((2, 3, 60, 4))
+    dense = A.toarray()
+    z = (E + dense @ E + dense @ dense @ E) / 3
+    np.testing.assert_allclose(link_prediction.light_gcn(A, E), z, atol=1e-14)
+    t, B = torch.tensor(E, requires_grad=True), torch.tensor(dense)
+    ((t + B @ t + B @ B @ t) / 3 * torch.tensor(G)).sum().backward()
+    np.testing.assert_allclose(link_prediction.light_gcn(A, G), t.grad, atol=1e-14)
+    mean = adjacency(graph, "mean", loops=False)  # is not its own transpose
+    assert np.abs(link_prediction.light_gcn(mean, G) - t.grad.numpy()).max() > 1e-3
+
+
+def test_the_propagated_runs_of_a_seed_use_its_edges_to_learn_from_alone():
+    graph = graphs.import_graph("sympy")
+    plan = [("SGD", 3.0, 5), ("SGD", 3.0, 6), ("Adam", 0.01, 5)]
+    together = race.links(graph, plan, steps=20, every=10, propagated=True)
+    for run, cell in zip(together, plan, strict=True):
+        alone = race.links(graph, [cell], steps=20, every=10, propagated=True)[0]
+        np.testing.assert_allclose(run.row, alone.row, rtol=1e-5)
+        assert run.score == pytest.approx(alone.score, abs=1e-6)
+    leaking = mutant(
+        race.links, "adjacency(t.train, dtype=np.float32, loops=False)", "adjacency(graph, dtype=np.float32)"
+    )
+    assert abs(leaking(graph, plan[2:], steps=20, every=10, propagated=True)[0].score - together[2].score) > 0.01
+
+
+def test_decoys_of_like_degree_have_the_degree_of_the_partner_and_ranking_by_degree_is_chance():
+    graph = graphs.import_graph("sympy")
+    task, plain = LinkTask(graph, 3, matched=True), LinkTask(graph, 3)
+    np.testing.assert_array_equal(task.validation.decoys, plain.validation.decoys)
+    known = {tuple(e) for e in graph.edges} | {tuple(e[::-1]) for e in graph.edges}
+    pairs = [(u, w) for u, row in zip(task.test.u, task.test.decoys, strict=True) for w in row]
+    assert not known & set(pairs)
+    d = task.degree
+    few = (d[task.test.v] > 0) & (d[task.test.v] <= 25)  # there are many nodes of each such degree
+    off = np.abs(np.log(d[task.test.decoys[few]].mean(1) / d[task.test.v[few]]))
+    assert np.median(off) < 0.05
+    assert np.abs(race.by_degree(task) - 0.5).max() < 0.5 * np.abs(race.by_degree(plain) - 0.5).max()
+
+
 def test_a_query_counts_the_decoys_below_the_true_neighbour_and_ties_by_half():
     z, out = np.array([[1.0], [2.0], [1.0], [2.0], [3.0]]), np.empty(1)
     link_prediction.rank_above(z, np.array([0]), np.array([1]), np.array([[2, 3, 4, 2]]), out)
@@ -402,6 +483,24 @@ def test_ranking_by_degree_is_above_one_half_and_knows_no_pair():
     assert min(expected) > 0.5
 
 
+def test_the_share_of_the_top_counts_squares_of_the_nodes_with_the_highest_degrees():
+    degree, gradient = np.array([1, 9, 2, 8, 3, 3, 3, 3, 3, 3]), np.arange(10.0)
+    total = (gradient**2).sum()
+    assert race.top_share(degree, gradient) == pytest.approx(1 / total)
+    assert race.top_share(degree, gradient, 0.2) == pytest.approx((1 + 9) / total)
+    assert race.top_share(degree, gradient, 1.0) == 1
+
+
+def test_variants_are_tuned_and_reported_on_seeds_of_their_own():
+    seeds = [race.TUNING, *race.SEEDS.values(), race.VARIANT_TUNING, *race.VARIANT_SEEDS.values()]
+    for tuned in (race.TUNING, race.VARIANT_TUNING):
+        assert not set(tuned) & {s for other in seeds if other is not tuned for s in other}
+    for key, cell in race.variants().items():
+        for name, of in cell["tuning"].items():
+            assert not race.best_rate(of).at_edge, (key, name)
+            assert [r["seed"] for r in cell["runs"][name]] == [*race.VARIANT_SEEDS[key.partition(", ")[0]]]
+
+
 def test_what_was_learned_is_counted_above_its_floor():
     a, b = (figures.values("links, torch", name, "bins")[:, 0] for name in ("SGD", "Adam"))
     i = figures.ratio("links, torch", "SGD", "Adam", 0, np.full(20, 0.5))
@@ -438,15 +537,15 @@ def test_the_table_has_the_chosen_rate_and_the_mean_over_the_reported_seeds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", race.FIELDS)
-def test_random_cells_of_the_file_run_again_to_the_same_numbers(key):
+@pytest.mark.parametrize("key", [*race.FIELDS, *race.VARIANTS])
+def test_random_cells_of_the_files_run_again_to_the_same_numbers(key):
     task, _, name = key.partition(", ")
-    kept = race.recorded()[key]
+    kept, settings = race.cell(key), race.VARIANTS.get(key, (None, {}))[1]
     rng = np.random.default_rng(len(key))
     method = str(rng.choice(list(kept["runs"])))
     seeds = [int(s) for s in rng.choice([r["seed"] for r in kept["runs"][method]], 2, replace=False)]
     picked = race.best_rate(kept["tuning"][method])
-    for r in race.reporting(task, name, {method: picked}, seeds):
+    for r in race.reporting(task, name, {method: picked}, seeds, **settings):
         stored = next(k for k in kept["runs"][method] if k["seed"] == r.seed)
         assert abs(r.score - stored["score"]) < 0.01
         assert abs(race.slope(race.counts(task, name, r), r.rate)[0] - stored["rate"][0]) < 0.02

@@ -17,12 +17,6 @@ def values(key: str, name: str, part: str) -> np.ndarray:
     return np.array([run[part] for run in recorded()[key]["runs"][name]])
 
 
-def single(key: str) -> str:
-    """The better single constant rate by its tuning scores: SGD or heavy ball."""
-    scores = {name: np.mean(recorded()[key]["tuning"][name]["scores"], axis=1).max() for name in ("SGD", "heavy ball")}
-    return max(scores, key=scores.get)
-
-
 def paired(key: str, one: str, other: str, part="score", column=None) -> Interval:
     """One method minus another on the same seeds, with its t interval; `column` picks a degree bin."""
     a, b = (values(key, name, part) for name in (one, other))

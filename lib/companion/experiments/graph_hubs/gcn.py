@@ -3,7 +3,7 @@
 A is symmetric, so a gradient passes back through A again; A X is computed once. Parameters are one flat vector per run.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -35,12 +35,13 @@ def side_by_side(A, a):
 class GCN:
     """Z = softmax(A relu(A X W0) W1).  Kipf & Welling (2017), equation 9.
 
-    `smoothed` is A X, (n, F), shared by all runs; d = F hidden + hidden classes. No parameter belongs to a node.
+    `smoothed` is A X, (n, F), shared by all runs, sparse where X = I; d = F hidden + hidden classes. No parameter belongs
+    to a node, unless X = I.
     """
 
     A: object
     back: object
-    smoothed: np.ndarray
+    smoothed: object
     hidden: int
     classes: int
 
@@ -50,7 +51,7 @@ class GCN:
         if not (graph.label >= 0).any():
             raise ShapeError("a graph without labels cannot be classified; pass label (n,), -1 where unknown")
         A = adjacency(graph, aggregate, dtype)
-        smoothed = A @ graph.features.astype(dtype) if graph.features.size else A.toarray()
+        smoothed = A @ graph.features.astype(dtype) if graph.features.size else A
         return cls(A, A if aggregate == "symmetric" else A.T.tocsr(), smoothed, hidden, int(graph.label.max()) + 1)
 
     @property
@@ -76,16 +77,19 @@ class GCN:
         W0, W1 = self.weights(x)
         return side_by_side(self.A, np.maximum(side_by_side(self.smoothed, W0), 0) @ W1)
 
-    def backward(self, x, label, rows) -> Backward:
-        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,)."""
-        block = max(16, CACHED // (len(self.smoothed) * self.hidden))
-        cuts = range(0, len(x), block)
-        parts = [self._backward(x[c : c + block], label, rows[c : c + block]) for c in cuts]
+    def backward(self, x, label, rows, mask=None) -> Backward:
+        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,).
+
+        `mask` (runs, n, hidden) multiplies the hidden layer: dropout.  Srivastava et al. (2014). None is all ones.
+        """
+        block = max(16, CACHED // (self.smoothed.shape[0] * self.hidden))
+        cuts = [slice(c, c + block) for c in range(0, len(x), block)]
+        parts = [self._backward(x[c], label, rows[c], 1.0 if mask is None else mask[c]) for c in cuts]
         return Backward(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def _backward(self, x, label, rows):
+    def _backward(self, x, label, rows, mask):
         W0, W1 = self.weights(x)
-        hidden = np.maximum(side_by_side(self.smoothed, W0), 0)
+        hidden = np.maximum(side_by_side(self.smoothed, W0), 0) * mask
         out = side_by_side(self.A, hidden @ W1)
         runs, k = rows.shape
         which = np.arange(runs)[:, None]
@@ -101,15 +105,10 @@ class GCN:
         inner = spread @ W1.transpose(0, 2, 1)
         signal = np.sqrt(np.einsum("rnk,rnk->rn", inner, inner))
         inner *= hidden > 0
+        inner *= mask
         parts = side_by_side(self.smoothed.T, inner), hidden.transpose(0, 2, 1) @ spread
         loss = -np.log(np.maximum(of_truth, np.finfo(out.dtype).tiny)).mean(1)
         return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal)
-
-    def relabelled(self, order) -> "GCN":
-        """The same network after node i is renamed order[i]."""
-        back = np.argsort(order)
-        moved = [A[back][:, back].tocsr() for A in (self.A, self.back)]
-        return replace(self, A=moved[0], back=moved[1], smoothed=self.smoothed[back])
 
 
 def split(graph: Graph, seed: int):

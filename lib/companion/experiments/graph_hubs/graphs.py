@@ -50,18 +50,25 @@ class Graph:
         """The same nodes with other edges."""
         return Graph(self.n, edges, self.label, self.features)
 
+    def without(self, node: int) -> "Graph":
+        """The graph without a node and its edges; those after it move up by one."""
+        kept = self.edges[(self.edges != node).all(1)]
+        carried = (np.delete(a, node, axis=0) if len(a) else a for a in (self.label, self.features))
+        return Graph(self.n - 1, kept - (kept > node), *carried)
 
-def adjacency(graph: Graph, aggregate: str = "symmetric", dtype=np.float64):
+
+def adjacency(graph: Graph, aggregate: str = "symmetric", dtype=np.float64, loops: bool = True):
     """A of shape (n, n) as scipy CSR, loops added.  Kipf & Welling (2017), section 2.
 
     symmetric: D^-1/2 (A + I) D^-1/2, which is its own transpose; mean: D^-1 (A + I); sum: A + I. D counts the loop.
+    Without `loops` there is no I, and D is the degree, as in LightGCN.
     """
     from scipy.sparse import csr_array
 
-    loops = np.arange(graph.n)
-    u = np.concatenate([graph.edges[:, 0], graph.edges[:, 1], loops])
-    v = np.concatenate([graph.edges[:, 1], graph.edges[:, 0], loops])
-    d = graph.degree + 1.0
+    own = np.arange(graph.n if loops else 0)
+    u = np.concatenate([graph.edges[:, 0], graph.edges[:, 1], own])
+    v = np.concatenate([graph.edges[:, 1], graph.edges[:, 0], own])
+    d = graph.degree + float(loops)
     weights = {"symmetric": 1 / np.sqrt(d[u] * d[v]), "mean": 1 / d[u], "sum": np.ones(len(u))}
     if aggregate not in weights:
         raise ShapeError(f"no aggregation {aggregate!r}; there are {', '.join(weights)}")

@@ -7,6 +7,7 @@ import numpy as np
 from companion.experiments.compiled import compiled
 from stepsize.errors import ShapeError
 
+from .gcn import side_by_side
 from .graphs import Graph
 
 
@@ -48,23 +49,33 @@ def rank_above(z, u, v, decoys, out):
         out[q] = beaten / decoys.shape[1]
 
 
-class Queries:
-    """Held-out edges asked from both ends: u knows v; `decoys` (queries, K) are no neighbours of u, drawn like negatives."""
+def light_gcn(A, z):
+    """(z + A z + A^2 z) / 3 for z (runs, n, k), A symmetric without loops.  LightGCN with two layers: He et al. (2020), equations 3, 4.
 
-    def __init__(self, edges, graph: Graph, table, count, rng):
+    A is its own transpose, so the gradient for z is this function of the gradient for its value.
+    """
+    once = side_by_side(A, z)
+    return (z + once + side_by_side(A, once)) / 3
+
+
+class Queries:
+    """Held-out edges asked from both ends: u knows v; `decoys` (queries, K) are no neighbours of u, `draw(v)` gives one for each v."""
+
+    def __init__(self, edges, graph: Graph, count, draw):
         self.u, self.v = np.concatenate([edges, edges[:, ::-1]]).T.copy()
         known = np.sort(
             np.concatenate(
                 [graph.edges @ [graph.n, 1], graph.edges[:, ::-1] @ [graph.n, 1], np.arange(graph.n) * (graph.n + 1)]
             )
         )
-        self.decoys = table[rng.integers(len(table), size=(len(self.u), count))]
+        partners = np.repeat(self.v[:, None], count, axis=1)
+        self.decoys = draw(partners)
         for _ in range(100):  # draw again what is a neighbour, or the node itself
             key = self.u[:, None] * graph.n + self.decoys
             bad = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key
             if not bad.any():
                 break
-            self.decoys[bad] = table[rng.integers(len(table), size=bad.sum())]
+            self.decoys[bad] = draw(partners[bad])
 
     def auc(self, z) -> np.ndarray:
         """Share of decoys that rank below the true neighbour, one number per query; z (n, k)."""
@@ -77,6 +88,14 @@ def negative_table(degree, power: float = 0.75, size: int = 2**16) -> np.ndarray
     """Nodes in proportion to degree^power, as a table to draw from.  Mikolov et al. (2013), section 2.2."""
     share = np.cumsum(np.asarray(degree, float) ** power * (np.asarray(degree) > 0))
     return np.searchsorted(share / share[-1], (np.arange(size) + 0.5) / size)
+
+
+def like_degree(degree, rng, width: int = 10):
+    """draw(v): for each node of v one of the 2 `width` + 1 nodes nearest to it in the order of degrees; nodes of degree 0 are not drawn."""
+    order = np.argsort(degree, kind="stable")[np.count_nonzero(degree == 0) :]
+    rank = sum(np.searchsorted(degree[order], degree, side) for side in ("left", "right")) // 2
+    low = np.clip(rank - width, 0, len(order) - 2 * width - 1)
+    return lambda v: order[low[v] + rng.integers(2 * width + 1, size=v.shape)]
 
 
 def visits(degree, negatives: int = 3) -> np.ndarray:
@@ -92,7 +111,8 @@ def visits(degree, negatives: int = 3) -> np.ndarray:
 class LinkTask:
     """One seed's split of a graph, 80 % of the edges to learn from, 10 % to stop by and 10 % to be judged by; and its batches.
 
-    A step sees `batch` edges and, for one end of each, `negatives` wrong partners.
+    A step sees `batch` edges and, for one end of each, `negatives` wrong partners. Decoys are drawn like these; with
+    `matched` those of the test are nodes of like degree instead, among which ranking by degree is close to chance.
     """
 
     graph: Graph
@@ -100,6 +120,7 @@ class LinkTask:
     dim: int = 16
     batch: int = 512
     negatives: int = 3
+    matched: bool = False
 
     def __post_init__(self):
         if self.graph.n < 10 or len(self.graph.edges) < 50:
@@ -111,11 +132,16 @@ class LinkTask:
         tenth = len(edges) // 10
         train = self.graph.with_edges(edges[2 * tenth :])
         table = negative_table(train.degree)
+
+        def like_negatives(v):
+            return table[rng.integers(len(table), size=v.shape)]
+
+        asked = like_degree(train.degree, np.random.default_rng([self.seed, 5])) if self.matched else like_negatives
         parts = {
             "train": train,
             "table": table,
-            "validation": Queries(edges[:tenth], self.graph, table, 10, rng),
-            "test": Queries(edges[tenth : 2 * tenth], self.graph, table, 50, rng),
+            "validation": Queries(edges[:tenth], self.graph, 10, like_negatives),
+            "test": Queries(edges[tenth : 2 * tenth], self.graph, 50, asked),
             "start": 0.1 * rng.standard_normal((self.graph.n, self.dim)).astype(np.float32),
             "rng": rng,
         }

@@ -18,13 +18,17 @@ from stepsize.tuning import Choice, choose, require_apart
 from stepsize.wrappers import Pooled
 
 from .gcn import GCN, split
-from .graphs import BINS, Graph, bins, import_graph
-from .link_prediction import LinkTask, pair_gradient
+from .graphs import BINS, Graph, adjacency, bins, import_graph
+from .link_prediction import LinkTask, light_gcn, pair_gradient
 
-RACES = GRIDS["graph_races"]
+RACES, OTHERS = GRIDS["graph_races"], GRIDS["graph_variants"]
 #: Seeds on which rates are chosen, and those on which they are reported.
 TUNING, SEEDS = (1000, 1001, 1002), {"links": range(20), "nodes": range(40)}
+#: The same of the variants.
+VARIANT_TUNING, VARIANT_SEEDS = (2000, 2001, 2002), {"links": range(100, 108), "nodes": range(100, 110)}
 LINK_STEPS, NODE_STEPS = 1000, 100
+#: Shares of the nodes, those with the highest degrees, whose part of the squared gradient is kept.
+CUTS = 0.01, 0.05, 0.1, 0.2
 
 
 def static(lr, counts, repeat: int, rest: int = 0) -> SGD:
@@ -60,8 +64,9 @@ NODE_RATES = {
 
 @cache
 def graph_of(name: str) -> Graph:
-    """ "torch", "sympy": their import graphs; "torch, X = I": without features."""
+    """ "torch", "sympy": their import graphs; "torch, X = I": without features; "torch, no root": without its largest hub."""
     graph = import_graph(name.partition(",")[0])
+    graph = graph.without(graph.degree.argmax()) if "no root" in name else graph
     return Graph(graph.n, graph.edges, graph.label) if "X = I" in name else graph
 
 
@@ -69,7 +74,7 @@ class Run(NamedTuple):
     """One training: method, rate, seed; best validation score and its series; test score of all, and of each degree bin.
 
     `degree` (n,), `gradient` (n,) and `rate` (rows,) tell of each node's root mean square gradient over training and of
-    each row's geometric mean rate after the last step.
+    each row's geometric mean rate after the last step; `row` (rows,) is a row's root mean square gradient.
     """
 
     method: str
@@ -82,6 +87,7 @@ class Run(NamedTuple):
     degree: np.ndarray
     gradient: np.ndarray
     rate: np.ndarray
+    row: np.ndarray
 
 
 class _Watch:
@@ -109,9 +115,21 @@ def _binned(values, which):
     return np.array([values[which == b].mean() if (which == b).any() else np.nan for b in range(len(BINS))])
 
 
-def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50) -> list[Run]:
-    """Link prediction for every (method, lr, seed) of `plan`: the runs of a seed see the same split, start and batches."""
-    tasks = {seed: LinkTask(graph, seed) for seed in dict.fromkeys(seed for *_, seed in plan)}
+def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50, propagated=False, matched=False) -> list[Run]:
+    """Link prediction for every (method, lr, seed) of `plan`: the runs of a seed see the same split, start and batches.
+
+    `propagated`: the rows that are compared are those of `light_gcn`. `matched`: the test's decoys are nodes of like degree.
+    """
+    tasks = {seed: LinkTask(graph, seed, matched=matched) for seed in dict.fromkeys(seed for *_, seed in plan)}
+    A = {s: adjacency(t.train, dtype=np.float32, loops=False) for s, t in tasks.items() if propagated}
+    of_seed = {s: [i for i, (*_, seed) in enumerate(plan) if seed == s] for s in A}
+
+    def embedded(z):
+        out = np.empty_like(z) if propagated else z
+        for s, runs in of_seed.items():
+            out[runs] = light_gcn(A[s], z[runs])
+        return out
+
     first = next(iter(tasks.values()))
     shape = (graph.n, first.dim)
     rules = [
@@ -120,29 +138,38 @@ def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50) -> list[
     ]
     fleet = Fleet(rules, np.stack([tasks[seed].start.ravel() for *_, seed in plan]))
     z = fleet.x.reshape(len(plan), *shape)
-    g, squares, watch = np.zeros_like(z), np.zeros(z.shape[:2]), _Watch(fleet.x)
+    out, squares, watch = np.zeros_like(z), np.zeros(z.shape[:2]), _Watch(fleet.x)
     for t in range(1, steps + 1):
         batches = {seed: task.draw() for seed, task in tasks.items()}
+        rows = embedded(z)
         for i, (*_, seed) in enumerate(plan):
-            pair_gradient(z[i], *batches[seed], g[i])
+            pair_gradient(rows[i], *batches[seed], out[i])
+        g = embedded(out)
         fleet.step(g.reshape(fleet.x.shape))
         if t % 10 == 0:
             squares += (g.astype(float) ** 2).mean(2)
         if t % every == 0:
-            watch.see(np.array([tasks[s].validation.auc(z[i]).mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
-    runs, series = [], np.array(watch.series)
+            rows = embedded(z)
+            watch.see(np.array([tasks[s].validation.auc(rows[i]).mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
+    runs, series, rows = [], np.array(watch.series), embedded(watch.kept.reshape(z.shape))
     for i, (method, lr, seed) in enumerate(plan):
         task = tasks[seed]
-        auc = task.test.auc(watch.kept[i].reshape(shape))
+        auc = task.test.auc(rows[i])
         which = bins(task.degree[task.test.u])
         rate = row_rates(fleet.runs[i], g[i].ravel(), *shape)
+        gradient = np.sqrt(squares[i] / (steps // 10))
         runs.append(Run(method, lr, seed, watch.best[i], series[:, i], auc[which >= 0].mean(), _binned(auc, which),
-                        task.degree, np.sqrt(squares[i] / (steps // 10)), rate))  # fmt: skip
+                        task.degree, gradient, rate, gradient))  # fmt: skip
     return runs
 
 
-def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric") -> list[Run]:
+def nodes(
+    graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric", dropout=0.0, decay=0.0
+) -> list[Run]:
     """Classification of nodes by a graph convolution for every (method, lr, seed) of `plan`; full gradients.
+
+    `dropout` is the share of the hidden layer that a step leaves out, the same for all methods of a seed; `decay` times W0
+    is added to the gradient.
 
     In float64: full gradients at a large rate blow rounding up, and in float32 another processor's scores would differ by points.
     """
@@ -156,10 +183,18 @@ def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate
     ]
     fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
     rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
+    draws, hidden, mask = {seed: np.random.default_rng([seed, 6]) for seed in parts}, (graph.n, net.hidden), None
+    first, of_rows = F * net.hidden, 0.0
     for t in range(1, steps + 1):
-        back = net.backward(fleet.x, graph.label, rows)
+        if dropout:
+            kept = {seed: (draw.random(hidden) >= dropout) / (1 - dropout) for seed, draw in draws.items()}
+            mask = np.stack([kept[seed] for *_, seed in plan])
+        back = net.backward(fleet.x, graph.label, rows, mask)
+        if decay:
+            back.gradient[:, :first] += decay * fleet.x[:, :first]
         fleet.step(back.gradient)
         squares = squares + back.signal.astype(float) ** 2
+        of_rows = of_rows + (back.gradient[:, :first] ** 2).reshape(len(plan), F, net.hidden).mean(2)
         if t % every == 0:
             right = net.logits(fleet.x).argmax(-1) == graph.label
             watch.see(np.array([right[i, parts[s][1]].mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
@@ -169,7 +204,7 @@ def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate
         test = parts[seed][2]
         rate = row_rates(fleet.runs[i], back.gradient[i], F, net.hidden)
         runs.append(Run(method, lr, seed, watch.best[i], series[:, i], right[i, test].mean(), _binned(right[i, test], where[test]),
-                        graph.degree, np.sqrt(squares[i] / steps), rate))  # fmt: skip
+                        graph.degree, np.sqrt(squares[i] / steps), rate, np.sqrt(of_rows[i] / steps)))  # fmt: skip
     return runs
 
 
@@ -229,6 +264,12 @@ def exponent(degree, values, per_decade: int = 4) -> float:
     return slope(10 ** (steps / per_decade), level)[0]
 
 
+def top_share(degree, gradient, cut: float = 0.1) -> float:
+    """Share of the squared gradient that falls to the `cut` of the nodes with the highest degrees."""
+    top = np.argsort(degree, kind="stable")[-int(np.ceil(cut * len(degree))) :]
+    return np.square(gradient[top]).sum() / np.square(gradient).sum()
+
+
 def summary(r: Run, rows) -> dict:
     """A run in a few numbers: scores, `rate` as slope and correlation, `gradient` as exponent, `rough` and `hubs`.
 
@@ -236,11 +277,10 @@ def summary(r: Run, rows) -> dict:
     square change of the validation score between looks in the second half; `hubs` the share of the squared gradient that
     falls to the tenth of the nodes with the highest degrees.
     """
-    change, power = np.diff(r.series[len(r.series) // 2 :]), np.square(r.gradient)
-    top = np.argsort(r.degree, kind="stable")[-len(r.degree) // 10 :]
+    change = np.diff(r.series[len(r.series) // 2 :])
     return {
         "seed": r.seed, "best": r.best, "score": r.score, "bins": r.by_bin, "rough": np.sqrt(np.mean(change**2)),
-        "rate": slope(rows, r.rate), "gradient": exponent(r.degree, r.gradient), "hubs": power[top].sum() / power.sum(),
+        "rate": slope(rows, r.rate), "gradient": exponent(r.degree, r.gradient), "hubs": top_share(r.degree, r.gradient),
     }  # fmt: skip
 
 
@@ -288,11 +328,74 @@ def field(key: str) -> dict:
     return {"tuning": tuned, "runs": kept}
 
 
+def _some(rates: dict, *names: str) -> dict:
+    return {name: rates[name] for name in names}
+
+
+_WITHOUT_WORDS = {"SGD": _decades(1, 3), "heavy ball": _decades(0.5, 2.5), "Adam": _decades(-2, 0)}
+_SUM = {"SGD": _decades(-4, -1)}
+_REGULARISED = {"steps": 200, "dropout": 0.5, "decay": 5e-4}
+#: key -> (rates, or None for the rates that the field was reported at; settings of `links` or `nodes`).
+VARIANTS = {
+    "links, torch, matched decoys": (None, {"matched": True}),
+    "links, sympy, matched decoys": (None, {"matched": True}),
+    "links, torch, no root": (_some(LINK_RATES, "SGD", "Adam"), {}),
+    "links, torch, LightGCN": (_some(LINK_RATES, "SGD", "Adam"), {"propagated": True}),
+    "links, sympy, LightGCN": (_some(LINK_RATES, "SGD", "Adam"), {"propagated": True}),
+    "nodes, torch, sum": (_SUM, {"aggregate": "sum"}),
+    "nodes, sympy, sum": (_SUM, {"aggregate": "sum"}),
+    "nodes, torch, X = I, one rate": (_WITHOUT_WORDS, {}),
+    "nodes, sympy, X = I, one rate": (_WITHOUT_WORDS, {}),
+    "nodes, torch, regularised": (_some(NODE_RATES, "heavy ball", "Adam"), _REGULARISED),
+    "nodes, sympy, regularised": (_some(NODE_RATES, "heavy ball", "Adam"), _REGULARISED),
+}  # fmt: skip
+
+
+def single(key: str) -> str:
+    """The better single constant rate by its tuning scores: SGD or heavy ball."""
+    scores = {
+        m: np.mean(of["scores"], axis=1).max() for m, of in cell(key)["tuning"].items() if m in ("SGD", "heavy ball")
+    }
+    return max(scores, key=scores.get)
+
+
+def variant(key: str) -> dict:
+    """What the file of variants keeps: as `field`, and where a row is a node the exponent `row` and the shares at `CUTS`."""
+    task, _, name = key.partition(", ")
+    rates, settings = VARIANTS[key]
+    if rates:
+        tuned = tuning(task, name, VARIANT_TUNING, rates, **settings)
+    else:
+        of_field = key.rpartition(", ")[0]
+        tuned = _some(recorded()[of_field]["tuning"], single(of_field), "Adam")
+    kept, picked = {m: [] for m in tuned}, {m: best_rate(cell) for m, cell in tuned.items()}
+    require_apart(VARIANT_TUNING, VARIANT_SEEDS[task])
+    for r in reporting(task, name, picked, VARIANT_SEEDS[task], **settings):
+        of_nodes = {} if len(r.row) != len(r.degree) else {
+            "row": exponent(r.degree, r.row), "shares": [top_share(r.degree, r.row, cut) for cut in CUTS]
+        }  # fmt: skip
+        kept[r.method].append({k: _plain(v) for k, v in (summary(r, counts(task, name, r)) | of_nodes).items()})
+    return {"tuning": {m: {k: _plain(v) for k, v in cell.items()} for m, cell in tuned.items()}, "runs": kept}
+
+
 @cache
 def recorded() -> dict:
     """The file: {"links, torch": {"tuning": {method: ...}, "runs": {method: [summary, ...]}}}."""
     return RACES.read()
 
 
+@cache
+def variants() -> dict:
+    """The file of variants, in the same form."""
+    return OTHERS.read()
+
+
+def cell(key: str) -> dict:
+    """What a file keeps of a field or of a variant."""
+    return (variants() if key in VARIANTS else recorded())[key]
+
+
 if __name__ == "__main__":
-    RACES.fill(FIELDS, field, sys.argv[1:])
+    chosen = sys.argv[1:]
+    RACES.fill(FIELDS, field, [key for key in chosen if key not in VARIANTS])
+    OTHERS.fill(VARIANTS, variant, [key for key in chosen if key in VARIANTS])
