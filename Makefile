@@ -1,6 +1,7 @@
 # Targets only: the work is in the Snakefile. `make help` lists them.
 # PROFILE=smoke builds the small test version; JOBS=n limits parallel chapters; GATE=warn goes on when a verdict
-# differs from the published one; TIMEOUT=s is the longest a chapter may run; PYTHON=... names another Python.
+# differs from the published one; TIMEOUT=s is the longest a chapter may run; PYTHON=... names another Python;
+# CLUSTER=cluster lets SLURM, or another executor of Snakemake that a profile names, run the chapters.
 
 PYTHON  ?= python3
 PROFILE ?= published
@@ -8,9 +9,11 @@ JOBS    ?= all
 GATE    ?= stop
 TIMEOUT ?= 900
 PLAN    ?= sweep.yml
+CLUSTER ?=
 N       ?= 20
 VENV    := .venv/bin
-MAKE_IT  = @$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --gate $(GATE) --timeout $(TIMEOUT) --plan $(PLAN)
+COMPANION = $(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --timeout $(TIMEOUT) --cluster '$(CLUSTER)'
+MAKE_IT  = @$(COMPANION) --gate $(GATE) --plan $(PLAN)
 TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
 .PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip pdf reproduce clean distclean
@@ -18,7 +21,7 @@ TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
 
 help: ## this list
 	@sed -n 's/^\([a-z/%-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
-	@sed -n '2,3s/^# //p' Makefile
+	@sed -n '2,4s/^# //p' Makefile
 
 venv: ## .venv with the pinned packages; every other target makes it first
 	@$(PYTHON) .ci/venv
@@ -56,7 +59,7 @@ sweep: venv ## chapter x parameter grid x seeds, as in PLAN=sweep.yml: one table
 	$(MAKE_IT) sweep
 
 replicate: venv ## the book under N further seeds: how often each verdict comes out, in chapters/replication.json
-	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --timeout $(TIMEOUT) --replications $(N) replicate
+	@$(COMPANION) --replications $(N) replicate
 
 reproduce: venv ## two builds, with 1 and 2 chapters at a time, must give equal verdicts and numbers
 	@$(VENV)/python -m companion make --profile $(PROFILE) --jobs 1 --out _build/reproduce/one executed

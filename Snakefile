@@ -1,7 +1,8 @@
 # What is built from what. The commands themselves are in lib/companion/__main__.py; the Makefile calls this file
-# through them. Runs as it is on one machine; the same rules go to a cluster through Snakemake's executor plugins.
+# through them. Runs as it is on one machine; with CLUSTER=profile a cluster executes the chapters.
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -21,6 +22,22 @@ PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
 REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
 PERFORMANCE = [name for name in ("benchmarks/results.json", "benchmarks/gpu.json") if os.path.exists(name)]
+ALONE = 1000  # threads, of which Snakemake gives as many as there are
+# What a chapter asks of a cluster: megabytes, minutes.
+MEMORY = 2000
+MINUTES = math.ceil(float(os.environ.get("STEPSIZE_TIMEOUT") or 900) / 60) + 5
+
+
+localrules:
+    html,
+    executed,
+    ledger,
+    gate,
+    site,
+    replicate,
+    zip,
+    pdf,
+    sweep,
 
 
 wildcard_constraints:
@@ -50,6 +67,9 @@ rule execute:
     params:
         fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter),
     threads: 1
+    resources:
+        mem_mb=MEMORY,
+        runtime=MINUTES,
     shell:
         "{TOOL} execute --profile {PROFILE} {wildcards.chapter} {output.record:q}"
 
@@ -97,7 +117,7 @@ rule site:
     params:
         chapters=CHAPTERS,
         library=digest(library_files()),
-    threads: workflow.cores
+    threads: ALONE
     shell:
         "{TOOL} html --profile {PROFILE} {OUT:q}"
 
@@ -117,6 +137,9 @@ rule replica:
     params:
         fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter, {"seed": int(wildcards.seed)}),
         parameters=lambda wildcards: json.dumps({"seed": int(wildcards.seed)}),
+    resources:
+        mem_mb=MEMORY,
+        runtime=MINUTES,
     shell:
         "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {wildcards.chapter} {output.record:q}"
 
@@ -144,7 +167,7 @@ rule pdf:
         f"{OUT}/html",
     output:
         f"{OUT}/adaptive-learning-rates.pdf",
-    threads: workflow.cores
+    threads: ALONE
     shell:
         "{TOOL} pdf {input:q} {output:q}"
 
@@ -164,6 +187,9 @@ rule point:
         fingerprint=lambda wildcards: BOOK.fingerprint(POINTS[wildcards.point]["chapter"], POINTS[wildcards.point]["parameters"]),
         chapter=lambda wildcards: POINTS[wildcards.point]["chapter"],
         parameters=lambda wildcards: json.dumps(POINTS[wildcards.point]["parameters"]),
+    resources:
+        mem_mb=MEMORY,
+        runtime=MINUTES,
     shell:
         "{TOOL} execute --profile {PROFILE} --parameters {params.parameters:q} {params.chapter} {output.record:q}"
 

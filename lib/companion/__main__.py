@@ -128,7 +128,15 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command(
-        make, jobs="all", gate="stop", timeout="900", out="", snakefile="", plan="sweep.yml", replications="0"
+        make,
+        jobs="all",
+        gate="stop",
+        timeout="900",
+        out="",
+        snakefile="",
+        plan="sweep.yml",
+        replications="0",
+        cluster="",
     )
     sub.add_argument("--verbose", action="store_true")
     sub.add_argument("--more", action="append", default=[], help="an option for Snakemake itself")
