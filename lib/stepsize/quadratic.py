@@ -23,7 +23,7 @@ class Landscape:
                 raise HyperparameterError(f"{type(self).__name__}: {field.name} must be {domain}, got {value}")
 
 
-def _turn(x, angle):
+def turn(x, angle):
     """x of shape (..., d) turned by `angle` (...) in the plane of the first two coordinates; memory keeps its order."""
     y = x + np.zeros_like(angle)[..., None]
     if np.any(angle):
@@ -60,7 +60,7 @@ class Quadratic(Landscape):
         return np.zeros(self.curvature.shape)
 
     def f(self, x):
-        return (self.curvature * _turn(x, -self.angle) ** 2).sum(-1) / 2
+        return (self.curvature * turn(x, -self.angle) ** 2).sum(-1) / 2
 
     def grad(self, x, t=None):
         g = self.curvature * x + np.zeros_like(self.angle)[..., None]

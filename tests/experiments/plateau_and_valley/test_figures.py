@@ -9,6 +9,7 @@ import pytest
 
 from companion.experiments.plateau_and_valley import figures
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
+from companion.experiments.plateau_and_valley.network import Training
 from companion.experiments.plateau_and_valley.race import plateau_race, turned_race
 from stepsize import Adam, descend, responses
 from stepsize.quadratic import Quadratic
@@ -58,3 +59,11 @@ def test_an_orbit_is_the_path_between_two_steps():
     far, rate = figures.orbit_figure(path, 3.0, 38.0, 20, 60)
     np.testing.assert_array_equal(far.lines[0].get_ydata(), np.abs(path.x[20:60, 0]))
     np.testing.assert_array_equal(rate.lines[0].get_ydata(), 3 * path.rate[20:60, 0])
+
+
+def test_the_sharpness_of_every_learning_rate_is_drawn_with_its_range():
+    runs = np.random.default_rng(0).uniform(1, 40, (6, 2, 5))
+    above, below = figures.sharpness_figure(Training(np.arange(6), runs, runs / 100), [0.1, 0.2], 38.0)
+    np.testing.assert_array_equal(above.lines[1].get_ydata(), np.median(runs[:, 1], 1))
+    np.testing.assert_array_equal(below.lines[0].get_ydata(), np.median(runs[:, 0], 1) / 100)
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["α = 0.1", "α = 0.2"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.experiments.plateau_and_valley.landscapes import PlateauValley
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley, PlateauValleyInPlane
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent, descend
 from stepsize.errors import HyperparameterError, ShapeError
@@ -117,6 +117,44 @@ def test_units_of_x_turn_into_units_of_the_rate():
     small = descend(Adam(0.5, eps=0.0), bowl.grad, [1.7], 2000).x
     large = descend(Adam(2.0, eps=0.0), wide.grad, [6.8], 2000).x
     assert np.array_equal(4 * small, large)
+
+
+def plane_defect(land):
+    """|central difference of f - gradient| / |gradient| of landscapes in the plane, away from the lip."""
+    x, h, worst = land.start * np.array([[[0.9]], [[0.5]]]), 1e-6, 0.0
+    g = land.grad(x)
+    for i in range(2):
+        e = h * np.eye(2)[i]
+        worst = max(worst, np.abs((land.f(x + e) - land.f(x - e)) / (2 * h) - g[..., i]).max() / np.abs(g).max())
+    return worst
+
+
+def test_a_plateau_and_valley_in_the_plane_is_the_sum_of_its_two_directions():
+    land = PlateauValleyInPlane.sample(12, 5, [0, 30])
+    assert land.start.shape == (2, 12, 2)
+    assert np.array_equal(land.start[0], np.concatenate([land.along.start, land.offset], -1))
+    assert (np.abs(land.offset) <= land.along.length).all()
+    assert np.abs(np.linalg.norm(land.start[1], axis=-1) / np.linalg.norm(land.start[0], axis=-1) - 1).max() < 1e-14
+    assert plane_defect(land) < 1e-6
+    assert (
+        plane_defect(mutant(PlateauValleyInPlane, "turn(x, -self.angle)", "turn(x, self.angle)", 3)(**vars(land))) > 0.1
+    )
+    in_the_middle = np.zeros((2, 12, 2))
+    assert land.settled(in_the_middle).all()
+    assert not land.settled(in_the_middle + 0.1 * land.along.width).any()
+    again = PlateauValleyInPlane.sample(12, 5)
+    assert np.array_equal(again.across.curvature, land.across.curvature)
+    assert ((again.across.curvature >= 1) & (again.across.curvature <= 100)).all()
+
+
+def test_in_the_plane_a_rule_with_one_rate_turns_along_and_adam_does_not():
+    land = PlateauValleyInPlane.sample(6, 5, [0, 30])
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    for rule, turns in ((Pooled(Adam(0.01, eps=0.0)), True), (Adam(0.01, eps=0.0), False)):
+        x = descend(rule, land.grad, land.start, 200).x
+        straight = np.stack([c * x[:, 0, :, 0] - s * x[:, 0, :, 1], s * x[:, 0, :, 0] + c * x[:, 0, :, 1]], -1)
+        defect = np.abs(x[:, 1] - straight).max()
+        assert defect < 1e-9 if turns else defect > 1e-2
 
 
 @given(angle=st.floats(-7, 7), a=st.floats(-5, 5), b=st.floats(-5, 5))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
-from companion.experiments.plateau_and_valley.race import METHODS, Raced, plateau_race, turned_race
+from companion.experiments.plateau_and_valley.race import (
+    METHODS,
+    Raced,
+    decided_cost,
+    plane_race,
+    plateau_race,
+    turned_race,
+)
 from mutants import mutant
 from stepsize import SGD
 from stepsize.errors import EvidenceError
@@ -87,6 +94,31 @@ def test_a_turned_valley_costs_adaptive_rules_their_lead_and_heavy_ball_nothing(
     assert turned > 5 * straight
     assert np.abs(np.array(pooled) / turned - 1).max() < 0.1
     assert abs(heavy[0] / heavy[1] - 1) < 0.1
+
+
+def test_a_twin_at_one_angle_is_what_it_is_among_many():
+    args = np.logspace(-3, 0, 4), 3, 4, 300, 0
+    alone, among = (turned_race("Adam", degrees, *args, pooled=True)[0] for degrees in ([0], [0, 15, 45]))
+    assert np.array_equal(alone.times, among.times)
+
+
+def test_a_plateau_and_valley_along_the_axes_needs_a_rate_for_each_parameter_and_a_turned_one_has_no_use_for_it():
+    args = ([0, 45], np.logspace(-3.5, 0, 8), 6, 18, 4000, 9)
+    each, one = (plane_race("AdaGrad", *args, pooled=p) for p in (False, True))
+    settled = np.array([[np.isfinite(r.one).mean() for r in races] for races in (each, one)])
+    assert settled[0, 0] > 0.8
+    assert (settled[0, 0] > settled[0, 1] + 0.3).all()
+    assert abs(settled[1, 0] - settled[1, 1]) < 0.2
+    assert np.median(decided_cost(one[0], each[0], 4000)) > 2
+
+
+def test_where_neither_settles_the_cost_says_nothing():
+    choice = Raced.of({"": np.ones((2, 5))}, [0.1, 1.0], 1, 10).choice
+    slow, fast = (
+        Raced(choice, np.array(t), np.array(t), np.array([t]))
+        for t in ([np.inf, 4.0, np.inf, 6.0], [2.0, np.inf, np.inf, 3.0])
+    )
+    assert decided_cost(slow, fast, 10).tolist() == [50, 0.04, 2]
 
 
 def test_every_method_makes_a_rule_at_every_setting():

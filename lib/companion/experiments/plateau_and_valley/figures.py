@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from companion.evidence.figures import WIDTH, method, plt
+from companion.evidence.figures import WIDTH, method, panels, plt
 from companion.evidence.intervals import settled
 from companion.evidence.sliders import SliderPlot
 from companion.evidence.wording import median
@@ -11,6 +11,7 @@ from stepsize import responses
 from stepsize.descent import descend
 
 from .landscapes import PlateauValley
+from .network import Training
 from .race import METHODS, Raced
 
 
@@ -136,6 +137,24 @@ def orbit_figure(path, curvature: float, threshold: float, first: int, last: int
     rate.annotate(f"unstable above {threshold:.0f}", (t[0], threshold), (4, 5), **words)
     far.set(yscale="log", ylabel="|x| / α")
     rate.set(xlabel="step", ylabel="rate × curvature")
+    return axes
+
+
+def sharpness_figure(training: Training, lrs, threshold: float):
+    """Largest eigenvalue of rate times Hessian (above) and loss (below) for each learning rate: median of the networks, and their range."""
+    _, axes = panels(2, 2.5)
+    style = method("Adam") | {"marker": ""}
+    for i, (lr, dash) in enumerate(zip(lrs, ("-", "--", ":"), strict=False)):
+        for ax, runs in zip(axes, (training.sharpness, training.loss), strict=True):
+            ax.plot(training.time, np.median(runs[:, i], 1), **style | {"linestyle": dash, "label": f"α = {lr:g}"})
+            ax.fill_between(training.time, runs[:, i].min(1), runs[:, i].max(1), color=style["color"], alpha=0.12, lw=0)
+    axes[0].axhline(threshold, color="black", lw=1, ls="--")
+    axes[0].annotate(
+        f"unstable above {threshold:.0f}", (training.time[0], threshold), (0, 4), textcoords="offset points"
+    )
+    axes[0].set(ylabel="largest eigenvalue of\nrate × Hessian", ylim=(0, 1.45 * threshold))
+    axes[1].set(yscale="log", xlabel="step", ylabel="loss")
+    axes[1].legend(loc="upper right")
     return axes
 
 

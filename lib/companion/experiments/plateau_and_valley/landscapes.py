@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stepsize.quadratic import TINY, Landscape
+from stepsize.quadratic import TINY, Landscape, Quadratic, turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +55,41 @@ class PlateauValley(Landscape):
     def settled(self, x):
         """Within 5 % of the valley's width."""
         return np.abs(x) <= 0.05 * self.width
+
+
+@dataclass(frozen=True, eq=False)
+class PlateauValleyInPlane:
+    """f = along.f(u) + across.f(v), where (u, v) is x of shape (..., 2) turned back by `angle` (radians).
+
+    A plateau and valley in one direction of the plane and a parabola in the other: `along` and `across` are n landscapes of
+    one coordinate each, `offset` (n, 1) is where v starts. An angle of shape (angles, 1) makes (angles, n) landscapes.
+    """
+
+    along: PlateauValley
+    across: Quadratic
+    offset: Any
+    angle: Any = 0.0
+
+    @classmethod
+    def sample(cls, n: int, seed: int, degrees=0.0) -> "PlateauValleyInPlane":
+        """n landscapes for each angle: `along` as `PlateauValley.sample`, curvature of `across` 10^U(0, 2), offset length U(-1, 1)."""
+        rng = np.random.default_rng(seed)
+        along = PlateauValley.sample(n, rng)
+        across, offset = Quadratic(10 ** (2 * rng.random((n, 1)))), along.length * rng.uniform(-1, 1, (n, 1))
+        return cls(along, across, offset, np.deg2rad(np.asarray(degrees, float))[..., None])
+
+    @property
+    def start(self):
+        return turn(np.concatenate([self.along.start, self.offset], -1), self.angle)
+
+    def f(self, x):
+        u, v = np.split(turn(x, -self.angle), 2, -1)
+        return self.along.f(u)[..., 0] + self.across.f(v)
+
+    def grad(self, x, t=None):
+        u, v = np.split(turn(x, -self.angle), 2, -1)
+        return turn(np.concatenate([self.along.grad(u), self.across.grad(v)], -1), self.angle)
+
+    def settled(self, x):
+        """Within 5 % of the valley's width in both directions, shape (...)."""
+        return (np.abs(turn(x, -self.angle)) <= 0.05 * self.along.width).all(-1)

@@ -14,7 +14,7 @@ from stepsize.transforms import ClipByNorm, chain
 from stepsize.tuning import Choice, choose
 from stepsize.wrappers import InverseRoot, Pooled
 
-from .landscapes import PlateauValley
+from .landscapes import PlateauValley, PlateauValleyInPlane
 
 
 class Raced(NamedTuple):
@@ -99,6 +99,24 @@ def turned_race(
         flat = settle(rule, land.grad, x0, lambda x: norm(x) <= 1e-3, steps)
         times[name] = flat.reshape(len(degrees), rates, n)
     return [Raced.of({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
+
+
+def plane_race(
+    method: str, degrees, lrs, tuning: int, reporting: int, steps: int, seed: int, pooled=False
+) -> list[Raced]:
+    """One `Raced` per angle: a plateau that leads into a valley in two parameters, both turned; the rate is chosen for every angle anew."""
+    land = PlateauValleyInPlane.sample(tuning + reporting, seed, degrees)
+    lr, times = np.asarray(lrs, float)[:, None, None, None], {}
+    for name, make in METHODS[method].items():
+        rule = Pooled(make(lr)) if pooled else make(lr)
+        times[name] = settle(rule, land.grad, land.start, land.settled, steps)
+    return [Raced.of({name: t[:, i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
+
+
+def decided_cost(pooled: Raced, turned: Raced, steps: int) -> np.ndarray:
+    """How much longer it takes with one rate for all coordinates, where at least one of the two settles; the others say nothing."""
+    decided = np.isfinite(pooled.one) | np.isfinite(turned.one)
+    return times_as_long(pooled.one, turned.one, steps)[decided]
 
 
 def twin_cost(pooled: dict, turned: dict, angle: int, steps: int) -> dict[str, np.ndarray]:
