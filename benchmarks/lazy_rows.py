@@ -1,6 +1,7 @@
 """One step on a table of which 1000 rows are active: our lazy Adam against torch's SparseAdam and dense fused Adam.
 
 python benchmarks/lazy_rows.py --record   # writes lib/companion/experiments/sparse_embeddings/lazy_rows.json, which a chapter shows
+python benchmarks/lazy_rows.py --record-large   # writes large_tables.json beside it: rules that keep little, on a million rows
 
 A batch has 4096 look-ups, 1000 different rows, 64 columns, float32; every step has other rows. Summing look-ups of the same
 row is part of a step. The dense step is charged for clearing and filling its gradient too.
@@ -16,7 +17,7 @@ from timing import curve, interleaved, main, ratio
 from torch import nn
 
 from companion.experiments.archive import GRIDS
-from stepsize import Adam
+from stepsize import Adam, RowAdaGrad
 from stepsize.kernels import coalesce
 from stepsize.lazy import IdleAdam
 from stepsize.optim import Optimizer
@@ -50,10 +51,10 @@ def sparse(make, V):
     return step
 
 
-def dense(V):
+def dense(make, V):
     p = nn.Parameter(torch.zeros(V, D))
     p.grad = torch.zeros(V, D)
-    optimizer = torch.optim.Adam([p], fused=True)
+    optimizer = make([p])
 
     def step(indices, values):
         p.grad.zero_()
@@ -74,11 +75,14 @@ METHODS = {
     "lazy Adam, idle steps paid": paid,
     "SparseAdam (torch)": lambda V: sparse(torch.optim.SparseAdam, V),
     "Adagrad, sparse (torch)": lambda V: sparse(torch.optim.Adagrad, V),
-    "dense Adam, fused (torch)": dense,
+    "dense Adam, fused (torch)": lambda V: dense(lambda ps: torch.optim.Adam(ps, fused=True), V),
+    "row-wise AdaGrad": lambda V: sparse(lambda ps: Optimizer(ps, RowAdaGrad()), V),
+    "Adafactor (torch)": lambda V: dense(torch.optim.Adafactor, V),
 }
 
 
 OURS, PEER, DENSE = "lazy Adam", "SparseAdam (torch)", "dense Adam, fused (torch)"
+THRIFTY = "row-wise AdaGrad", "Adafactor (torch)"
 
 
 def races(names, sizes, rounds):
@@ -113,10 +117,24 @@ def measure(tiny):
 def record():
     """The times, in milliseconds, that a chapter shows; the dense step, which leaves the others no cache, in a race of its own."""
     torch.set_num_threads(1)
-    times = races([name for name in METHODS if name != DENSE], SIZES, ROUNDS) | races([DENSE], SIZES, ROUNDS)
+    lazy = [name for name in METHODS if name not in (DENSE, *THRIFTY)]
+    times = races(lazy, SIZES, ROUNDS) | races([DENSE], SIZES, ROUNDS)
     ms = {name: {str(V): [round(1e3 * t, 4) for t in s] for V, s in of.items()} for name, of in times.items()}
     replace(GRIDS["lazy_rows"], facts=FACTS).write(ms)
 
 
+def record_large():
+    """The times, in milliseconds, of rules that keep little state, and of those that they are held against, round by round."""
+    torch.set_num_threads(1)
+    times = races([DENSE, PEER, OURS, "Adagrad, sparse (torch)", *THRIFTY], SIZES[-1:], ROUNDS)
+    ms = {name: [round(1e3 * t, 4) for t in of[SIZES[-1]]] for name, of in times.items()}
+    replace(GRIDS["large_tables"], facts=FACTS | {"rows": SIZES[-1]}).write(ms)
+
+
 if __name__ == "__main__":
-    record() if "--record" in sys.argv else main(measure)
+    if "--record-large" in sys.argv:
+        record_large()
+    elif "--record" in sys.argv:
+        record()
+    else:
+        main(measure)

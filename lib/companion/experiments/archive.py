@@ -120,6 +120,11 @@ GRIDS = {
         "benchmarks/lazy_rows.py --record",
         "20 seconds on one core; the times are those of the machine that makes them",
     ),
+    "large_tables": Grid(
+        _HERE / "sparse_embeddings/large_tables.json",
+        "benchmarks/lazy_rows.py --record-large",
+        "a minute on one core; the times are those of the machine that makes them",
+    ),
 }
 
 

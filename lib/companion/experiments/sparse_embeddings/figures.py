@@ -9,7 +9,7 @@ from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, me
 from stepsize.rules import Adam
 
 from . import epochs
-from .race import GOALS, METHODS, chosen, costs, grid, journey, table
+from .race import GOALS, METHODS, chosen, costs, grid, journey, large_costs, state_bytes, table
 from .skip_gram import BINS, corpus
 
 _COST_STYLES = {"SparseAdam (torch)": "lazy Adam, shared clock", "Adagrad, sparse (torch)": "AdaGrad",
@@ -109,6 +109,22 @@ def cost_figure():
     axes.set(xscale="log", yscale="log", xlabel="rows of the table", ylabel="ms per step")
     legend_below(axes, ncols=2)
     return axes
+
+
+def large_table():
+    """What a step on a million rows of 64 columns takes, and what the rule remembers between steps."""
+    import pandas as pd
+
+    times, dense = large_costs(), np.median(large_costs()["dense Adam, fused (torch)"])
+    rows = {
+        name: {
+            "state, bytes per parameter": f"{state:.3g}",
+            "ms per step": f"{np.median(times[name]):.3g}",
+            "dense Adam's time / its own": f"{dense / np.median(times[name]):.2g}",
+        }
+        for name, state in state_bytes(10**4, 64, 100).items()
+    }
+    return pd.DataFrame(rows).T
 
 
 def scores(raced: dict):

@@ -13,6 +13,7 @@ import numpy as np
 from companion.experiments.archive import GRIDS
 from stepsize import lazy
 from stepsize.contract import rebuild
+from stepsize.optim import Optimizer
 from stepsize.rules import SGD, AdaGrad, Adam, RowAdaGrad
 from stepsize.tables import Table
 from stepsize.tuning import Choice, choose
@@ -26,7 +27,7 @@ RATES = replace(
     GRIDS["embedding_rates"],
     facts={"steps": STEPS, "batch": BATCH, "dimension": DIMENSION, "seeds": [*TUNING_SEEDS], "bins": ["all", *BINS]},
 )
-COSTS = GRIDS["lazy_rows"]
+COSTS, LARGE = GRIDS["lazy_rows"], GRIDS["large_tables"]
 
 #: name: (rule of a column of rates and a column of word counts, the rate in the middle of its grid).
 METHODS = {
@@ -183,29 +184,50 @@ def speedup(slow: str, fast: str, V: int):
     return costs()[slow][V][:n] / costs()[fast][V][:n]
 
 
-def memory_ratios(rows: int, columns: int, active: int) -> dict[str, float]:
-    """Bytes that dense Adam needs for a table over those that a thriftier way needs, by what is counted; torch's own, but the third."""
+@lru_cache
+def large_costs():
+    """name -> CPU milliseconds of a step on a million rows, round by round; dense and lazy rules in one race."""
+    return {name: np.array(t) for name, t in LARGE.read().items()}
+
+
+def state_bytes(rows: int, columns: int, active: int) -> dict[str, float]:
+    """Bytes that a rule remembers per parameter of a float32 table, step counters apart, by the names of the benchmark."""
     import torch
 
-    def kept(state):
-        return sum(v.numel() * v.element_size() for v in state if torch.is_tensor(v) and v.numel() > 1)
-
-    def state_of(optimizer, gradient):
-        p = torch.nn.Parameter(torch.zeros(rows, columns))
-        p.grad, made = gradient, optimizer([p])
-        made.step()
-        return kept(made.state[p].values())
-
-    places, values = torch.arange(active)[None], torch.ones(active, columns)
-    sparse = torch.sparse_coo_tensor(places, values, (rows, columns), check_invariants=False)
+    values = torch.ones(active, columns)
+    lazy_rows = torch.sparse_coo_tensor(torch.arange(active)[None], values, (rows, columns), check_invariants=False)
     whole = torch.ones(rows, columns)
-    dense = state_of(torch.optim.Adam, whole)
-    by_row = torch.as_tensor(RowAdaGrad().init(np.zeros((rows, columns), np.float32)))
+
+    def of(make, gradient):
+        p = torch.nn.Parameter(torch.zeros(rows, columns))
+        p.grad, optimizer = gradient, make([p])
+        optimizer.step()
+        kept = [v for v in optimizer.state[p].values() if torch.is_tensor(v) and v.numel() > 1]
+        return sum(v.numel() * v.element_size() for v in kept) / p.numel()
+
+    with torch.sparse.check_sparse_tensor_invariants(False):
+        return {
+            "dense Adam, fused (torch)": of(torch.optim.Adam, whole),
+            "SparseAdam (torch)": of(torch.optim.SparseAdam, lazy_rows),
+            "lazy Adam": of(lambda ps: Optimizer(ps, Adam()), lazy_rows),
+            "Adagrad, sparse (torch)": of(torch.optim.Adagrad, lazy_rows),
+            "row-wise AdaGrad": of(lambda ps: Optimizer(ps, RowAdaGrad()), lazy_rows),
+            "Adafactor (torch)": of(torch.optim.Adafactor, whole),
+        }
+
+
+def memory_ratios(rows: int, columns: int, active: int) -> dict[str, float]:
+    """Bytes that dense Adam needs for a table over those that a thriftier way needs, by what is counted.
+
+    A sparse gradient is `active` rows and their indices, int64.
+    """
+    state = state_bytes(rows, columns, active)
+    dense = state["dense Adam, fused (torch)"]
     return {
-        "memory of the state is meant": dense / state_of(torch.optim.SparseAdam, sparse),
-        "memory of the gradient is meant": kept([whole]) / kept([sparse._indices(), sparse._values()]),
-        "state of row-wise AdaGrad": dense / kept([by_row]),
-        "state of Adafactor": dense / state_of(torch.optim.Adafactor, whole),
+        "memory of the state is meant": dense / state["SparseAdam (torch)"],
+        "memory of the gradient is meant": rows * columns * 4 / (active * columns * 4 + active * 8),
+        "state of row-wise AdaGrad": dense / state["row-wise AdaGrad"],
+        "state of Adafactor": dense / state["Adafactor (torch)"],
     }
 
 
