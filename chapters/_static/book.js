@@ -178,8 +178,65 @@
     }
   }
 
+  // Cards beside links to terms, propositions and works: on hover and on focus by keyboard, until the pointer has left
+  // both link and card, the focus moves on, or Escape is pressed.
+  function cards() {
+    const texts = JSON.parse(document.getElementById("hover-cards")?.textContent ?? "{}");
+    const card = document.createElement("div");
+    let owner = null, timer = 0;
+    card.className = card.id = "hover-card";
+    card.setAttribute("role", "tooltip");
+
+    function hide() {
+      clearTimeout(timer);
+      owner?.removeAttribute("aria-describedby");
+      owner = null;
+      card.remove();
+    }
+
+    function place(link, x) {
+      const lines = [...link.getClientRects()], line = lines.find(r => r.left <= x && x <= r.right) ?? lines[0];
+      for (const formula of card.querySelectorAll("mjx-container[display]"))
+        if (formula.scrollWidth > formula.clientWidth) formula.style.fontSize = 100 * formula.clientWidth / formula.scrollWidth + "%";
+      const { offsetWidth: width, offsetHeight: height } = card, room = document.documentElement.clientWidth;
+      const above = line.bottom + height > innerHeight && line.top > height;
+      card.style.left = scrollX + Math.max(8, Math.min(line.left, room - width - 8)) + "px";
+      card.style.top = scrollY + (above ? line.top - height : line.bottom) + "px";
+    }
+
+    function show(link, html, text, x) {
+      hide();
+      if (html) card.innerHTML = html;
+      else card.textContent = text;
+      if (card.querySelector(".math") && !window.MathJax?.typesetPromise) return; // no formula can be drawn on this page
+      owner = link;
+      document.body.append(card);
+      link.setAttribute("aria-describedby", card.id);
+      place(link, x);
+      if (card.querySelector(".math")) MathJax.typesetPromise([card]).then(() => { if (owner === link) place(link, x); });
+    }
+
+    const later = (what, wait) => { clearTimeout(timer); timer = setTimeout(what, wait); };
+    for (const link of document.querySelectorAll(".bd-article a.reference.internal")) {
+      const html = texts[link.getAttribute("href")], text = link.title;
+      if (!html && !(text && link.hash && link.pathname.endsWith("/references.html"))) continue;
+      link.removeAttribute("title");
+      link.addEventListener("pointerenter", event => {
+        if (event.pointerType !== "touch" && owner !== link) later(() => show(link, html, text, event.clientX), 200);
+        else if (owner === link) clearTimeout(timer);
+      });
+      link.addEventListener("pointerleave", () => later(hide, 300));
+      link.addEventListener("focus", () => { if (link.matches(":focus-visible")) show(link, html, text); });
+      link.addEventListener("blur", hide);
+    }
+    card.addEventListener("pointerenter", () => clearTimeout(timer));
+    card.addEventListener("pointerleave", () => later(hide, 300));
+    document.addEventListener("keydown", event => { if (event.key === "Escape") hide(); });
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     checks();
+    cards();
     roles();
     ledger();
     enlarge();

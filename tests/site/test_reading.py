@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from browsing import HTML, address, page_names, settle, theme
+from browsing import CONTRAST, HTML, address, page_names, settle, theme, violations
 from companion.build import pdf
 from companion.build.downloads import OPENING, ROLE
 from companion.build.sphinx_site import Excerpts
@@ -276,3 +276,82 @@ def test_without_scripts_no_field_waits_for_an_answer(browser):
     assert page.locator(".check").count() >= 2
     assert page.locator(".check:visible").count() == 0
     context.close()
+
+
+# ---------------------------------------------------------------- hover cards
+
+
+TERM = ".bd-article a[href='glossary.html#term-effective-learning-rate']"
+CARD = "#hover-card"
+
+
+@pytest.fixture
+def chapter(page):
+    """The first chapter, with what it asked for and complained of in `page.seen`."""
+    page.seen = []
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else page.seen.append(r.url))
+    page.on("console", lambda m: page.seen.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: page.seen.append(str(e)))
+    page.goto(address("chapters/the_rules.html"))
+    settle(page)
+    yield page
+    assert page.seen == []
+
+
+def test_a_card_opens_under_the_pointer_can_be_entered_and_leaves_with_it_or_by_escape(chapter):
+    link, card = chapter.locator(TERM).first, chapter.locator(CARD)
+    link.hover()
+    card.wait_for(state="visible")
+    assert card.inner_text().startswith("effective learning rate")
+    assert link.get_attribute("aria-describedby") == "hover-card"
+    card.hover()
+    chapter.wait_for_timeout(600)
+    assert card.is_visible(), "a card that is entered stays"
+    chapter.keyboard.press("Escape")
+    card.wait_for(state="detached")
+    assert link.get_attribute("aria-describedby") is None
+    chapter.mouse.move(5, 5)
+    link.hover()
+    card.wait_for(state="visible")
+    chapter.mouse.move(5, 5)
+    card.wait_for(state="detached")
+
+
+def test_a_card_opens_with_the_focus_of_the_keyboard_and_closes_when_it_moves_on(chapter):
+    card = chapter.locator(CARD)
+    chapter.keyboard.press("Tab")  # so that what follows counts as done by keyboard
+    chapter.locator(TERM).first.focus()
+    card.wait_for(state="visible")
+    chapter.keyboard.press("Escape")
+    card.wait_for(state="detached")
+    assert chapter.evaluate("document.activeElement.hash") == "#term-effective-learning-rate"
+    chapter.keyboard.press("Tab")
+    card.wait_for(state="visible")  # the next link leads to a term, too
+    assert card.inner_text().startswith("step")
+
+
+def test_works_and_propositions_have_cards_with_drawn_formulas(chapter):
+    card = chapter.locator(CARD)
+    chapter.locator(".bd-article a[href^='references.html#']").first.hover()
+    card.wait_for(state="visible")
+    assert "A stochastic approximation method" in card.inner_text()
+    chapter.mouse.move(5, 5)
+    card.wait_for(state="detached")
+    chapter.locator(".bd-article a[href='#the-rules-prop-constant']").first.hover()
+    card.wait_for(state="visible")
+    chapter.locator(f"{CARD} mjx-container").first.wait_for()
+    assert "constant gradient" in card.inner_text()
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 375])
+def test_an_open_card_is_on_the_screen_and_no_barrier(chapter, mode, width):
+    chapter.set_viewport_size({"width": width, "height": 800})
+    theme(chapter, mode)
+    chapter.keyboard.press("Tab")
+    chapter.locator(".bd-article a[href='#the-rules-prop-constant']").first.focus()
+    chapter.locator(f"{CARD} mjx-container").first.wait_for()
+    box = chapter.locator(CARD).bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert violations(chapter, CONTRAST, without=".highlight") == []

@@ -19,7 +19,7 @@ from companion.evidence.cards import badge
 from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
-from . import downloads, sphinx_site
+from . import downloads, hover, sphinx_site
 from .answers import Check
 
 
@@ -203,6 +203,7 @@ def setup(app):
     app.connect("html-page-context", sphinx_site.tags)
     app.connect("html-page-context", downloads.offer, priority=900)
     app.connect("build-finished", tidy)
+    app.connect("build-finished", hover.write)
     app.connect("build-finished", write_explorer)
     app.connect("build-finished", sphinx_site.write)
     app.connect("build-finished", downloads.write)
