@@ -1,5 +1,6 @@
 """A small sound book is green; broken in any of these ways it turns red and the message names the place."""
 
+import contextlib
 import json
 import os
 import re
@@ -180,3 +181,55 @@ def test_ctrl_c_ends_a_build_with_one_line(tmp_path):
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said.strip() == "interrupted; what has run is kept, repeat the command to go on"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A book on a small disk of its own, in memory: (its root, how to mount that disk anew)."""
+    home = tmp_path / "disk"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(home)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk, on Linux")
+    yield small_book.write(home / "book"), lambda how: subprocess.run(["mount", "-o", how, str(home)], check=True)
+    subprocess.run(["umount", str(home)], check=True)
+
+
+def test_a_full_disk_is_named_without_a_traceback_and_what_has_run_is_kept(disk):
+    root, _ = disk
+    assert small_book.build(root, target="executed").returncode == 0
+    record, filler = root / "_build/executed/tiny.json", root.parent / "filler"
+    before = record.read_bytes()
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(2**16)):
+            pass
+    run = small_book.build(root)
+    assert run.returncode == 1
+    assert "the disk is full; make room, then repeat the command: what has run is kept" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert record.read_bytes() == before
+    assert not list(root.glob("_build/**/.*.json.*")), "a part of a file takes room for nothing"
+    filler.unlink()
+    run = small_book.build(root)
+    assert run.returncode == 0, run.stdout
+    assert "tiny ·" not in run.stdout, "the chapter does not run again"
+
+
+@pytest.mark.parametrize("command", ["build", "set-up"])
+def test_a_checkout_that_cannot_be_written_to_is_named_in_one_line(disk, command):
+    root, mount = disk
+    shutil.copytree(ROOT / ".ci", root / ".ci")
+    for name in ("pyproject.toml", "requirements.txt", "requirements-data.txt", "lib/stepsize/__init__.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, root / name)
+    mount("remount,ro")
+    if command == "build":
+        run = small_book.build(root)
+    else:
+        run = subprocess.run(
+            [sys.executable, ".ci/venv"], cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    assert run.returncode == 1
+    assert run.stdout.count("\n") == 1, run.stdout
+    assert "Read-only file system" in run.stdout
+    assert "that can be written to" in run.stdout

@@ -43,6 +43,15 @@ def test_an_error_of_snakemake_s_own_is_shown(say, capsys):
     assert capsys.readouterr() == ("", "MissingInputException in rule site\n")
 
 
+def test_of_a_traceback_the_last_line_is_shown(say, capsys):
+    say(
+        LogEvent.ERROR,
+        logging.ERROR,
+        "Traceback (most recent call last):\n  File x\nOSError: No space left on device\n",
+    )
+    assert capsys.readouterr() == ("", "OSError: No space left on device\n")
+
+
 def test_a_point_of_a_sweep_goes_by_its_parameters(say, capsys, monkeypatch):
     monkeypatch.setattr(LogHandler, "names", {"one-af1": "one, runs = 7"})
     say(LogEvent.JOB_INFO, jobid=7, rule_name="point", wildcards={"point": "one-af1"})

@@ -2,7 +2,9 @@
 
 import fcntl
 import hashlib
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,9 @@ from companion.errors import BookError
 
 from . import ledger, progress, sweeps
 from .book import Book, read_yaml
+
+#: A disk with fewer bytes than a record takes counts as full.
+FULL = 2**20
 
 
 def out_folder(profile: str) -> str:
@@ -64,6 +69,8 @@ def make(args) -> int:
         print("\ninterrupted; what has run is kept, repeat the command to go on", file=sys.stderr, flush=True)
         return 130
     problems = [p.read_text(encoding="utf-8").strip() for p in sorted((out / "errors").glob("*.txt"))]
+    if code and shutil.disk_usage(".").free < FULL:
+        problems.append("the disk is full; make room, then repeat the command: what has run is kept")
     if code:
         elsewhere = " and in .snakemake/slurm_logs" if prefix else ""
         some = f"{len(problems)} problem{'s' * (len(problems) != 1)}:" if problems else f"see above{elsewhere}"
@@ -151,6 +158,7 @@ def _run(arguments: list[str]) -> tuple[int, bool]:
     from snakemake.cli import main
     from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
+    logging.raiseExceptions = False  # on a full disk each message that Snakemake logs would print a traceback
     LoggerPluginRegistry().register_plugin("snakemake_logger_plugin_book", progress)
     interrupts = []
 

@@ -44,4 +44,6 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_ERROR:
             print(f"{self.jobs[record.jobid][1]} · failed", flush=True)
         elif record.levelno >= logging.ERROR and not str(record.msg).startswith(REPEATED):
-            print(record.msg, file=sys.stderr, flush=True)
+            text = str(record.msg).strip()
+            last = text.rpartition("\n")[2] if text.startswith("Traceback") else text  # --verbose shows all of it
+            print(last, file=sys.stderr, flush=True)
