@@ -1,9 +1,20 @@
 """Races through bursts: every goal tuned for itself, on streams that are not reported."""
 
+import inspect
+
 import numpy as np
 import pytest
 
-from companion.experiments.poisson_bursts.race import at_rate, backtest, race, schedule, twins
+from companion.experiments.poisson_bursts.race import (
+    CHOICES,
+    METHODS,
+    UNTUNED,
+    at_rate,
+    backtest,
+    race,
+    schedule,
+    twins,
+)
 from companion.experiments.poisson_bursts.streams import EWMA, Stream, follow, kl, poisson_stream
 from stepsize import AdaGrad, Adam, ClipByNorm, Decoupled, RMSProp, chain
 from stepsize.errors import EvidenceError
@@ -46,6 +57,16 @@ def test_a_setting_is_chosen_along_with_the_rate_and_an_untuned_rule_keeps_its_o
     np.testing.assert_allclose(cost["as it is"]["whole"], alone, rtol=1e-12)
 
 
+def test_every_method_of_the_race_follows_a_stream_and_rules_as_they_are_have_the_rates_of_torch():
+    stream = poisson_stream([3], steps=40, start=20, stop=22, flip=30)
+    of_choices = [rule for rules in CHOICES.values() for rule in rules]
+    for rule in [*METHODS.values(), *of_choices, *UNTUNED.values()]:
+        assert np.isfinite(follow(at_rate(rule, 0.01), stream).mu).all()
+    torch = pytest.importorskip("torch")
+    for name, peer in (("AdaGrad", torch.optim.Adagrad), ("RMSProp", torch.optim.RMSprop), ("Adam", torch.optim.Adam)):
+        assert UNTUNED[f"{name}, as it is"].lr == inspect.signature(peer).parameters["lr"].default
+
+
 def test_a_mean_of_windows_is_the_mean_of_the_whole():
     windows = {"a": slice(0, 100), "b": slice(100, 300), "all": slice(0, 300)}
     w = race({"r": RMSProp()}, [1e-3, 1e-2], [9], range(3), windows, ("all",), **KIND).cost["all"]["r"]
@@ -69,6 +90,10 @@ def test_the_report_draws_every_method_and_tabulates_every_cost():
         assert len(axes.containers) == lines * (2 if axes.get_yticklabels()[0].get_text() in methods else 1)
     pairs = {name: twins(rule, range(3), steps=400, **KIND) for name, rule in methods.items()}
     above, below = recovery_figure(pairs, methods, 100, 110)
+    with_untuned = race(
+        methods, [0.01, 0.1], range(50, 53), range(6), WINDOWS, ("whole", "after"), untuned=UNTUNED, **KIND
+    )
+    assert {label.get_text() for label in cost_figure(with_untuned).get_yticklabels()} == set(methods)
     assert len([line for line in above.lines if len(line.get_xdata()) == 290]) == 2
     assert {line.get_label() for line in below.lines} >= set(methods)
     assert set(scores(found).index) == set(methods)

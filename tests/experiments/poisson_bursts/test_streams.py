@@ -28,7 +28,7 @@ from companion.experiments.poisson_bursts.streams import (
     recorded_kl,
 )
 from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, Average, HeavyBall, InverseRoot, LinearDecay, RMSProp, walk
+from stepsize import SGD, AdaGrad, Adam, Average, HeavyBall, InverseRoot, LinearDecay, RMSProp, ScheduleFree, walk
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
 
 RNG = np.random.default_rng(11)
@@ -164,6 +164,20 @@ def test_follow_is_the_walk_along_the_gradients_and_can_be_watched():
     assert seen.watched.shape == (30, 2, 1)
     np.testing.assert_allclose(seen.watched[:, 0], np.log(0.01))
     np.testing.assert_allclose(seen.watched[-1, 1], np.linalg.norm(last.rate * last.direction))
+
+
+def test_schedule_free_forecasts_with_its_average_and_takes_gradients_where_it_stands():
+    rule, stream = ScheduleFree(SGD(0.05), 0.7), Stream(X[:, None], Y[:, None])
+    z = average = np.zeros((1, 4))
+    expected = []
+    for t in range(40):
+        expected.append(mean(average, X[t]))
+        y = 0.3 * z + 0.7 * average
+        z = z - 0.05 * gradient(y, X[t], Y[t])
+        average = average + (z - average) / (t + 2)
+    np.testing.assert_allclose(follow(rule, stream).mu, expected, rtol=1e-12)
+    elsewhere = mutant(follow, "means(rule.average(now.state, theta), t) if averaged and t else here", "here")
+    assert np.abs(elsewhere(rule, stream).mu / np.array(expected) - 1).max() > 0.01
 
 
 def test_features_and_counts_that_do_not_belong_together_are_refused():

@@ -34,7 +34,7 @@ def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60
         step.plot(since, size[window] / size[k - 1], **style)
         top = size[k : k + after].argmax()
         word = f"× {size[k + top] / size[k - 1]:.0f}"
-        place = {"xytext": (-6, -4), "ha": "right"} if top == 0 else {"xytext": (0, 6), "ha": "center"}
+        place = {"xytext": (-6, -4), "ha": "right"} if top == 0 else {"xytext": (12, 6), "ha": "left"}
         spot = (top + 1, size[k + top] / size[k - 1])
         step.annotate(word, spot, textcoords="offset points", color=style["color"], **place)
     grid = np.linspace(x[k - before], 0.7 * float(land.width), 400)[:, None]
@@ -101,7 +101,8 @@ def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
             edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap="viridis_r", rasterized=True
         )
         ax.axvline(np.log10(r.choice.lr), color="#D55E00", lw=1.4)
-        ax.set(title=title(name), yticks=[], ylabel="landscapes", xlim=(-4.2, 3.1))
+        ax.set(title=title(name), ylabel="landscapes", xlim=(-4.2, 3.1))
+        ax.set_yticks([0.5, len(order) - 0.5], ["easiest", "hardest"])
         ax.grid(False)
     axes[-1].set_xlabel("log₁₀ learning rate")
     fig.colorbar(image, ax=axes, label="steps to settle", location="bottom", shrink=0.7, aspect=40)
@@ -132,9 +133,8 @@ def orbit_figure(path, curvature: float, threshold: float, first: int, last: int
     t = np.arange(first, last)
     far.plot(t, np.abs(path.x[t, 0]), color=method("Adam")["color"], lw=0.7, rasterized=True)
     rate.plot(t, path.rate[t, 0] * curvature, color=method("Adam")["color"])
-    rate.axhline(threshold, color="black", lw=1, ls="--")
-    words = {"textcoords": "offset points", "fontsize": "small", "bbox": {"fc": "white", "ec": "none", "pad": 1}}
-    rate.annotate(f"unstable above {threshold:.0f}", (t[0], threshold), (4, 5), **words)
+    rate.axhline(threshold, color="black", lw=1, ls="--", label=f"unstable above {threshold:.0f}")
+    rate.legend(loc="lower right", bbox_to_anchor=(1, 0.97))  # above the axes: the curve crosses the line everywhere
     far.set(yscale="log", ylabel="|x| / α")
     rate.set(xlabel="step", ylabel="rate × curvature")
     return axes

@@ -36,10 +36,11 @@ def recovery_figure(pairs: dict, rules: dict, start: int, stop: int):
 
 
 def cost_figure(race):
-    """Cost relative to AdaGrad with its interval: filled for the first goal of the race, open for the second."""
+    """Cost relative to AdaGrad with its interval: filled for the first goal of the race, open for the second. Tuned rules only."""
     _, axes = plt.subplots(figsize=(WIDTH, 5.4))
     first, *_ = race.cost
-    order = sorted(race.cost[first], key=lambda name: geometric(race.ratio(name, goal=first)))
+    tuned = [name for name, choice in race.tuned[first].items() if choice.curve.size]
+    order = sorted(tuned, key=lambda name: geometric(race.ratio(name, goal=first)))
     for goal, shift in zip(race.cost, (-0.12, 0.12), strict=True):
         for row, name in enumerate(order):
             ratio, style = ends([bootstrap(race.ratio(name, goal=goal), geometric)]), method(name)
@@ -61,7 +62,7 @@ def window_figure(race, names, windows):
     for j, name in enumerate(names):
         spans = ends(bootstrap(cost[name][w], geometric) for w in windows)
         x = np.arange(len(windows)) + 0.06 * (j - len(names) // 2)
-        error_bars(axes, x, *spans, joined=True, **method(name) | {"lw": 1, "capsize": 0})
+        error_bars(axes, x, *spans, **method(name) | {"lw": 1, "capsize": 0})
     axes.set(yscale="log", ylabel="KL per step")
     axes.set_xticks(range(len(windows)), windows)
     axes.legend(ncols=2)

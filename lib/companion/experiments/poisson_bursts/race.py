@@ -7,9 +7,45 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.evidence import geometric
+from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, Prodigy, RMSProp
+from stepsize.transforms import ClipByNorm, chain
 from stepsize.tuning import Choice, choose, tune
+from stepsize.wrappers import ScheduleFree
 
-from .streams import Stream, follow, length, level, log_rate, poisson_stream, recorded_kl
+from .streams import EWMA, ImplicitSGD, Stream, follow, length, level, log_rate, poisson_stream, recorded_kl
+
+_MOMENTUM = [Adam(beta1=0.0), Adam(beta1=0.5), Adam()]
+_MEMORY = [RMSProp(beta=0.9), RMSProp(), RMSProp(beta=0.999)]
+_FREE = [ScheduleFree(Adam(0.0025, beta1=0.0), beta) for beta in (0.9, 0.5, 0.98)]
+_CLIP = ClipByNorm(5.0)
+
+#: method -> rule; the rate is tuned.
+METHODS = {
+    "SGD": SGD(),
+    "AdaGrad": AdaGrad(),
+    "RMSProp": _MEMORY[1],
+    "Adam": _MOMENTUM[2],
+    "RMSProp, β = 0.999": _MEMORY[2],
+    "Adam, β₂ = 0.99": Adam(beta2=0.99),
+    "Adam without momentum": _MOMENTUM[0],
+    "AMSGrad": AMSGrad(),
+    "clipped SGD": chain(_CLIP, SGD()),
+    "clipped AdaGrad": chain(_CLIP, AdaGrad()),
+    "clipped RMSProp": chain(_CLIP, RMSProp()),
+    "clipped Adam": chain(_CLIP, Adam()),
+    "implicit SGD": ImplicitSGD(),
+    "EWMA": EWMA(cells=np.array([1.0, 0, 0, 0])),
+}
+#: method -> rules of which one is chosen along with the rate.
+CHOICES = {"RMSProp, β tuned": _MEMORY, "Adam, β₁ tuned": _MOMENTUM, "Schedule-Free Adam, β tuned": _FREE}
+#: method -> rule with the rate that its library, or for Schedule-Free and Prodigy its authors' code, gives it.
+UNTUNED = {
+    "AdaGrad, as it is": AdaGrad(),
+    "RMSProp, as it is": RMSProp(),
+    "Adam, as it is": Adam(),
+    "Prodigy, as it is": Prodigy(),
+    "Schedule-Free Adam, as it is": _FREE[0],
+}
 
 
 def at_rate(rule, lr):

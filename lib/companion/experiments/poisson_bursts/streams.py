@@ -215,7 +215,8 @@ def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None, *, no
     """Fit the regression online by `rule` from `theta`, one count at a time.
 
     A learning rate of shape (n, 1, 1) runs n copies of every member at once: mu gets the shape (T, n, members).
-    `watch(step)` maps each step of the walk to what is to be recorded of it. A run whose theta becomes NaN or infinite is
+    `watch(step)` maps each step of the walk to what is to be recorded of it. A rule with an `average`, such as ScheduleFree,
+    forecasts with that and takes its gradient where it stands. A run whose theta becomes NaN or infinite is
     an error, or with nonfinite="record", for grids of rates, has NaN for forecasts; a rate that drives forecasts to the
     limit e^+-`ETA_LIMIT` shows in `Forecast.clipped`.
     """
@@ -227,10 +228,15 @@ def follow(rule, stream: Stream, theta=0.0, watch: Callable | None = None, *, no
     if exposure is not None:
         rule = _exposed(rule, iter(exposure[..., None]))
 
-    def grad(theta, t):
-        mu.append(_mean(theta, stream.x[t]) if exposure is None else exposure[t] * _mean(theta, stream.x[t]))
-        return (mu[-1] - stream.y[t])[..., None] * stream.x[t]
+    def means(theta, t):
+        return _mean(theta, stream.x[t]) if exposure is None else exposure[t] * _mean(theta, stream.x[t])
 
+    def grad(theta, t):
+        here = means(theta, t)
+        mu.append(means(rule.average(now.state, theta), t) if averaged and t else here)
+        return (here - stream.y[t])[..., None] * stream.x[t]
+
+    averaged = hasattr(rule, "average")
     *runs, d = np.broadcast_shapes(np.shape(rule.lr), stream.x[0].shape)
     start = np.moveaxis(np.empty((d, *runs)), 0, -1)  # members contiguous in memory: inner loops run over them, not d
     theta = numbers(theta, "theta", "start from finite coefficients")
