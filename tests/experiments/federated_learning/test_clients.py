@@ -348,6 +348,8 @@ def test_the_table_of_a_race_has_a_row_for_each_rule_with_means_and_rates():
     assert list(table.index) == ["FedAvg"]
     last = raced[1.0]["FedAvg"]
     assert list(table.loc["FedAvg"])[3:5] == [f"{last.clean.mean():.4f}", f"{last.outlier.mean():.3f}"]
+    lost = {0.0: {"FedAvg": last._replace(excess=last.excess + 1e6 * (np.arange(6) == 5))}}
+    assert list(figures.race_table(lost).loc["FedAvg"])[:2] == [f"{last.clean.mean():.4f}", "diverges"]
     assert table.loc["FedAvg", "1: rate"] == f"{last.choice.lr:.2g}" + " (edge)" * last.choice.at_edge
 
 

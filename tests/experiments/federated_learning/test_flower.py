@@ -107,7 +107,7 @@ def test_what_a_liar_sends_is_bounded_as_in_the_simulation(messages, attack):
 
 @needs_flower
 def test_a_server_that_trusts_all_is_the_rule_alone_and_bounds_need_a_majority(messages):
-    assert messages["trusted"] <= 1e-12
+    assert max(messages["trusted"]) <= 1e-12  # inverse variances, the trimmed mean, Krum
     assert "least=4 reports bound no hostile=2; ask for 5" in messages["presumed"]
 
 
