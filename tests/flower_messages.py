@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, Error, Message, MessageType, MetricReco
 from flwr.supercore.task_identity import TaskIdentity
 
 from companion.errors import FederationError
-from companion.experiments.federated_learning.aggregation import InverseVariance
+from companion.experiments.federated_learning.aggregation import InverseVariance, Krum, TrimmedMean
 from companion.experiments.federated_learning.clients import answer
 from companion.experiments.federated_learning.defence import federate
 from companion.experiments.federated_learning.flower import FederatedStrategy, pack
@@ -47,8 +47,8 @@ def round_of(strategy, number, changes=None, order=(3, 1, 0, 2)):
     return strategy.aggregate_train(number, replies)
 
 
-def fresh(**kwargs):
-    return FederatedStrategy(InverseVariance(1.0, 5), CLIENTS[0].X.shape[-1], NAMES, **kwargs)
+def fresh(rule=None, **kwargs):
+    return FederatedStrategy(rule or InverseVariance(1.0, 5), CLIENTS[0].X.shape[-1], NAMES, **kwargs)
 
 
 def changed(**arrays):
@@ -108,9 +108,9 @@ def twice():
     return {"rejected": strategy.rejected, "who": strategy.took_part[-1]}
 
 
-def trusted():
+def trusted(rule):
     """hostile=0: the rule alone, as `federate` runs it."""
-    strategy, rule = fresh(hostile=0), InverseVariance(1.0, 5)
+    strategy = fresh(rule, hostile=0)
     for number in (1, 2):
         round_of(strategy, number)
     alone = federate(CLIENTS, rule, np.ones((2, 4)), hostile=0).theta
@@ -191,7 +191,7 @@ print(
             "claimed": claimed(1, (3, 0, 1, 2)),
             "newcomer": newcomer(),
             "twice": twice(),
-            "trusted": trusted(),
+            "trusted": [trusted(rule) for rule in (InverseVariance(1.0, 5), TrimmedMean(1.0, 5), Krum(1.0, 5))],
             "presumed": presumed(),
             "zero": attacked(noise=[0.0], spread=[0.0]),
             "huge": attacked(theta=np.full(d, 1e30), own=np.full(d, -1e30), n=[1e30], noise=[0.0], spread=[0.0]),
