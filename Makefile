@@ -14,7 +14,7 @@ N       ?= 20
 VENV    := .venv/bin
 COMPANION = $(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS) --timeout $(TIMEOUT) --cluster '$(CLUSTER)'
 MAKE_IT  = @$(COMPANION) --gate $(GATE) --plan $(PLAN)
-TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS))
+TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) --dist worksteal
 
 .PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip pdf reproduce clean distclean
 .DEFAULT_GOAL := help
@@ -35,10 +35,10 @@ smoke: venv ## the same in small, for tests: _build/smoke/html
 chapters/%: venv ## one chapter by name, as in make chapters/the_rules
 	$(MAKE_IT) '{out}/executed/$(patsubst %.md,%,$*).json'
 
-test: venv ## the everyday tests: nothing slow, no browser
+test: lint ## style, then the everyday tests: nothing slow, no browser
 	$(TEST) -m 'not site and not slow' $(ARGS)
 
-test-all: smoke ## the slow tests too, after a smoke build: every chapter, broken books, processes; no browser
+test-all: lint smoke ## style, a smoke build, then the slow tests too: every chapter, broken books, processes; no browser
 	$(TEST) -m 'not site' $(ARGS)
 
 lint: venv ## style of the code and of the chapters' cells, imports between the packages; ARGS=--fix formats

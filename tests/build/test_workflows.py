@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import small_book
 import stepsize
@@ -42,6 +43,25 @@ def test_the_workflows_are_safe():
 def test_every_action_is_pinned_to_a_commit(path):
     for action in re.findall(r"uses:\s*(\S+)", path.read_text()):
         assert re.search(r"@[0-9a-f]{40}$", action), action
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
+def test_a_workflow_calls_targets_of_the_makefile_and_scripts_that_are_there(path):
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    commands = [line for job in jobs for step in job["steps"] for line in step.get("run", "").splitlines()]
+    targets = {word for line in commands if line.startswith("make ") for word in line.split()[1:] if "=" not in word}
+    assert targets
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    scripts = set(re.findall(r"\.ci/\w+", "\n".join(commands)))
+    assert ".ci/run" in scripts
+    assert all(os.access(ROOT / script, os.X_OK) for script in scripts), scripts
+
+
+def test_the_everyday_tests_begin_with_the_style():
+    """A change that only its layout kept from passing has cost a whole run of the check."""
+    for target in ("test", "test-all"):
+        said = run("make", "-n", target, "PYTHON=true").stdout
+        assert 0 < said.index(".ci/lint") < said.index("-m pytest")
 
 
 def test_the_shell_scripts_stop_at_the_first_error():
