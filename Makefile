@@ -16,7 +16,7 @@ COMPANION = $(VENV)/python -m companion make --profile $(PROFILE) --jobs $(JOBS)
 MAKE_IT  = @$(COMPANION) --gate $(GATE) --plan $(PLAN)
 TEST     = @$(VENV)/python -m pytest -n $(if $(filter all,$(JOBS)),auto,$(JOBS)) --dist worksteal
 
-.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip pdf reproduce clean distclean
+.PHONY: help venv book smoke test test-all lint lab bench grids federation sweep replicate zip wheel pdf reproduce clean distclean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -73,11 +73,17 @@ lab: venv ## JupyterLab; a double click opens a chapter as a notebook; ARGS are 
 zip: venv ## the site as one archive
 	$(MAKE_IT) zip
 
+wheel: venv ## the package in dist: its source distribution and, made of that, its wheel
+	@rm -rf build dist
+	@$(VENV)/python -c "import setuptools.build_meta as backend; backend.build_sdist('dist')" >/dev/null
+	@$(VENV)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist dist/*.tar.gz
+	@ls dist/*
+
 pdf: venv ## the whole book as one PDF, printed by an installed Chromium
 	$(MAKE_IT) pdf
 
 clean: ## remove everything that was built, keep .venv
-	@rm -rf _build .snakemake .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	@rm -rf _build build dist .snakemake .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 	@find lib tests benchmarks chapters -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
