@@ -13,6 +13,7 @@ from companion.experiments.recurrent_networks.gradient_flow import (
     Watched,
     far_share,
     gradient_reach,
+    reach_by_method,
     reach_in_training,
     survivors,
     watch_exploding,
@@ -37,6 +38,7 @@ from companion.experiments.recurrent_networks.race import (
     trained_again,
     vanishing,
 )
+from companion.experiments.recurrent_networks.rows import far_rows, finite_rows, learned_share, reach_rows
 from companion.experiments.recurrent_networks.spikes import Brakes
 from companion.experiments.recurrent_networks.tasks import Adding, Recall
 from stepsize import Adam
@@ -221,6 +223,38 @@ def test_survivors_are_those_that_stay_finite():
     there = SMALL._replace(steps=400)
     assert survivors("SGD", entry, there, STARTS["gain 1"], range(3), 1.0).all()
     assert not survivors("SGD", entry, there, STARTS["gain 1"], range(3), 1e5).any()
+
+
+def test_rows_of_reach_are_medians_of_what_was_measured_at_their_gain():
+    task = SMALL.task
+    untrained = {f"{gain:g}": gradient_reach(task, gain, range(5)) for gain in (0.5, 2.0)}
+    rows = reach_rows(untrained, [2.0, 0.5])
+    assert list(rows) == ["the gain is 2", "the gain is 0.5"]
+    assert rows["the gain is 0.5"].estimate == np.median(untrained["0.5"][:, 0])
+    (far,) = far_rows(task, 0.5, range(5), reach=3).values()
+    assert far.estimate == pytest.approx(np.median(far_share(task, task.net.start(0.5, range(5)), range(5), 3)))
+    (whole,) = far_rows(task, 0.5, range(5), reach=8).values()
+    assert whole.estimate == 0, "nothing comes from beyond the whole sequence"
+
+
+def test_a_share_of_networks_counts_those_that_are_finite_or_learned():
+    races = {("adding", "gain 3", name): {"lr": 0.01, "limit": None, "penalty": 0.0} for name in ("Adam", "heavy ball")}
+    races["adding", "gain 3", "SGD"] = {"lr": 1e4, "limit": None, "penalty": 0.0}
+    rows = finite_rows(races, {"small": ("adding", SMALL._replace(steps=400))}, range(5), factor=1.0)
+    assert {words: row.estimate for words, row in rows.items()} == {
+        "weights stay finite, small": 1, "heavy ball: weights stay finite, small": 1, "SGD: weights stay finite, small": 0,
+    }  # fmt: skip
+    assert learned_share(np.array([0.1, 0.5, 0.89, 0.91, 2.0, np.inf])).estimate == 0.5
+
+
+def test_reach_by_method_trains_each_at_its_own_recorded_rate():
+    races = recorded()
+    runs = reach_by_method(races, "adding", 2, range(2))
+    assert list(runs) == ["SGD", "heavy ball", "Adam"]
+    for name, (_, _, scores) in runs.items():
+        there = PROBLEMS["adding"]._replace(steps=2)
+        alone = reach_in_training(name, races["adding", "gain 0.3", name], there, STARTS["gain 0.3"], range(2))
+        np.testing.assert_array_equal(scores, alone[2])
 
 
 def test_a_pair_is_compared_network_by_network_and_being_thrown_counts_once():

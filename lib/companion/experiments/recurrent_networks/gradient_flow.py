@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .network import growth
-from .race import METHODS, STARTS, Problem, Start, train
+from .race import METHODS, PROBLEMS, STARTS, Problem, Start, train
 from .spikes import Brakes
 
 
@@ -39,6 +39,15 @@ def reach_in_training(name: str, entry: dict, problem: Problem, start: Start, se
     rule = METHODS[name].at([entry["lr"]], entry["limit"])
     x = train(rule, task, start.gain, seeds, problem.steps, entry["penalty"], watch)
     return np.array(times), np.stack(factors), task.score(x[0])
+
+
+def reach_by_method(races: dict, where: str, steps: int, seeds) -> dict[str, tuple]:
+    """`reach_in_training` from gain 0.3 with SGD, heavy ball and Adam, at their recorded rates for the problem `where`."""
+    problem = PROBLEMS[where]._replace(steps=steps)
+    return {
+        name: reach_in_training(name, races[where, "gain 0.3", name], problem, STARTS["gain 0.3"], seeds)
+        for name in ("SGD", "heavy ball", "Adam")
+    }
 
 
 class Watched(NamedTuple):
