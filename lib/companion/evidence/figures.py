@@ -65,6 +65,8 @@ _METHODS = {
     "lazy Adam, shared clock": (_PURPLE, (6, 1, 0), (0, (2, 1.5))),
     "lazy Adam × D(gap)": (_SKY, (4, 2, 0), (0, (4, 1, 1, 1, 1, 1, 1, 1))),
     "schedule-free": (_BLUE, (5, 0, 0), (0, (13, 1, 1, 1))),
+    "AdaBayes": (_RED, (4, 1, 45), (0, (3, 1, 1, 2))),
+    "IVON": (_PURPLE, "P", (0, (10, 2, 2, 2))),
 }
 
 

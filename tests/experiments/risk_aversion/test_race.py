@@ -7,14 +7,20 @@ from companion.experiments.risk_aversion.problems import least_squares, logistic
 from companion.experiments.risk_aversion.race import (
     ENTRIES,
     late_excess,
+    late_excess_of_mean,
     lesson,
     misfit,
+    misfit_of_ivon,
+    misfits,
+    over_adam,
+    powers_of_noise,
     race,
     rate_exponent,
     tail,
     tail_ratio,
+    tails,
 )
-from companion.experiments.risk_aversion.rules import Observing, RiskAverse
+from companion.experiments.risk_aversion.rules import IVON, Observing, RiskAverse
 from mutants import mutant
 from stepsize import SGD, Adam
 from stepsize.errors import EvidenceError
@@ -85,6 +91,39 @@ def test_an_agent_with_curvature_matches_adam_while_the_signal_is_clear():
     # of an agent's own rates nothing is left, whatever its scale
     np.testing.assert_allclose(misfit(-np.log(7 * (0.3 + np.square([[0.1], [1], [30]]))), [0.1, 1, 30]), 1, atol=0.01)
     assert mutant(misfit, "np.square", "np.abs")(adam[2], clear) != pytest.approx(1.04, abs=0.002)
+
+
+def test_ivon_is_an_agent_over_all_sizes_of_noise_and_adam_and_adabayes_are_not():
+    i = misfit_of_ivon(32, 2000, 0)
+    assert 1 <= i.low <= i.high < 1.1
+    others = misfits(16, 1000, 0)
+    assert [np.median(of) > 1.5 for of in others.values()] == [True] * 4
+    assert "AdaBayes" in list(others)[-1]
+
+
+def test_powers_are_minus_one_under_loud_noise_and_none_where_the_signal_is_clear():
+    powers = {name: of.mean() for name, of in powers_of_noise(16, 1000, 0, 1).items()}
+    assert sum(abs(p + 1) < 0.01 for p in powers.values()) == 5
+    assert powers["the method is Adam and the noise is a tenth of the signal"] == pytest.approx(-0.02, abs=0.01)
+
+
+def test_the_mean_of_ivon_finds_the_minimum_and_a_diverging_one_is_infinite():
+    problem, seeds = quadratic("constant")([1, 2], 400), [1, 2]
+    quiet = problem._replace(grad=lambda x, t: problem.full(x))
+    loss = late_excess_of_mean(IVON(np.array([0.1, 1e200])[:, None, None], ess=10, initial=0.1), quiet, seeds, 400)
+    assert loss.shape == (2, 2)
+    assert (loss[0] < 0.2 * problem.excess(problem.x0)).all()
+    assert np.isinf(loss[1]).all()
+    alone = late_excess_of_mean(IVON(np.full((1, 1, 1), 0.1), ess=10, initial=0.1), quiet, seeds, 400)
+    np.testing.assert_array_equal(alone[0], loss[0])
+
+
+def test_ratios_are_to_adam_and_tails_leave_it_out():
+    raced = race(quadratic("constant"), range(2), range(10, 16), 60, ["Adam", "SGD"], rates=RATES)
+    ratio = over_adam(raced)
+    assert ratio["Adam"].estimate == 0
+    assert ratio["SGD"].estimate == pytest.approx(np.log(raced["SGD"].scores / raced["Adam"].scores).mean())
+    assert list(tails("t3", range(3), range(10, 16), 60)) == ["SGD", "risk-averse"]
 
 
 def test_gradients_inform_and_noise_alone_does_not():

@@ -5,16 +5,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.experiments.risk_aversion.rules import MSVAG, InverseDeviation, InverseVariance, Observing, RiskAverse
+from companion.experiments.risk_aversion.rules import (
+    IVON,
+    MSVAG,
+    AdaBayes,
+    InverseDeviation,
+    InverseVariance,
+    Observing,
+    RiskAverse,
+)
 from companion.experiments.risk_aversion.theory import (
     SPREAD,
     averse_rate,
     averse_shared_rate,
     averse_step,
+    both_costs,
     certainty_equivalent,
     elasticity,
     implied_aversion,
     outlook,
+    powers_of_uncertainty,
+    powers_of_variance,
     quoted_rate,
     sampled_outlook,
     sampled_rate,
@@ -209,6 +220,16 @@ def test_a_spread_of_the_good_outcome_lengthens_the_step():
     assert mutant(two_sided_rate, "aversion * abs(m)", "aversion")(*SPREAD[0]) != pytest.approx(before, rel=0.1)
 
 
+@given(st.integers(0, 10**6), st.floats(1.1, 3.0))
+def test_a_belief_scaled_about_its_mean_shortens_the_step_whatever_its_shape(seed, by):
+    rng = np.random.default_rng(seed)
+    z, odds = rng.standard_normal(5) ** 3, rng.dirichlet(np.ones(5))
+    z = z - odds @ z
+    s = 1.5 / np.abs(z.min())  # so that some gradient is negative
+    near, far = (two_sided_rate(1 + s * scale * z, odds) for scale in (1, by))
+    assert far < near
+
+
 @pytest.mark.parametrize("s", [1.2, 2.0, 10.0])
 def test_the_rate_under_a_two_valued_belief_is_the_closed_form(s):
     assert two_sided_rate((1 - s, 1 + s), (0.5, 0.5)) == pytest.approx(np.arctanh(1 / s) / s, rel=1e-10)
@@ -218,6 +239,21 @@ def test_the_rate_under_a_two_valued_belief_is_the_closed_form(s):
 def test_where_no_gradient_has_the_other_sign_no_step_is_too_long():
     with pytest.raises(HyperparameterError, match="another sign"):
         two_sided_rate((0.5, 1.5), (0.5, 0.5))
+
+
+def test_the_powers_of_the_agents_are_those_of_their_formulas():
+    # 1 / (1 + s^2) has the power -s^2 / (1 + s^2) of s^2
+    expected = {"the loss has no curvature": -1, "λs² is a hundred times the curvature": -100 / 101,
+                "λs² equals the curvature": -0.5, "λs² is a hundredth of the curvature": -1 / 101}  # fmt: skip
+    found = powers_of_variance()
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-8)
+    assert powers_of_uncertainty()["the loss has curvature"] == pytest.approx([-2 / 101, -1, -200 / 101], abs=1e-8)
+
+
+def test_both_costs_agree_under_a_normal_belief():
+    cost, sure = both_costs(np.linspace(0, 2, 7), 0.8, 0.5, 1.3)
+    np.testing.assert_allclose(cost, sure, atol=1e-13)
+    assert cost[2] == outlook(np.linspace(0, 2, 7)[2], 1.0, 0.8, 0.5).cost(1.3)
 
 
 def test_exponents_of_adam_and_of_the_averse_rate():
@@ -276,6 +312,65 @@ def test_msvag_is_the_formula_of_its_authors():
     np.testing.assert_allclose(respond(MSVAG(0.1), g).x[1:], expected, rtol=1e-9, atol=1e-12)
     broken = mutant(MSVAG, "positive(square + noise)", "positive(noise)")
     assert np.abs(respond(broken(0.1), g).x[1:] - expected).max() > 1e-2
+
+
+def test_adabayes_is_the_fixed_point_of_its_filter():
+    # the posterior variance of one weight as the authors' program has it, g^2 being constant; batches of one
+    lr, sgd, g = 0.01, 0.05, 3.0
+    kept, variance = np.exp(-(lr**2) / sgd), sgd
+    for _ in range(3000):
+        variance = 1 / (1 / (kept * variance + sgd * (1 - kept)) + g**2)
+    rate = respond(AdaBayes(lr, damping=lr / sgd), np.full((5, 1, 1), g)).rate[-1].item()
+    # the fixed point is that of small steps of time: exact to first order in lr g
+    assert rate == pytest.approx(1 / (0.5 / sgd + np.sqrt((0.5 / sgd) ** 2 + (g / lr) ** 2)), rel=1e-12)
+    assert rate == pytest.approx(variance, rel=2 * lr * g)
+    broken = mutant(AdaBayes, "4 * state.v.mean", "state.v.mean")(lr, damping=lr / sgd)
+    assert respond(broken, np.full((5, 1, 1), g)).rate[-1].item() != pytest.approx(variance, rel=0.5)
+
+
+def test_adabayes_lies_between_sgd_and_adam():
+    g = gradients()
+    np.testing.assert_allclose(respond(AdaBayes(0.1, damping=0.0), g).x, respond(Adam(0.1, eps=0), g).x, rtol=1e-12)
+    np.testing.assert_allclose(respond(AdaBayes(1e4, damping=1e5), g).rate, 0.1, rtol=1e-8)
+
+
+def ivon_moments(rule, h, curvature, g, s):
+    """Mean of the next h, and of the estimate f of the curvature, at curvature and gradient g at x, noise s: by quadrature."""
+    z, e = np.meshgrid(NODES, NODES)
+    weight = (WEIGHTS[:, None] * WEIGHTS).ravel()
+    state = rule(draws=np.zeros((2, 64, 1))).init(np.zeros((64, 1)))
+    noise = e.reshape(-1, 1) / np.sqrt(100.0 * h)
+    state = state._replace(h=np.full((64, 1), h), noise=noise)
+    seen = g + curvature * noise + s * z.reshape(-1, 1)
+    after = rule(ess=100.0, draws=np.zeros((2, 64, 1))).step(state, seen, None)[0]
+    return weight @ after.h[:, 0], weight @ (100 * h * noise * seen)[:, 0]
+
+
+def test_the_perturbed_gradient_of_ivon_estimates_the_curvature():
+    assert ivon_moments(IVON, 0.7, 2.0, 0.5, 3.0)[1] == pytest.approx(2.0, rel=1e-12)
+
+
+def test_noise_lifts_the_curvature_of_ivon_by_an_aversion():
+    g, s, a = 0.5, 3.0, 0.01
+    lifted = a / 2 * 100 * (g**2 + s**2)
+    # without curvature the balance is exact at lifted / (1 - a / 2)
+    at_rest = lifted / (1 - a / 2)
+    assert ivon_moments(IVON, at_rest, 0.0, g, s)[0] == pytest.approx(at_rest, rel=1e-12)
+    broken = mutant(IVON, "off * off / (2 * state.h)", "0 * off")
+    with np.errstate(invalid="ignore"):  # without that term some h is negative
+        assert ivon_moments(broken, at_rest, 0.0, g, s)[0] < 0.995 * at_rest
+    # with it, it is the sum, to first order in 1 - beta2
+    drift = [ivon_moments(IVON, (2 + lifted) * by, 2.0, g, s)[0] / (2 + lifted) / by - 1 for by in (0.98, 1.02)]
+    assert drift[0] > 0 > drift[1]
+
+
+def test_the_curvature_of_ivon_stays_positive():
+    rng = np.random.default_rng(0)
+    path = respond(
+        IVON(1.0, ess=1e6, beta2=0.0, draws=rng.standard_normal((201, 8, 1))), 1e3 * gradients(1, (200, 8, 1))
+    )
+    assert (path.rate > 0).all()
+    assert np.isfinite(path.rate).all()
 
 
 @given(st.floats(0.01, 100))
@@ -340,6 +435,7 @@ def test_an_average_and_a_spread_forget_alike():
         (lambda: InverseDeviation(beta1=1.5), HyperparameterError, "beta1"),
         (lambda: MSVAG(beta=1), HyperparameterError, "MSVAG: beta"),
         (lambda: MSVAG(lr=None), HyperparameterError, "got None"),
+        (lambda: AdaBayes(damping=-1.0), HyperparameterError, "AdaBayes: damping"),
         (lambda: Observing(Adam, 5), HyperparameterError, "needs a rule"),
         (lambda: Observing(Adam(), 0), HyperparameterError, "horizon"),
         (lambda: averse_rate(-1.0), HyperparameterError, "s must be finite and at least 0, got -1"),

@@ -1,6 +1,7 @@
 """Risk-averse rules against the others: two numbers tuned for every rule, by the mean or by the tail; and what single gradients teach."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,13 +9,13 @@ import numpy as np
 from companion.evidence import bootstrap, geometric
 from stepsize.descent import descend
 from stepsize.measures import late_loss
-from stepsize.rules import SGD, AdaBelief, Adam, HeavyBall
+from stepsize.rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp
 from stepsize.signals import respond
 from stepsize.tuning import Choice, tune
 
 from .filtering import averaged
-from .problems import Problem
-from .rules import MSVAG, InverseDeviation, Observing, RiskAverse
+from .problems import PROBLEMS, Problem, quadratic
+from .rules import IVON, MSVAG, AdaBayes, InverseDeviation, Observing, RiskAverse
 
 
 class Entry(NamedTuple):
@@ -33,6 +34,8 @@ ENTRIES = {
     "M-SVAG": Entry(MSVAG, "β", (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)),
     "risk-averse": Entry(lambda lr, a: RiskAverse(lr, beta2=0.99, aversion=a), "λ", (0.1, 1.0, 3.0, 30.0, 300.0, 3e3, 3e4)),
     "inverse deviation": Entry(lambda lr, eps: InverseDeviation(lr, beta2=0.99, eps=eps), "ε", (1e-8, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)),
+    "AdaBayes": Entry(lambda lr, c: AdaBayes(lr, beta2=0.99, damping=c), "rate / SGD's", (1e-8, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)),
+    "IVON": Entry(lambda lr, ess: IVON(lr, ess, beta2=0.99), "ess", (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)),
 }  # fmt: skip
 
 RATES = 10 ** np.arange(-5, 2.01, 0.25)
@@ -43,6 +46,21 @@ def late_excess(rule, problem: Problem, steps: int):
     return late_loss(rule, problem.grad, problem.x0, problem.excess, steps, last=steps // 10, every=5)
 
 
+def late_excess_of_mean(rule: IVON, problem: Problem, seeds, steps: int):
+    """`late_excess` of the mean of IVON's belief; every seed has perturbations of its own, the same for all rates."""
+    draws = np.stack([np.random.default_rng([seed, 3]).standard_normal((steps + 1, 10)) for seed in seeds], axis=1)
+    rule, x, late = replace(rule, draws=draws), problem.x0, []
+    state = rule.init(x)
+    with np.errstate(all="ignore"):
+        for t in range(1, steps + 1):
+            state, rate, direction = rule.step(state, problem.grad(x + state.noise, t - 1), x)
+            x = x - rate * direction
+            if t > steps - steps // 10 and t % 5 == 0:
+                late.append(problem.excess(x))
+    mean = np.mean(late, axis=0)
+    return np.where(np.isfinite(mean), mean, np.inf)
+
+
 def race(
     sample: Callable, tuning, reporting, steps: int, entries=tuple(ENTRIES), statistic=geometric, rates=RATES
 ) -> dict[str, Choice]:
@@ -50,14 +68,23 @@ def race(
     problems = {tuple(seeds): sample(seeds, steps) for seeds in (tuning, reporting)}
 
     def run(make):
-        return lambda lrs, seeds, second: late_excess(
-            Observing(make(lrs[:, None, None], second)), problems[tuple(seeds)], steps
-        )
+        def losses(lrs, seeds, second):
+            rule, problem = make(lrs[:, None, None], second), problems[tuple(seeds)]
+            if isinstance(rule, IVON):
+                return late_excess_of_mean(rule, problem, seeds, steps)
+            return late_excess(Observing(rule), problem, steps)
+
+        return losses
 
     return {
         name: tune(run(ENTRIES[name].make), rates, tuning, reporting, statistic, ENTRIES[name].values)
         for name in entries
     }
+
+
+def over_adam(raced: dict[str, Choice]) -> dict:
+    """Log of each entry's loss over Adam's on the same problems, as an interval."""
+    return {name: bootstrap(np.log(choice.scores / raced["Adam"].scores)) for name, choice in raced.items()}
 
 
 def tail(values, axis=None):
@@ -75,13 +102,19 @@ def tail_ratio(scores, rival):
     return bootstrap(np.arange(len(scores)), statistic)
 
 
+def tails(kind: str, tuning, reporting, steps: int) -> dict:
+    """rule -> `tail_ratio` to Adam on the bowl with shuffled noise of that tail, every rule tuned for its own tail."""
+    raced = race(quadratic("unrelated", kind), tuning, reporting, steps, ("SGD", "Adam", "risk-averse"), tail)
+    return {rule: tail_ratio(c.scores, raced["Adam"].scores) for rule, c in raced.items() if rule != "Adam"}
+
+
 def as_ratio(i) -> str:
     """An interval of a logarithm as the ratio, with its ends: "1.08 [0.95, 1.23]"."""
     return f"{np.exp(i.estimate):.2f} [{np.exp(i.low):.2f}, {np.exp(i.high):.2f}]"
 
 
 class Lesson(NamedTuple):
-    """What single gradients teach on the way of SGD: `informed` is the share of the squared error of m that the next one can remove,
+    """What single gradients teach along a path of SGD: `informed` is the share of the squared error of m that the next one can remove,
     `excess` the squared error of m beyond that of the best average, both (reporting seeds,); `beta` is that average's."""
 
     informed: np.ndarray
@@ -113,6 +146,12 @@ def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: fl
     return Lesson(informed, error[beta1] / error[beta] - 1, beta)
 
 
+def lessons(tuning, reporting, steps: int) -> dict[str, Lesson]:
+    """`lesson` on a bowl, on a stream and in a training on fixed data, each at a rate at which SGD learns."""
+    rates = {"noise constant": 0.1, "least squares, stream": 0.1, "logistic regression": 1.0}
+    return {name: lesson(PROBLEMS[name], lr, tuning, reporting, steps) for name, lr in rates.items()}
+
+
 def log_rates(rule, sizes, runs: int, steps: int, seed: int) -> np.ndarray:
     """Log of a rule's rate under gradients N(1, s^2), mean of the second half of the steps: (sizes, runs)."""
     z = np.random.default_rng(seed).standard_normal((steps, 1, runs, 1))
@@ -124,6 +163,42 @@ def rate_exponent(rule, low: float, high: float, runs: int, steps: int, seed: in
     """Slope of `log_rates` in log s between s = low and high: (runs,)."""
     first, last = log_rates(rule, (low, high), runs, steps, seed)
     return (last - first) / np.log(high / low)
+
+
+def powers_of_noise(runs: int, steps: int, loud: int, clear: int) -> dict[str, np.ndarray]:
+    """`rate_exponent` of five methods under noise of ten to a hundred times the signal, of Adam under a tenth too: condition -> (runs,)."""
+    noisy = "and the noise is ten to a hundred times the signal"
+    powers = {
+        f"the method is {make.__name__} {noisy}": rate_exponent(make(1.0, eps=0), 10, 100, runs, steps, loud)
+        for make in (Adam, RMSProp, AdaGrad, AMSGrad, AdaBelief)
+    }
+    quiet = rate_exponent(Adam(1.0, eps=0), 0.1, 0.2, runs, steps, clear)
+    return powers | {"the method is Adam and the noise is a tenth of the signal": quiet}
+
+
+#: Sizes of the noise, in units of the signal, over which a method is compared with agents.
+SIZES = np.geomspace(0.1, 100, 13)
+
+
+def misfits(runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
+    """`misfit` of four methods over `SIZES`: condition -> (runs,)."""
+    rules = {make.__name__: make(1.0, eps=0) for make in (Adam, RMSProp, AdaGrad)}
+    rules["AdaBayes and its two rates are equal"] = AdaBayes(1.0, damping=1.0)
+    return {
+        f"the method is {name}": misfit(log_rates(rule, SIZES, runs, steps, seed), SIZES)
+        for name, rule in rules.items()
+    }
+
+
+def misfit_of_ivon(runs: int, steps: int, seed: int, together: int = 16):
+    """Interval of the `misfit` of IVON's mean log rates, `together` streams of gradients in each of `runs` units.
+
+    Its h wanders about its balance like an exponential variable, so that one stream says little of the typical rate.
+    """
+    draws = np.random.default_rng([seed, 3]).standard_normal((steps + 1, runs * together, 1))
+    rule = IVON(1.0, ess=2 / (1 - 0.99), beta2=0.99, draws=draws)
+    units = log_rates(rule, SIZES, runs * together, steps, seed).reshape(len(SIZES), runs, together).mean(-1)
+    return bootstrap(np.arange(runs), lambda rows, axis: misfit(units[:, rows.astype(int)].mean(-1), SIZES, grid=401))
 
 
 def misfit(rates, sizes, grid: int = 2001) -> np.ndarray:

@@ -85,6 +85,57 @@ class MSVAG(Elementwise):
 
 
 @dataclass(frozen=True, eq=False)
+class AdaBayes(Adam):
+    """rate = 2 lr / (damping + sqrt(damping^2 + 4 v.mean)), direction = m.mean.  Aitchison (2020), AdaBayes at its fixed point.
+
+    The posterior variance at which Bayesian filtering of one weight settles, while all other weights move. `damping` is lr over
+    the rate of SGD: far above sqrt(v) the rule is SGD with rate lr / damping, far below it is Adam. eps is not used.
+    """
+
+    damping: Any = 1e-2
+
+    def step(self, state, g, x):
+        state, _, direction = super().step(state, g, x)
+        return state, 2 * self.lr / (self.damping + sqrt(self.damping**2 + 4 * state.v.mean)), direction
+
+
+class Posterior(NamedTuple):
+    """IVON's belief N(x, 1 / (ess h)) about the weights: `m` of the gradients, `h`, and the `noise` at which to look next."""
+
+    m: Average
+    h: Any
+    noise: Any
+    t: int
+
+
+@dataclass(frozen=True, eq=False)
+class IVON(Elementwise):
+    """f = ess h noise g, h <- h + (1 - beta2)(f - h) + (1 - beta2)^2 (f - h)^2 / (2 h);  rate = lr initial / h, direction = m.mean.
+
+    Shen et al. (2024), with a flat prior (no weight decay). The gradient g is taken at x + state.noise, noise ~ N(0, 1 / (ess h));
+    `draws` of shape (steps + 1, ..., d) are standard normal, so that runs can share them. The mean of f is the curvature, and
+    h stays positive, because the last term is there. On noise alone it balances at (1 - beta2) / 2 ess E g^2.
+    """
+
+    lr: Any = 1e-2
+    ess: Any = 1e3
+    beta1: Any = 0.9
+    beta2: Any = 0.99
+    initial: Any = 1.0
+    draws: Any = None
+
+    def init(self, x):
+        h = zeros_like(x) + self.initial
+        return Posterior(Average.empty(x), h, self.draws[0] / sqrt(self.ess * h), 0)
+
+    def step(self, state, g, x):
+        m, t = state.m.push(g, self.beta1), state.t + 1
+        off = (1 - self.beta2) * (self.ess * state.h * state.noise * g - state.h)
+        h = state.h + off + off * off / (2 * state.h)
+        return Posterior(m, h, self.draws[t] / sqrt(self.ess * h), t), self.lr * self.initial / h, m.mean
+
+
+@dataclass(frozen=True, eq=False)
 class Observing(Wrapper):
     """rate = 0 for the first `horizon` steps: the rule's averages watch before it moves, for a variance needs two gradients at least."""
 

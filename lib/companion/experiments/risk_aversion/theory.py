@@ -50,6 +50,12 @@ def certainty_equivalent(a, m, s, h, aversion, nodes: int = 80):
     return (np.log(mean) + top[..., 0]) / aversion + h * a**2 * m**2 / 2
 
 
+def both_costs(a, s, h, aversion):
+    """`outlook(...).cost` and `certainty_equivalent` of rates a, shape (n,), for a mean gradient of one known with variance s^2."""
+    one = np.ones_like(a)
+    return outlook(a, 1.0, s, h).cost(aversion), certainty_equivalent(a, one, s * one, h, aversion * one)
+
+
 def averse_rate(s, h=0.0, aversion=1.0):
     """1 / (h + aversion s^2): the least cost of `outlook`, whatever m is.  Markowitz (1952) where h = 0."""
     s, h, aversion = require("s", s, "eps"), require("h", h, "eps"), require("aversion", aversion, "eps")
@@ -116,6 +122,21 @@ def powers_of_uncertainty() -> dict[str, np.ndarray]:
         ),
         "the belief is two-valued and the larger value is spread, aversion constant": np.array([spread_power()]),
     }
+
+
+def powers_of_variance() -> dict[str, float]:
+    """Power of the variance in the best rate of six agents, m = 1 and aversion 1, curvature 1 where there is one."""
+    curved, sampled = (lambda s: averse_rate(s, 1.0)), (lambda s: sampled_rate(1.0, s, 1.0, 1.0))
+    alone = "the agent walks along the gradient itself and the noise"
+    agents = {
+        "the loss has no curvature": (averse_rate, 1.0),
+        "λs² is a hundred times the curvature": (curved, 10.0),
+        "λs² equals the curvature": (curved, 1.0),
+        "λs² is a hundredth of the curvature": (curved, 0.1),
+        f"{alone} is ten times the signal": (sampled, 10.0),
+        f"{alone} equals the signal": (sampled, 1.0),
+    }
+    return {condition: elasticity(rate, s) / 2 for condition, (rate, s) in agents.items()}
 
 
 def averse_step(m, H, S, aversion=1.0):
