@@ -224,6 +224,17 @@ def test_a_sweep_is_the_product_of_grid_and_seeds(root):
     assert {p["parameters"]["runs"] for p in found.values()} == {5, 9}
 
 
+def test_the_plan_that_is_shipped_names_parameters_of_its_chapter():
+    assert len(points(Book(small_book.ROOT), small_book.ROOT / "sweep.yml")) > 1
+
+
+def test_a_part_of_a_file_does_not_stay_on_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources.os, "replace", lambda *a: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        write_whole(tmp_path / "a.txt", "new")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_s_table_keeps_parameters_and_evidence_apart(tmp_path):
     evidence = {"condition": "always", "measure": "mean", "says": "supports"}
     evidence["interval"] = {"estimate": 1.0, "low": 0.5, "high": 2.0}

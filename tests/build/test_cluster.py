@@ -127,7 +127,7 @@ def test_a_sweep_and_replications_on_slurm_equal_those_here_to_the_last_digit_af
     for target in RESULTS:
         assert small_book.build(here, *small, target=target).returncode == 0
     with runpy.run_path(str(ROOT / ".ci/slurm"))["slurm"]():
-        for patience in (12, 16, 20):
+        for patience in (15, 25, 35):
             command = [*small_book.command(there, *small, *cluster), "sweep"]
             process = subprocess.Popen(command, cwd=there, env=small_book.environment(), start_new_session=True)
             time.sleep(patience)
