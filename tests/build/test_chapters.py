@@ -85,6 +85,16 @@ def test_a_chapter_has_one_parameters_cell_with_plain_defaults(chapter):
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
+def test_papermill_knows_every_parameter_of_a_downloaded_notebook(chapter, tmp_path):
+    """It reads one assignment a line, and calls what stands in a tuple unknown."""
+    import papermill
+
+    path = tmp_path / "notebook.ipynb"
+    path.write_text(json.dumps(convert(BOOK.source(chapter))), encoding="utf-8")
+    assert set(papermill.inspect_notebook(path)) == set(parameter_defaults(BOOK.source(chapter)))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_figure_has_caption_name_and_alternative_text(chapter):
     for cell in code_cells(chapter):
         if figure := cell.metadata.get("mystnb", {}).get("figure"):
