@@ -105,6 +105,8 @@ def directive(name: str, title: str, options: dict, body: str, glued: dict[str, 
     if name == "glue":
         shown = glued.get(title, {})
         return re.sub(r"</?a\b[^>]*>", "", shown.get("text/html", "")) or shown.get("text/plain", "")
+    if name == "picture":
+        return f"*The book's page has a picture here that the reader moves.* {body}"
     if name == "dropdown":
         return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
     if name == "prf:proof":

@@ -19,7 +19,7 @@ from companion.evidence.cards import badge
 from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
-from . import downloads, hover, sphinx_site
+from . import downloads, hover, sphinx_pictures, sphinx_site
 from .answers import Check
 
 
@@ -206,5 +206,6 @@ def setup(app):
     app.connect("build-finished", hover.write)
     app.connect("build-finished", write_explorer)
     app.connect("build-finished", sphinx_site.write)
+    sphinx_pictures.setup(app)
     app.connect("build-finished", downloads.write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
