@@ -57,6 +57,24 @@ def test_a_workflow_calls_targets_of_the_makefile_and_scripts_that_are_there(pat
     assert all(os.access(ROOT / script, os.X_OK) for script in scripts), scripts
 
 
+SIZES = [
+    r"([\d.]+ GB) (?:\(torch|for the environment with)",
+    r"(\d+ MB)(?: \|| for the built)",
+    r"([\d.]+ to [\d.]+ GB) (?:per|for a) chapter",
+]
+
+
+@pytest.mark.parametrize("pattern", SIZES)
+def test_the_readme_and_the_page_on_reproduction_name_the_same_sizes(pattern):
+    """One said 15 MB for the site, the other 25."""
+    readme, page = (
+        re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))
+        for name in ("README.md", "chapters/reproduce.md")
+    )
+    assert readme == page
+    assert len(page) == 1
+
+
 def test_the_everyday_tests_begin_with_the_style():
     """A change that only its layout kept from passing has cost a whole run of the check."""
     for target in ("test", "test-all"):
