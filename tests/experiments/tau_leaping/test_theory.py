@@ -68,6 +68,13 @@ def test_a_change_of_the_unit_of_time_demands_what_adam_does_and_a_larger_system
     assert abs(theory.demand_in_deviations().slope + 0.5) < 1e-3
 
 
+def test_the_six_ways_and_the_two_rules_have_the_exponents_of_the_theorems():
+    slopes = [d.slope for d in theory.demands().values()]
+    np.testing.assert_allclose(slopes, [0, -1 / 2, -2 / 3, 0, -1, -1 / 2], atol=1e-3)
+    np.testing.assert_allclose([d.slope for d in theory.chosen().values()], [-1, 1], atol=1e-9)
+    assert all(d.activity[-1] / d.activity[0] > 9_999 for d in theory.demands().values())
+
+
 def test_the_demanded_step_is_where_the_error_meets_the_tolerance():
     assert abs(theory.demanded_step(lambda tau: tau**2, 0.01, 5.0) - 0.1) < 1e-10
     z = theory.demand_at_rest(0.05).step[0]

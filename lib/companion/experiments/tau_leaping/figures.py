@@ -40,7 +40,7 @@ def demand_figure(demands: dict, chosen: dict):
 
     Lines of one exponent coincide; their names stand together at the right end.
     """
-    _, axes = plt.subplots(figsize=(WIDTH, 4.6))
+    _, axes = plt.subplots(figsize=(WIDTH, 5.4))
     ends_at = {}
     for name, d in (demands | chosen).items():
         dashed = {"color": "#6B6B6B", "ls": "--"} if name in chosen else {"color": "#0072B2", "marker": "o"}
@@ -136,4 +136,8 @@ def race_figure(raced: dict):
     axes.set_yticks(range(len(raced)), list(raced))
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="loss at the end, median over seeds")
+    low, high = axes.get_xlim()
+    if high < 100 * low:
+        steps = (digit * 10.0**power for power in range(-6, 3) for digit in (1, 2, 5))
+        plain_ticks(axes.xaxis, [step for step in steps if low <= step <= high])
     return axes

@@ -102,6 +102,31 @@ def demand_of_adam(scales=(1.0, 10.0, 100.0)) -> Demand:
     return Demand(g[:, 0], path.rate[-1, :, 0])
 
 
+#: Activities, relative to the lowest: ten thousandfold.
+SPAN = np.array([1.0, 1e2, 1e4])
+
+
+def demands() -> dict[str, Demand]:
+    """The six ways in which activity rises over `SPAN`, by name: what accuracy demands in each."""
+    return {
+        "X → ∅, more molecules": demand_of_order(1, counts=1e3 * SPAN),
+        "2 X → ∅, more molecules": demand_of_order(2, counts=1e3 * SPAN ** (1 / 2)),
+        "3 X → ∅, more molecules": demand_of_order(3, counts=1e3 * SPAN ** (1 / 3)),
+        "∅ ⇄ X at rest, a larger system": demand_at_rest(counts=1e2 * SPAN),
+        "∅ ⇄ X at rest, faster reactions": demand_at_rest(counts=(1e3,) * 3, death=SPAN),
+        "X → ∅, more molecules, error in standard deviations": demand_in_deviations(counts=1e4 * SPAN),
+    }
+
+
+def chosen() -> dict[str, Demand]:
+    """What two rules choose, by name: Adam over `SPAN`, Cao's rule in a larger and larger system at rest."""
+    at_rest = [immigration_death(n, 1.0, n) for n in (1e4, 1e6, 1e8)]
+    return {
+        "Adam's rate, larger gradients": demand_of_adam(SPAN),
+        "Cao's rule at rest, a larger system": demand_of_cao(at_rest),
+    }
+
+
 class Spread(NamedTuple):
     """Sample variances over z, each with its standard error, relative to the small-step limit, (len(z),); the runs (len(z), runs).
 
