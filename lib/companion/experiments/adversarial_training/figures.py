@@ -53,12 +53,12 @@ def radius_figure(beta1s, beta2s, measured):
 
 
 def curve_figure(raced: dict[str, dict[str, Duel]]):
-    """Robust accuracy on the tuning models against the attacker's rate: a panel per ball, and one for Euclid's projection."""
+    """Robust accuracy on the tuning models against the attacker's rate: a panel per ball, and one for the Euclidean projection."""
     _, axes = plt.subplots(len(raced) + 1, figsize=(WIDTH, 1 + 3.0 * (len(raced) + 1)))
     own = {kind: [name for name in duels if name not in EUCLIDEAN.values()] for kind, duels in raced.items()}
     shown = [(kind, f"{kind} ball", own[kind]) for kind in raced]
     shown.append(
-        ("L2", "L2 ball, the rules with a rate per pixel projected in Euclid's metric", tuple(EUCLIDEAN.values()))
+        ("L2", "L2 ball, the rules with a rate per pixel projected in the Euclidean metric", tuple(EUCLIDEAN.values()))
     )
     for ax, (kind, words, names) in zip(axes, shown, strict=True):
         for name in names:
