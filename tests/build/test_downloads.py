@@ -18,7 +18,8 @@ NOTE = r"""(tiny-top)=
 
 The mean is {glue:text}`tiny:mean`, measured by {cite:t}`gauss1809` and explained in {doc}`other`; see
 {numref}`tiny-fig`, {eq}`tiny-eq`, {prf:ref}`tiny-prop`, {term}`step`, {class}`~pathlib.Path` and [the top](#tiny-top).
-An expectation $E[x](t)$ is no link, and <a href="other.html#x">this one</a> leads to a page.
+It is {tested}`test_addresses_are_whole_where_the_site_has_one_and_absent_where_it_has_none`, as is
+{tested}`a role <test_a_role_that_a_download_cannot_resolve_is_named>`. An expectation $E[x](t)$ is no link, and <a href="other.html#x">this one</a> leads to a page.
 
 $$
 x = 1
@@ -143,7 +144,16 @@ def test_a_downloaded_notebook_reads_as_the_page_does(plain):
     assert "<details><summary>Solution</summary> ```python 1 + 1 ``` </details>" in words
     assert "**Exercise 1** Add." in words
     assert "$E[x](t)$ is no link, and this one leads" in words
+    assert "It is tested by `test_addresses_are_whole_where_the_site_has_one_and_absent_where_it_has_none`, as" in words
+    assert "a role (`test_a_role_that_a_download_cannot_resolve_is_named`)." in words
     assert not re.search(r"\{[\w:]+\}`|```\{|\)=$", cells["c0"], re.MULTILINE)
+
+
+def test_a_page_links_the_tests_that_it_names_to_their_source(plain):
+    page = (plain / "chapters" / "tiny.html").read_text(encoding="utf-8")
+    name = "test_a_role_that_a_download_cannot_resolve_is_named"
+    assert f'<a class="tested" href="../tests.html#{name}" title="{name}">a role</a>' in page
+    assert f'<section id="{name}">' in (plain / "tests.html").read_text(encoding="utf-8")
 
 
 def test_a_caption_follows_its_figure_and_the_works_cited_come_last(plain):

@@ -16,6 +16,7 @@ LABEL = re.compile(r"^\(([\w:.-]+)\)=\n?", re.MULTILINE)
 EQUATION = re.compile(r"\$\$[ \t]*\(([\w:.-]+)\)[ \t]*$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]\[]+)\]\(#?([\w.-]+)\)")
 ANCHOR = re.compile(r'<a href="(?!https?:)([^"]*)">(.*?)</a>')
+TESTED = re.compile(r"(?:(.+?)\s*<)?(test_\w+)>?", re.DOTALL)
 GLUED = "application/papermill.record/"
 
 
@@ -65,6 +66,7 @@ def resolve(app, docname: str, notebook: dict) -> dict:
     )
     words = {(name, text): glued[text]["text/plain"] for name, text in roles if name == "glue:text" and text in glued}
     words |= {(name, text): "(answer: see the solution)" for name, text in roles if name == "check"}
+    words |= {(name, text): TESTED.sub(tested, text) for name, text in roles if name == "tested"}
     works = {}
     words |= read(app, docname, [role for role in roles if role not in words], works)
     labels = app.env.get_domain("std").anonlabels
@@ -75,6 +77,12 @@ def resolve(app, docname: str, notebook: dict) -> dict:
     if works:
         cells.append(markdown("works-cited", "## Works cited\n\n" + "\n".join(f"- {work}" for work in sorted(works))))
     return notebook | {"cells": cells}
+
+
+def tested(found: re.Match) -> str:
+    """The role {tested} without a link: its words, and the name of the test."""
+    words, name = found.groups()
+    return f"{words} (`{name}`)" if words else f"tested by `{name}`"
 
 
 def markdown(name: str, source: str) -> dict:

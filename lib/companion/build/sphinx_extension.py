@@ -19,7 +19,7 @@ from companion.evidence.cards import badge
 from companion.evidence.figures import house_style
 from companion.evidence.wording import number
 
-from . import downloads, hover, sphinx_pictures, sphinx_site
+from . import downloads, hover, sphinx_pictures, sphinx_site, tested
 from .answers import Check
 
 
@@ -197,6 +197,7 @@ def setup(app):
     app.add_role("glued", GluedElsewhere())
     app.add_role("chapter", ChapterLink())
     app.add_role("check", Check())
+    app.add_role("tested", tested.Tested())
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-skip-member", skip)
     app.connect("doctree-resolved", sphinx_site.claims_in_search)
@@ -206,6 +207,7 @@ def setup(app):
     app.connect("build-finished", hover.write)
     app.connect("build-finished", write_explorer)
     app.connect("build-finished", sphinx_site.write)
+    app.connect("build-finished", tested.write)
     sphinx_pictures.setup(app)
     app.connect("build-finished", downloads.write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
