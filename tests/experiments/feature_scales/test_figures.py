@@ -10,10 +10,11 @@ import pytest
 from companion.evidence.figures import method
 from companion.experiments.feature_scales import figures
 from companion.experiments.feature_scales.precision import FORMATS
-from companion.experiments.feature_scales.problem import Regression, response
+from companion.experiments.feature_scales.problem import Regression, paces, response
 from companion.experiments.feature_scales.race import Race
 from mutants import mutant
 from stepsize import Adam
+from stepsize.tuning import choose
 
 SIZES = np.array([1.0, 10.0, 100.0, 1000.0])
 BIG = Regression.sample(range(5)).sized(1000.0)
@@ -57,6 +58,12 @@ def test_the_table_has_medians_intervals_and_exponents():
     assert table.loc["flat", "exponent"] == "0.00 [0.00, 0.00]"
 
 
+def test_a_table_of_cases_has_a_column_for_each():
+    table = figures.case_table(["equal", "large", "larger", "largest"], {"Adam": raced(1)})
+    assert list(table.columns) == ["equal", "large", "larger", "largest"]
+    assert [text.split()[0] for text in table.loc["Adam"]] == ["20", "200", "2,000", "20,000"]
+
+
 def test_what_did_not_come_home_has_neither_a_median_nor_an_exponent():
     race = raced(1)
     race.times[1:] = np.inf
@@ -86,6 +93,14 @@ def test_paces_are_told_apart_by_measure_moment_and_rate():
         np.testing.assert_allclose(p, 1000 * w, rtol=1e-12)
 
 
+def test_the_paces_of_a_race_are_those_at_the_rates_that_it_chose_where_it_chose_one():
+    chosen = raced(1)._replace(choices=[choose([2.0, 1.0], [0.1, 0.2])])
+    rows = figures.race_paces({"fast": chosen, "calm": raced(1)}, BIG, 20, 0)
+    (name,) = rows
+    assert name == "pace is measured in weights, in the mean of 20 steps at the fast rate of their race"
+    np.testing.assert_array_equal(rows[name], paces(Adam(0.2, eps=0.0), BIG, 20)[0])
+
+
 def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_below():
     lines = figures.response_figure(eps=1e-5).lines
     for line in lines[1:3]:
@@ -109,7 +124,10 @@ def test_decay_runs_lose_what_the_closed_form_says():
     np.testing.assert_allclose(lost["decoupled"][-1], 1 - (1 - 1e-2 * np.array(decays)) ** 50, atol=1e-13)
     assert (lost["coupled"][-1] > 0.3).all()
     axes = figures.decay_figure((1e-6, 1e-4, 1e-2), figures.decay_runs((1e-6, 1e-4, 1e-2), steps=20))
-    assert [line.get_label() for line in axes.lines][:2] == ["coupled, λ = 10⁻⁶", "coupled, λ = 10⁻⁴"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "coupled, all 3 λ: the curves coincide",
+        *(f"decoupled, $\\lambda = 10^{{-{k}}}$" for k in (6, 4, 2)),
+    ]
     assert axes.lines[-1].get_ydata()[-1] == pytest.approx(1 - (1 - 1e-5) ** 20, rel=1e-9)
 
 

@@ -4,12 +4,26 @@ import numpy as np
 import pytest
 import torch
 
-from companion.experiments.feature_scales.precision import FORMATS, OPTIMIZERS, moved, smallest, table
+from companion.experiments.feature_scales import precision
+from companion.experiments.feature_scales.precision import FORMATS, OPTIMIZERS, moved, smallest, table, zero_gradients
 from stepsize import optim
 from stepsize.errors import HyperparameterError
 
 NARROW = [name for name in OPTIMIZERS if name.startswith("torch") and "fused" not in name]
 WIDE = [name for name in OPTIMIZERS if name not in NARROW]
+
+
+def test_the_optimizers_of_the_evidence_are_torchs_in_its_own_format_and_two_in_float32():
+    assert set(precision.PLAIN) == set(NARROW)
+    assert set(precision.WIDE) < set(WIDE)
+    usual, tenfold = (
+        {name: dict.fromkeys(FORMATS, (i, format)) for name in OPTIMIZERS} for i, format in enumerate(("a", "b"))
+    )
+    usual["torch AdamW"]["float32"] = "here"
+    cases = zero_gradients(usual, tenfold)
+    assert cases["torch computes in float32"][1] == "here"
+    assert cases["it is float16, but ε = 10⁻⁷"] == [(1, "b")] * 4
+    assert cases["float16 weights are updated in float32"] == [(0, "a")] * 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.experiments.feature_scales.problem import (
+    MatrixRegression,
     Minibatches,
     Regression,
     _hessian,
     curvature,
+    descent_peaks,
     descent_time,
     drift,
     imbalance,
@@ -187,13 +189,76 @@ def test_the_first_step_is_the_same_for_every_weight_and_s_times_larger_in_predi
 
 
 def test_gradient_descent_hides_the_large_gradient_that_single_examples_keep():
-    same, begin, single, after = magnifications(LAND, 1000.0).values()
+    same, begin, single, after, *_ = magnifications(LAND, 1000.0, 0).values()
     assert (same == 1).all()
     assert np.median(begin) == pytest.approx(1, abs=0.7)
     assert np.median(single) == pytest.approx(1, abs=0.3)
     assert after.max() < 1e-4
-    shrunk = mutant(magnifications, "np.ravel(ratio) / size", "np.ravel(ratio)")(LAND, 1000.0)
+    shrunk = mutant(magnifications, "np.ravel(ratio) / size", "np.ravel(ratio)")(LAND, 1000.0, 0)
     assert shrunk["predictions are the same"][0] == pytest.approx(1000)
+
+
+def test_the_gradient_of_minibatches_is_the_root_mean_square_over_all_of_them():
+    big = LAND.sized(1000.0)
+    w = descend(SGD(1 / curvature(big)), big.grad, big.start, 50).x[-1]
+    pairs = (big.single(w)[:, :, None] + big.single(w)[:, None]) / 2
+    drawn = imbalance(np.sqrt((pairs**2).mean((1, 2)))) / 1000
+    name = "the gradient is of minibatches of 2, after 50 steps"
+    np.testing.assert_allclose(magnifications(LAND, 1000.0, 0, batch=2)[name], drawn, rtol=1e-8)
+    broken = mutant(magnifications, "(square - mean) / batch", "(square - mean)")(LAND, 1000.0, 0, batch=2)
+    assert np.abs(broken[name] / drawn - 1).max() > 1e-4
+
+
+def test_after_a_training_on_minibatches_the_full_gradient_is_the_one_at_its_end():
+    big = LAND.sized(1000.0)
+    w = descend(SGD(1 / curvature(big)), Minibatches.of(big, 16, 3).grad, big.start, 50).x[-1]
+    row = magnifications(LAND, 1000.0, 3)["the gradient is of the full batch, after 50 steps on minibatches of 16"]
+    np.testing.assert_allclose(row, imbalance(big.grad(w))[:, 0] / 1000, atol=1e-9)
+
+
+def test_gradient_descent_explodes_above_two_over_the_curvature_and_at_the_rate_of_the_old_units():
+    before = 1 / curvature(LAND.sized(1.0)).max()
+    peaks = descent_peaks(LAND.sized(100.0), before, before / 100**2)
+    exploded = {name: (peak > 10).mean() for name, peak in peaks.items()}
+    assert exploded["the rate was tuned before the feature grew"] == exploded["the rate is 1 % above 2/λ"] == 1
+    assert exploded["the rate is 1 % below 2/λ"] == exploded["the rate is tuned with the large feature"] == 0
+    wrong = mutant(descent_peaks, "2 / curvature(land)", "1 / curvature(land)")(LAND.sized(100.0), before, before)
+    assert (wrong["the rate is 1 % above 2/λ"] == 1).all()
+
+
+MATRIX = MatrixRegression.sample(range(3), m=2).sized([(1.0, 1.0), (100.0, 1.0), (100.0, 10.0)])
+
+
+def slope_defect(problem):
+    """The largest difference between the gradient and the slope of half the excess, in units of the first loss."""
+    W = np.random.default_rng(0).normal(size=problem.start.shape) / problem.scale
+    first = (problem.home @ problem.H * problem.home).sum((-1, -2))
+    defect = 0.0
+    for i, j in np.ndindex(*W.shape[-2:]):
+        h = np.zeros(W.shape[-2:])
+        h[i, j] = 1e-6
+        slope = (problem.excess(W + h) - problem.excess(W - h))[..., 0] / 4e-6 * first
+        defect = max(defect, np.abs(problem.grad(W)[..., i, j] / slope - 1).max())
+    return defect
+
+
+def test_the_gradient_of_a_matrix_is_the_slope_of_its_loss():
+    assert slope_defect(MATRIX) < 1e-5
+    broken = mutant(
+        MatrixRegression,
+        "((W * self.scale - self.home) @ self.H) * self.scale",
+        "(W * self.scale - self.home) @ self.H",
+    )
+    assert slope_defect(broken(MATRIX.H, MATRIX.home, MATRIX.scale)) > 0.5
+
+
+def test_units_of_features_and_outputs_change_the_weights_and_not_the_loss():
+    U = np.random.default_rng(1).normal(size=MATRIX.start.shape)[:, :1]
+    excess = MATRIX.excess(U / MATRIX.scale)[..., 0]
+    np.testing.assert_allclose(excess, excess[:, :1] * np.ones(3), rtol=1e-12)
+    np.testing.assert_allclose(MATRIX.excess(MATRIX.start), 1, rtol=1e-12)
+    np.testing.assert_allclose(MATRIX.excess(MATRIX.home / MATRIX.scale), 0, atol=1e-20)
+    assert MATRIX.scale[2].tolist() == [[1000, 10, 10, 10], [100, 1, 1, 1]]
 
 
 def test_imbalance_is_that_of_the_first_coordinate():

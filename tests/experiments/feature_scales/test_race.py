@@ -4,14 +4,24 @@ import numpy as np
 import pytest
 
 from companion.experiments.feature_scales import race as module
-from companion.experiments.feature_scales.problem import Regression, descent_time, time_and_peak
+from companion.experiments.feature_scales.problem import (
+    MatrixRegression,
+    Minibatches,
+    Regression,
+    descent_time,
+    time_and_peak,
+)
 from companion.experiments.feature_scales.race import (
     COARSE,
     FINE,
+    MATRIX_METHODS,
     METHODS,
     descent_race,
+    entry,
     exponent,
+    matrix_race,
     race,
+    slowdowns,
 )
 from mutants import mutant
 from stepsize.errors import EvidenceError
@@ -52,6 +62,43 @@ def test_a_race_reports_what_a_walk_with_the_chosen_rate_does():
     np.testing.assert_array_equal(result.peak[0], peak[:, 0])
 
 
+def test_a_race_on_minibatches_reports_a_walk_on_minibatches_to_its_target():
+    (result,) = race("Adam", [1.0, 10.0], *SEEDS, 400, batches=(16, 1, 2), target=0.05)
+    noisy = Minibatches.of(Regression.sample(range(3, 8)), 16, 2).sized(10.0)
+    time, _ = time_and_peak(METHODS["Adam"][""](result.rate(1)), noisy, 400, 0.05)
+    np.testing.assert_array_equal(result.times[1], time[:, 0])
+    (full,) = race("Adam", [1.0, 10.0], *SEEDS, 400, target=0.05)
+    assert (result.times != full.times).any()
+
+
+@pytest.mark.parametrize("name", MATRIX_METHODS)
+def test_a_race_on_matrices_reports_what_a_walk_with_the_chosen_rate_does(name):
+    result = matrix_race(name, [(1.0, 1.0), (2.0, 2.0)], *SEEDS, 1000)
+    land = MatrixRegression.sample(range(3, 8)).sized([(2.0, 2.0)])
+    time, peak = time_and_peak(MATRIX_METHODS[name](result.rate(1)), land, 1000)
+    np.testing.assert_array_equal(result.times[1], time[:, 0])
+    np.testing.assert_array_equal(result.peak[1], peak[:, 0])
+    assert np.isfinite(result.times[0]).any()
+
+
+def test_a_slowdown_is_the_ratio_of_the_times_problem_by_problem_of_adaptive_methods_only():
+    times = np.array([[10.0, 20.0], [30.0, np.inf], [10.0, 10.0]])
+    races = {name: module.Race([None] * 3, times, times) for name in ("Adam", "heavy ball")}
+    slow = slowdowns(races, {1: "larger", 2: "smaller"}, 100)
+    assert list(slow) == ["larger, the rule is Adam", "smaller, the rule is Adam"]
+    np.testing.assert_array_equal(slow["larger, the rule is Adam"], [3, 50])
+    np.testing.assert_array_equal(slow["smaller, the rule is Adam"], [1, 0.5])
+
+
+def test_the_entry_of_a_race_has_the_reported_times_and_the_grid_of_its_method():
+    (result,) = race("AdaGrad", [1.0, 1e4], *SEEDS, 300)
+    choice, lrs = entry("AdaGrad", result, 0)
+    np.testing.assert_array_equal(choice.scores, result.times[0])
+    assert lrs is module.COARSE
+    assert entry("heavy ball", result, 0)[1] is entry("gradient descent", result, 0)[1] is FINE
+    assert entry("AdaGrad", result._replace(choices=[None]), 0)[0] is None
+
+
 def test_nothing_home_is_said_and_not_chosen():
     (result,) = race("sign", [1e4], *SEEDS, 20)
     assert result.choices == [None]
@@ -70,12 +117,15 @@ def test_a_race_without_problems_to_report_is_refused():
         race("AdaGrad", [1.0], [0, 1, 2], [], 10)
 
 
-def test_a_ceiling_disqualifies_in_tuning_too():
+def test_a_ceiling_disqualifies_in_tuning_too(monkeypatch):
     # without it AdaGrad takes the rate whose first step multiplies the loss; with it, another
     free, calm = race("AdaGrad", [100.0], *SEEDS, 2500, (np.inf, 10.0))
     assert calm.rate(0) < free.rate(0) / 2
-    careless = mutant(race, "penalised(np.where(peak <= ceiling, time, np.inf).T, steps)", "penalised(time.T, steps)")
-    _, later = careless("AdaGrad", [100.0], *SEEDS, 2500, (np.inf, 10.0))
+    careless = mutant(
+        module._race, "penalised(np.where(peak <= ceiling, time, np.inf).T, steps)", "penalised(time.T, steps)"
+    )
+    monkeypatch.setattr(module, "_race", careless)
+    _, later = race("AdaGrad", [100.0], *SEEDS, 2500, (np.inf, 10.0))
     assert later.rate(0) == free.rate(0)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from companion.evidence import bootstrap, exact
 from companion.evidence.figures import method, panels, plt
-from companion.evidence.wording import median, number
+from companion.evidence.wording import median
 from stepsize.descent import descend, walk
 from stepsize.errors import EvidenceError
 from stepsize.rules import AdaGrad, Adam, RMSProp
@@ -57,21 +57,27 @@ def slope(sizes, race: Race) -> str:
     return f"{i.estimate:.2f} [{i.low:.2f}, {i.high:.2f}]"
 
 
-def time_table(sizes, races: dict[str, Race], shown=(1.0, 10.0, 100.0, 1000.0)):
-    """Median steps at some sizes with intervals where all resampled medians are finite, and the exponent."""
+def _with_interval(times) -> str:
+    i = bootstrap(times, lambda a, axis: np.quantile(a, 0.5, axis=axis, method="inverted_cdf"))
+    ends = (f"{a:,.0f}" if np.isfinite(a) else "∞" for a in (i.low, i.high))
+    return f"{median(times)} [{', '.join(ends)}]" if np.isfinite(i.estimate) else "–"
+
+
+def case_table(cases, races: dict[str, Race]):
+    """Median steps of every method in every case, the sizes of its race by their names, with intervals; a dash: half are not done."""
     import pandas as pd
 
-    def words(times):
-        i = bootstrap(times, lambda a, axis: np.quantile(a, 0.5, axis=axis, method="inverted_cdf"))
-        ends = (f"{a:,.0f}" if np.isfinite(a) else "∞" for a in (i.low, i.high))
-        return f"{median(times)} [{', '.join(ends)}]" if np.isfinite(i.estimate) else "–"
-
-    where = {f"S = {s:g}": int(np.argmin(np.abs(np.asarray(sizes) - s))) for s in shown}
-    rows = {
-        name: {label: words(race.times[i]) for label, i in where.items()} | {"exponent": slope(sizes, race)}
-        for name, race in races.items()
-    }
+    rows = {name: dict(zip(cases, map(_with_interval, race.times), strict=True)) for name, race in races.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def time_table(sizes, races: dict[str, Race], shown=(1.0, 10.0, 100.0, 1000.0)):
+    """`case_table` at some sizes, and the exponent."""
+    where = [int(np.argmin(np.abs(np.asarray(sizes) - s))) for s in shown]
+    table = case_table(
+        [f"S = {s:g}" for s in shown], {n: race._replace(times=race.times[where]) for n, race in races.items()}
+    )
+    return table.assign(exponent=[slope(sizes, race) for race in races.values()])
 
 
 def pace_figure(land: Regression, rules: dict, steps: int):
@@ -106,6 +112,17 @@ def compared_paces(rules: dict, land: Regression, steps: int) -> tuple[dict, dic
         {f"pace is measured {where}, {when}": pair[i] for when, pair in pairs.items()}
         for i, where in enumerate(("in weights", "in the prediction"))
     )
+
+
+def race_paces(races: dict[str, Race], land: Regression, steps: int, i: int) -> dict[str, np.ndarray]:
+    """The paces in weights of Adam, as in `compared_paces`, at the rates that `races` chose at size i, where they chose one: condition -> (p,)."""
+    return {
+        f"pace is measured in weights, in the mean of {steps} steps at the {name} rate of their race": paces(
+            Adam(race.rate(i), eps=0.0), land, steps
+        )[0]
+        for name, race in races.items()
+        if race.choices[i]
+    }
 
 
 def response_figure(eps=1e-8):
@@ -151,20 +168,21 @@ def decay_runs(decays, steps: int = 500, lr: float = 1e-3):
 
 
 def decay_figure(decays, lost):
-    """The share of a dead weight that decay has removed, against steps."""
+    """The share of a weight without a gradient that decay has removed, against steps; coupled curves that coincide have one name."""
     _, axes = plt.subplots(figsize=(6.5, 3.6))
-    for name, look in (("coupled", "Adam"), ("decoupled", "AdamW")):
-        for i, (decay, line) in enumerate(zip(decays, ("-", "--", ":"), strict=True)):
-            axes.plot(
-                lost[name][1:, i], line, color="#D55E00" if name == "coupled" else method(look)["color"],
-                lw=2.4 - 0.6 * i, label=f"{name}, λ = {number(decay).removeprefix('1.0 × ')}",
-            )  # fmt: skip
+    lines = [(2.4 - 0.6 * i, line) for i, line in enumerate(("-", "--", ":"))]
+    for (width, line), decay, share in zip(lines, decays, lost["coupled"][1:].T, strict=True):
+        label = None if decay != decays[0] else f"coupled, all {len(decays)} λ: the curves coincide"
+        axes.plot(share, line, color="#D55E00", lw=width, label=label)
+    for (width, line), decay, share in zip(lines, decays, lost["decoupled"][1:].T, strict=True):
+        label = f"decoupled, $\\lambda = 10^{{{np.log10(decay):.0f}}}$"
+        axes.plot(share, line, color=method("AdamW")["color"], lw=width, label=label)
     axes.set(yscale="log", xlabel="steps", ylabel="share of the weight lost")
-    axes.legend(fontsize="x-small", ncols=2)
+    axes.legend(fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return axes
 
 
 def nans(values):
-    """The share that is NaN, as an exact interval."""
+    """The share that is NaN, without sampling error."""
     values = np.asarray(list(values), float)
     return exact(np.isnan(values).mean(), values.size)

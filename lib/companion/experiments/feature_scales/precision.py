@@ -52,6 +52,19 @@ def table(g: float, eps: float, optimizers=tuple(OPTIMIZERS)) -> dict[str, dict[
     return {name: {format: moved(name, format, g, eps) for format in FORMATS} for name in optimizers}
 
 
+#: torch's optimizers that compute in the format of the parameter, and two that compute in float32.
+PLAIN, WIDE = ("torch Adam", "torch AdamW", "torch RMSprop", "torch Adagrad"), ("torch Adam, fused", "our Adam")
+
+
+def zero_gradients(usual, tenfold) -> dict[str, list[float]]:
+    """What gradients of zero do, from `table` with the usual eps and with one ten times as large: condition -> steps of every optimizer."""
+    cases = {f"torch computes in {format}": [usual[name][format] for name in PLAIN] for format in FORMATS}
+    return cases | {
+        "it is float16, but ε = 10⁻⁷": [tenfold[name]["float16"] for name in PLAIN],
+        "float16 weights are updated in float32": [usual[name]["float16"] for name in WIDE],
+    }
+
+
 def smallest(format: str) -> tuple[float, float]:
     """(smallest number above 0, smallest gradient whose square is not 0), both found by halving in the format."""
 

@@ -100,6 +100,54 @@ class Minibatches(Regression):
         return error @ X / self.size * self.scale
 
 
+@dataclass(frozen=True, eq=False)
+class MatrixRegression:
+    """f(W) = mean |(scale W) x - y|^2 / 2 for p problems with m outputs at once, as its excess over the minimum; W (p, runs, m, d) starts at 0.
+
+    Entry i, j of `scale`, (runs, m, d), is the factor of output i times that of feature j. U = scale W is what the weights
+    do to the predictions; U, the loss and its minimiser home (p, 1, m, d) are the same at every scale.
+    """
+
+    H: np.ndarray
+    home: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def sample(cls, seeds, n: int = 256, d: int = 4, m: int = 4) -> "MatrixRegression":
+        """One problem per seed, each m of `Regression` on the same features: the j-th output has the true weights and the noise of its own."""
+
+        def draw(seed):
+            rng = np.random.default_rng([seed, n, d, m])
+            X = np.sqrt(0.7) * rng.normal(size=(n, d)) + np.sqrt(0.3) * rng.normal(size=(n, 1))
+            return X, X @ rng.normal(size=(d, m)) + 0.5 * rng.normal(size=(n, m))
+
+        X, y = map(np.stack, zip(*map(draw, seeds), strict=True))
+        H = np.swapaxes(X, 1, 2) @ X / n
+        home = np.swapaxes(np.linalg.solve(H, np.swapaxes(X, 1, 2) @ y / n), 1, 2)
+        return cls(H[:, None], home[:, None], np.ones((1, m, d)))
+
+    def sized(self, sizes) -> "MatrixRegression":
+        """The same problems with feature 0 and output 0 multiplied by the first and second number of each of `sizes`, (runs, 2)."""
+        feature, output = np.asarray(sizes, float).T
+        scale = np.ones((feature.size, *self.home.shape[-2:]))
+        scale[:, :, 0] *= feature[:, None]
+        scale[:, 0] *= output[:, None]
+        return replace(self, scale=scale)
+
+    @property
+    def start(self):
+        return np.zeros((len(self.H), *self.scale.shape))
+
+    def grad(self, W, t=0):
+        return ((W * self.scale - self.home) @ self.H) * self.scale
+
+    def excess(self, W):
+        """(f(W) - min f) / (f(0) - min f), shape (p, runs, 1)."""
+        E = W * self.scale - self.home
+        first = (self.home @ self.H * self.home).sum((-1, -2))
+        return ((E @ self.H * E).sum((-1, -2)) / first)[..., None]
+
+
 def curvature(land: Regression):
     """Largest eigenvalue of the Hessian s H s, shape (p, runs, 1): gradient descent explodes above 2 / curvature."""
     return np.linalg.eigvalsh(_hessian(land))[..., -1:]
@@ -184,18 +232,40 @@ def rate_slopes(rules, seed: int, size: float = 1000.0, steps: int = 200, runs: 
     return farthest
 
 
-def magnifications(land: Regression, size: float, steps: int = 50) -> dict[str, np.ndarray]:
-    """The gradient's magnification over S, (p,), under four readings: 1 means exactly S times as large.
+def magnifications(land: Regression, size: float, seed: int, steps: int = 50, batch: int = 16) -> dict[str, np.ndarray]:
+    """The gradient's magnification over S, (p,), under six readings: 1 means exactly S times as large.
 
     Against the same weight in the old units; against the other weights at the start; and there, after `steps` steps of
-    gradient descent at 1 / curvature, in the root mean square over single examples and in the full batch.
+    gradient descent at 1 / curvature, in the root mean square over single examples, in the full batch, and in the root mean
+    square over minibatches. The last is the full batch again, after as many steps on minibatches, drawn by `seed`.
     """
     one, big = land.sized(1.0), land.sized(size)
-    w = descend(SGD(1 / curvature(big)), big.grad, big.start, steps).x[-1]
+    rule, noisy = SGD(1 / curvature(big)), Minibatches.of(big, batch, seed)
+    w, noisy_w = (descend(rule, problem.grad, big.start, steps).x[-1] for problem in (big, noisy))
+    mean, square = big.grad(w)[:, 0] ** 2, (big.single(w) ** 2).mean(1)
     ratios = {
         "predictions are the same": big.grad(big.start)[..., 0] / one.grad(one.start)[..., 0],
         "training begins, and the others are the measure": imbalance(big.grad(big.start)),
-        "gradients are of single examples": imbalance(np.sqrt((big.single(w) ** 2).mean(1))),
+        "gradients are of single examples": imbalance(np.sqrt(square)),
         f"the gradient is of the full batch, after {steps} steps": imbalance(big.grad(w)),
+        # batches are drawn with replacement: the square of their mean is that of the mean and a share of the variance
+        f"the gradient is of minibatches of {batch}, after {steps} steps": imbalance(
+            np.sqrt(mean + (square - mean) / batch)
+        ),
+        f"the gradient is of the full batch, after {steps} steps on minibatches of {batch}": imbalance(
+            big.grad(noisy_w)
+        ),
     }
     return {name: np.round(np.ravel(ratio) / size, 9) for name, ratio in ratios.items()}
+
+
+def descent_peaks(land: Regression, before: float, tuned: float, steps: int = 2000) -> dict[str, np.ndarray]:
+    """The largest loss over the first of gradient descent within `steps`, (p, 1), at four rates: tuned before and after the feature grew, and 1 % beside 2/λ."""
+    edge = 2 / curvature(land)
+    rates = {
+        "the rate was tuned before the feature grew": before,
+        "the rate is tuned with the large feature": tuned,
+        "the rate is 1 % above 2/λ": 1.01 * edge,
+        "the rate is 1 % below 2/λ": 0.99 * edge,
+    }
+    return {name: time_and_peak(SGD(rate), land, steps)[1] for name, rate in rates.items()}

@@ -8,11 +8,12 @@ import numpy as np
 
 from companion.evidence import bootstrap
 from stepsize.errors import EvidenceError
-from stepsize.measures import penalised
+from stepsize.matrix_rules import Muon, Shampoo
+from stepsize.measures import penalised, times_as_long
 from stepsize.rules import AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp, SignDescent
 from stepsize.tuning import Choice, choose, require_apart
 
-from .problem import Regression, descent_time, time_and_peak
+from .problem import MatrixRegression, Minibatches, Regression, descent_time, time_and_peak
 
 #: method -> setting -> lr -> rule. eps is 0: what it adds is measured apart.
 METHODS: dict[str, dict[str, Callable]] = {
@@ -23,6 +24,16 @@ METHODS: dict[str, dict[str, Callable]] = {
     "Adam": {"": lambda lr: Adam(lr, eps=0.0)},
     "Adam, β₂ = 0.9": {"": lambda lr: Adam(lr, beta2=0.9, eps=0.0)},
     "AMSGrad": {"": lambda lr: AMSGrad(lr, eps=0.0)},
+}
+
+#: Those that the claim on feature scaling is about, and their kind among the rules for matrices.
+ADAPTIVE = ("AdaGrad", "RMSProp", "Adam", "Adam, β₂ = 0.9", "AMSGrad", "Shampoo", "Muon")
+
+#: The same for rules that see a matrix, with Adam to compare. Shampoo's eps, which must not be 0, is far below its smallest eigenvalue.
+MATRIX_METHODS: dict[str, Callable] = {
+    "Adam": lambda lr: Adam(lr, eps=0.0),
+    "Shampoo": lambda lr: Shampoo(lr, eps=1e-12),
+    "Muon": lambda lr: Muon(lr),
 }
 
 #: Learning rates: those of the curvature, down to the stable ones at S = 10^4; and those of a weight's own size.
@@ -56,32 +67,53 @@ def _problems(tuning, reporting, correlation=0.3):
     return (Regression.sample(seeds, correlation=correlation) for seeds in (tuning, reporting))
 
 
-def race(method: str, sizes, tuning, reporting, steps: int, ceilings=(np.inf,), correlation: float = 0.3):
-    """One `Race` per ceiling, its rates chosen on the problems of the seeds `tuning`. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after."""
-    makers, lrs = METHODS[method], FINE if method == "heavy ball" else COARSE
-    sizes = np.asarray(sizes, float)
-    practice, land = _problems(tuning, reporting, correlation)
-    practice, lr = practice.sized(np.repeat(sizes, lrs.size)), np.tile(lrs, sizes.size)[:, None]
-    tried = [time_and_peak(make(lr), practice, steps) for make in makers.values()]
-    shape = len(makers), sizes.size, lrs.size
+def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target: float) -> list[Race]:
+    """One `Race` per ceiling. `practice` and `land` are problems whose `sized` takes one of `sizes`, or a row of it, for each run."""
+    axes = (1,) * (practice.start.ndim - 2)  # of one weight: a vector's, or a matrix's
+    large, lr = practice.sized(np.repeat(sizes, lrs.size, axis=0)), np.tile(lrs, len(sizes)).reshape(-1, *axes)
+    tried = [time_and_peak(make(lr), large, steps, target) for make in makers.values()]
+    shape = len(makers), len(sizes), lrs.size
 
     @cache
-    def report(size, setting, lr):
+    def report(i, setting, lr):
         # ceilings often choose alike
-        return time_and_peak(makers[setting](np.full((1, 1), lr)), land.sized(size), steps)
+        return time_and_peak(makers[setting](np.full((1, *axes), lr)), land.sized(sizes[i : i + 1]), steps, target)
 
     def at(ceiling):
         score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
-        times, peaks = np.full((2, sizes.size, len(reporting)), np.inf)
+        times, peaks = np.full((2, len(sizes), len(land.start)), np.inf)
         # among runs of which none finished there is nothing to choose
         choices = [choose(s, lrs, list(makers)) if s.min() < 10 * steps else None for s in score.swapaxes(0, 1)]
         for i, choice in enumerate(choices):
             if choice:
-                time, peak = report(sizes[i], choice.setting, choice.lr)
+                time, peak = report(i, choice.setting, choice.lr)
                 times[i], peaks[i] = np.where(peak <= ceiling, time, np.inf)[:, 0], peak[:, 0]
         return Race(choices, times, peaks)
 
     return [at(ceiling) for ceiling in ceilings]
+
+
+def race(
+    method: str, sizes, tuning, reporting, steps: int, ceilings=(np.inf,), correlation: float = 0.3,
+    batches: tuple[int, int, int] | None = None, target: float = 1e-4,
+) -> list[Race]:  # fmt: skip
+    """One `Race` per ceiling, its rates chosen on the problems of the seeds `tuning`. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after.
+
+    `batches`: examples of a minibatch, and the seeds that draw them in tuning and in reporting; else every step sees all examples.
+    """
+    problems = _problems(tuning, reporting, correlation)
+    if batches:
+        problems = (Minibatches.of(land, batches[0], seed) for land, seed in zip(problems, batches[1:], strict=True))
+    lrs = FINE if method == "heavy ball" else COARSE
+    return _race(METHODS[method], lrs, *problems, np.asarray(sizes, float), steps, ceilings, target)
+
+
+def matrix_race(method: str, sizes, tuning, reporting, steps: int) -> Race:
+    """The same for weights that are a matrix, with a rule of `MATRIX_METHODS`: `sizes` are pairs, of one feature and of one output."""
+    require_apart(tuning, reporting)
+    problems = (MatrixRegression.sample(seeds) for seeds in (tuning, reporting))
+    makers = {"": MATRIX_METHODS[method]}
+    return _race(makers, COARSE[::2], *problems, np.asarray(sizes, float), steps, (np.inf,), 1e-4)[0]
 
 
 def descent_race(sizes, tuning, reporting, standardised: bool = False, correlation: float = 0.3) -> Race:
@@ -111,3 +143,23 @@ def exponent(sizes, times, least: float = 10.0, points: int = 4):
         return x @ np.log(np.median(times[used][:, problems.astype(int)], axis=-1))
 
     return bootstrap(np.arange(times.shape[1]), slope), sizes[used]
+
+
+def slowdowns(races: dict[str, Race], conditions: dict[int, str], steps: int) -> dict[str, np.ndarray]:
+    """How many times as many steps the adaptive methods of `races` need at sizes i as at size 0, problem by problem: condition -> ratios.
+
+    `conditions`: size i -> what is said of it. A run that is not done in `steps` counts ten times as many.
+    """
+    return {
+        f"{words}, the rule is {name}": times_as_long(race.times[i], race.times[0], steps)
+        for i, words in conditions.items()
+        for name, race in races.items()
+        if name in ADAPTIVE
+    }
+
+
+def entry(name: str, race: Race, i: int):
+    """A method's tuned cost at size i for the record of a race: its `Choice` with the reported times as scores, and its grid."""
+    lrs = COARSE if name in METHODS and name != "heavy ball" else FINE
+    choice = race.choices[i]
+    return choice and choice._replace(scores=race.times[i]), lrs
