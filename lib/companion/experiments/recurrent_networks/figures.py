@@ -161,6 +161,7 @@ def clip_figure(races: dict):
         }
         forest(panel, rows)
         panel.set(title=PROBLEMS_IN_WORDS[problem], xlabel="error with clip / without")
+        plain_ticks(panel.xaxis, {"adding": [0.5, 1, 2, 5], "digits": [0.7, 0.8, 0.9, 1]}[problem])
     axes[0].set_ylabel("gain at the start")
     axes[1].set_yticklabels([])
     legend_below(axes[0], ncols=4)
