@@ -137,11 +137,11 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def build(
-    root: Path, *options: str, target: str = "html", python=sys.executable, **more
+    root: Path, *options: str, target: str = "html", python=sys.executable, patience: float = 300, **more
 ) -> subprocess.CompletedProcess:
     """Run the build, with `more` in its environment; stdout and stderr together in `.stdout`."""
     return subprocess.run(
         [*command(root, *options, python=python), target],
         cwd=root, env=environment(**more), text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=patience,
     )  # fmt: skip
