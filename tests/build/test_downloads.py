@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from companion.build import downloads, pdf
+from companion.build.sphinx_extension import linked
 from companion.build.sphinx_site import Excerpts
 from companion.errors import BookError
 
@@ -201,6 +202,16 @@ def test_addresses_are_whole_where_the_site_has_one_and_absent_where_it_has_none
         assert (out / "sitemap.xml").is_file() == there
     places = [e.text for e in ElementTree.parse(published / "sitemap.xml").iter() if e.tag.endswith("loc")]
     assert places == [f"{BASE}/{name}.html" for name in ("chapters/other", "chapters/tiny", "index")]
+
+
+def test_preprints_among_the_references_are_linked_once():
+    done = '<a href="https://arxiv.org/abs/1412.6980">arXiv:1412.6980</a>'
+    text = linked(f"<p>A. arXiv:1807.07540.</p><p>B. arXiv:math/0309285</p><p>C. {done}</p>")
+    assert re.findall(r'href="([^"]+)">([^<]+)</a>', text) == [
+        ("https://arxiv.org/abs/1807.07540", "arXiv:1807.07540"),
+        ("https://arxiv.org/abs/math/0309285", "arXiv:math/0309285"),
+        ("https://arxiv.org/abs/1412.6980", "arXiv:1412.6980"),
+    ]
 
 
 def test_excerpts_are_cut_at_sections_terms_and_claims():

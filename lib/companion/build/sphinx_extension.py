@@ -154,9 +154,18 @@ def skip(app, what, name, obj, skipped, options):
     return True if data or field else None
 
 
+def linked(references: str) -> str:
+    """The list of references with a link in place of each arXiv:..., as the style makes of each doi:..."""
+    return re.sub(
+        r"(?<!>)\b(arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7}))\b",
+        r'<a class="reference external" href="https://arxiv.org/abs/\2">\1</a>',
+        references,
+    )
+
+
 def tidy(app, error):
-    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps); each page
-    keeps one viewport; proofs lose the ids that sphinx-proof gives to all of them; buttons are called what they say."""
+    """The last touch: out goes what no page uses (the theme's icon fonts, unfilled templates, source maps); preprints are
+    linked; each page keeps one viewport; proofs lose the ids that sphinx-proof gives to all of them; buttons are called what they say."""
     site = Path(app.outdir)
     static = site / "_static"
     if error is not None or not static.is_dir():
@@ -174,6 +183,8 @@ def tidy(app, error):
         corrected = re.sub(r'(search-button-field [^>]*?) title="Search" aria-label="Search"', r"\1", corrected)
         first, viewport, rest = corrected.partition('<meta name="viewport"')
         corrected = first + viewport + re.sub(r'<meta name="viewport"[^>]*>', "", rest)
+        if path.name == "references.html":
+            corrected = linked(corrected)
         if corrected != text:
             path.write_text(corrected, encoding="utf-8")
 
