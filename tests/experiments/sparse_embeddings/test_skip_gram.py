@@ -123,6 +123,14 @@ def test_random_cells_of_the_cached_grid_come_out_again(draw):
     np.testing.assert_allclose(loss, race.table()[name][at, seed], rtol=2e-3)
 
 
+def test_the_rows_with_a_gradient_are_the_words_that_are_looked_up_and_few_more_in_a_large_batch():
+    shares = race.touched(3, 5)["the table holds looked-up words"]
+    np.testing.assert_array_equal(race.looked_up(race.BATCH, 3, 5), shares)
+    large = race.looked_up(65_536, 2, 5)
+    assert (large > 10 * shares.max()).all()
+    assert (large < 65_536 / len(corpus().counts)).all()
+
+
 def test_lazy_rules_on_the_recorded_gradients_owe_what_the_chapter_says():
     visits, shape = race.recorded(30, 0)
     dense = lambda ps: torch.optim.Adagrad(ps, 0.1)  # noqa: E731
@@ -143,6 +151,27 @@ def test_the_recorded_costs_are_positive_and_their_ratios_are_taken_round_by_rou
     found = race.speedup("dense Adam, fused (torch)", "lazy Adam", 1_000_000)
     dense, ours = (costs[name][1_000_000] for name in ("dense Adam, fused (torch)", "lazy Adam"))
     np.testing.assert_array_equal(found, dense / ours[: len(dense)])
+
+
+def test_rules_on_a_million_rows_are_compared_round_by_round_in_one_race():
+    costs = race.large_costs()
+    assert len({len(t) for t in costs.values()}) == 1
+    assert set(costs) == set(race.state_bytes(20, 8, 2))
+    ratio = race.cost_ratios()["Adafactor, 1,000,000 rows"]
+    np.testing.assert_array_equal(ratio, costs["dense Adam, fused (torch)"] / costs["Adafactor (torch)"])
+    np.testing.assert_array_equal(
+        race.cost_ratios()["lazy Adam, 10,000 rows"], race.speedup("dense Adam, fused (torch)", "lazy Adam", 10**4)
+    )
+
+
+def test_the_state_of_a_rule_is_counted_in_bytes_per_parameter():
+    rows, columns = 50, 8
+    state = race.state_bytes(rows, columns, 5)
+    assert state["dense Adam, fused (torch)"] == state["SparseAdam (torch)"] == 2 * 4
+    assert state["Adagrad, sparse (torch)"] == 4
+    assert state["lazy Adam"] == 2 * (4 + 4 / columns)  # each row has its own clock, once for each moment
+    assert state["row-wise AdaGrad"] == 4 / columns
+    assert state["Adafactor (torch)"] == pytest.approx(4 * (rows + columns) / (rows * columns))
 
 
 def test_lazy_adam_keeps_as_much_state_as_dense_adam():

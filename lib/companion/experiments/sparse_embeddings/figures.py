@@ -119,7 +119,7 @@ def large_table():
     rows = {
         name: {
             "state, bytes per parameter": f"{state:.3g}",
-            "ms per step": f"{np.median(times[name]):.3g}",
+            "ms per step": f"{np.median(times[name]):,.1f}",
             "dense Adam's time / its own": f"{dense / np.median(times[name]):.2g}",
         }
         for name, state in state_bytes(10**4, 64, 100).items()

@@ -98,8 +98,8 @@ def slopes(values, visits, least: int = 5):
     return np.array(exponents)
 
 
-def touched(batches_seen: int, seed: int):
-    """Shares of rows with a gradient that is not 0 in a batch: of words, of neighbours with noise, of neighbours under a full softmax."""
+def touched(batches_seen: int, seed: int) -> dict[str, np.ndarray]:
+    """Shares of rows with a gradient that is not 0, batch by batch: of words, of neighbours with noise, of neighbours under a full softmax."""
     text, rng = corpus(), np.random.default_rng(seed)
     V, shares = len(text.counts), []
     a, b = rng.normal(size=(2, V, DIMENSION)) * 0.1
@@ -109,7 +109,14 @@ def touched(batches_seen: int, seed: int):
         p = np.exp(some @ b.T)
         full = (p / p.sum(1, keepdims=True)).T @ some
         shares.append([len(rows) / V, len(others) / V, (full != 0).any(1).mean()])
-    return np.array(shares).T
+    where = "the table holds looked-up words", "the output is sampled", "the output is a full softmax"
+    return dict(zip(where, np.array(shares).T, strict=True))
+
+
+def looked_up(batch: int, batches_seen: int, seed: int) -> np.ndarray:
+    """Share of the words that a batch of `batch` pairs looks up, batch by batch."""
+    text = corpus()
+    return np.array([len(np.unique(c)) / len(text.counts) for c, _ in batches(text, seed, batches_seen, batch)])
 
 
 def recorded(steps: int, seed: int):
@@ -188,6 +195,18 @@ def speedup(slow: str, fast: str, V: int):
 def large_costs():
     """name -> CPU milliseconds of a step on a million rows, round by round; dense and lazy rules in one race."""
     return {name: np.array(t) for name, t in LARGE.read().items()}
+
+
+def cost_ratios() -> dict[str, np.ndarray]:
+    """What a dense Adam step costs over what another costs, round by round, by rule and size of the table."""
+    dense, large = "dense Adam, fused (torch)", large_costs()
+    rows = {
+        f"{name}, {V:,} rows": speedup(dense, name, V)
+        for name in ("SparseAdam (torch)", "lazy Adam")
+        for V in (10**4, 10**6)
+    }
+    thrifty = {"row-wise AdaGrad": "row-wise AdaGrad", "Adafactor": "Adafactor (torch)"}
+    return rows | {f"{name}, 1,000,000 rows": large[dense] / large[of] for name, of in thrifty.items()}
 
 
 def state_bytes(rows: int, columns: int, active: int) -> dict[str, float]:
