@@ -135,11 +135,11 @@ def test_a_package_that_is_not_installed_is_named():
 # graph convolution
 
 
-def by_autograd(net, graph, x, rows, mask=1.0):
+def by_autograd(net, graph, x, rows):
     x = torch.tensor(x, requires_grad=True)
     A, first = torch.tensor(net.A.toarray()), graph.features.shape[1] * net.hidden
     W0, W1 = x[:first].reshape(-1, net.hidden), x[first:].reshape(net.hidden, -1)
-    out = A @ (torch.relu(A @ torch.tensor(graph.features) @ W0) * torch.as_tensor(mask) @ W1)
+    out = A @ (torch.relu(A @ torch.tensor(graph.features) @ W0) @ W1)
     loss = torch.nn.functional.cross_entropy(out[rows], torch.tensor(graph.label[rows]))
     loss.backward()
     return loss.item(), x.grad.numpy()
@@ -158,32 +158,6 @@ def test_the_gradient_of_every_run_is_autograds(aggregate):
         np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
     broken = mutant(gcn.GCN, "inner *= hidden > 0", "inner *= 1").of(graph, 5, aggregate, float)
     assert np.abs(broken.backward(x, graph.label, rows).gradient - back.gradient).max() > 1e-4
-
-
-def test_the_gradient_under_dropout_is_autograds():
-    graph, rng = small(), np.random.default_rng(5)
-    net = GCN.of(graph, 5, dtype=float)
-    x, rows = net.start(0)[None].repeat(40, 0), split(graph, 0)[2][None].repeat(40, 0)
-    mask = (rng.random((40, 60, 5)) < 0.5) / 0.5
-    back = net.backward(x, graph.label, rows, mask)
-    for i in (0, 39):  # the runs of the first block and of the last
-        loss, gradient = by_autograd(net, graph, x[i], rows[i], mask[i])
-        np.testing.assert_allclose(back.loss[i], loss, rtol=1e-12)
-        np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
-    broken = mutant(gcn.GCN, "inner *= mask", "pass").of(graph, 5, dtype=float)
-    assert np.abs(broken.backward(x, graph.label, rows, mask).gradient - back.gradient).max() > 1e-4
-
-
-def test_dropout_averages_to_the_whole_layer_and_decay_pulls_the_first_weights_to_zero():
-    graph = small()
-    plain, decayed = (race.nodes(graph, [("SGD", 0.1, 0)], steps=1, every=1, decay=d)[0] for d in (0.0, 0.5))
-    x = GCN.of(graph).start(0)[: 7 * 16].reshape(7, 16)
-    pull = decayed.row**2 - plain.row**2  # mean over a row of (g + x / 2)^2 - g^2
-    assert (np.abs(pull - 0.25 * (x**2).mean(1)) > 0).all()
-    runs = race.nodes(graph, [("SGD", 0.1, 0), ("Adam", 0.1, 0), ("SGD", 0.1, 1)], steps=1, every=1, dropout=0.5)
-    np.testing.assert_array_equal(runs[0].row, runs[1].row)  # all methods of a seed meet the same layer
-    assert np.abs(runs[0].row - runs[2].row).max() > 0
-    assert np.abs(runs[0].row - race.nodes(graph, [("SGD", 0.1, 0)], steps=1, every=1)[0].row).max() > 0
 
 
 def test_the_signal_of_a_node_is_the_slope_along_its_hidden_state():

@@ -1,4 +1,6 @@
-"""The pictures, the table and the intervals of the chapter on graphs with hubs; runs are made in `race`."""
+"""The pictures, the tables, the rows and the numbers of the chapter on graphs with hubs; runs are made in `race`."""
+
+from functools import cache
 
 import numpy as np
 
@@ -6,15 +8,102 @@ from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
 
 from .graphs import BIN_NAMES
-from .link_prediction import LinkTask
-from .race import SEEDS, Run, best_rate, by_degree, counts, graph_of, recorded
+from .link_prediction import LinkTask, visits
+from .race import CUTS, VARIANTS, Run, best_rate, by_degree, cell, counts, exponent, graph_of, recorded, single, slope
 
 TITLES = {"links": "link prediction", "nodes": "classification"}
+NAMES = {"torch": "torch", "sympy": "SymPy"}
+LINKS, NODES = ("links, torch", "links, sympy"), ("nodes, torch", "nodes, sympy")
+#: A field or a variant -> where its rows say that they stand.
+PLACES = {
+    "links, torch": "a row is a node (links, torch)",
+    "links, sympy": "a row is a node (links, SymPy)",
+    "nodes, torch": "weights are shared (classes, torch)",
+    "nodes, sympy": "weights are shared (classes, SymPy)",
+    "nodes, torch, X = I": "X = I, a row is a node (classes, torch)",
+    "links, torch, matched decoys": "decoys of like degree (links, torch)",
+    "links, sympy, matched decoys": "decoys of like degree (links, SymPy)",
+    "links, torch, no root": "root left out (links, torch)",
+    "links, torch, LightGCN": "LightGCN (links, torch)",
+    "links, sympy, LightGCN": "LightGCN (links, SymPy)",
+    "nodes, torch, sum": "sum aggregation (classes, torch)",
+    "nodes, sympy, sum": "sum aggregation (classes, SymPy)",
+    "nodes, torch, X = I, one rate": "X = I (classes, torch)",
+    "nodes, sympy, X = I, one rate": "X = I (classes, SymPy)",
+}
+
+
+def variants(*words: str) -> list[str]:
+    """The keys of the variants in whose names one of the words stands."""
+    return [key for key in VARIANTS if any(word in key for word in words)]
 
 
 def values(key: str, name: str, part: str) -> np.ndarray:
-    """One number per reported seed, or a row of numbers, from the file: values("links, torch", "Adam", "score")."""
-    return np.array([run[part] for run in recorded()[key]["runs"][name]])
+    """One number per reported seed, or a row of numbers, from the files: values("links, torch", "Adam", "score")."""
+    return np.array([run[part] for run in cell(key)["runs"][name]])
+
+
+def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
+    """Place -> exponent of a node's gradient in its degree under SGD, seed by seed; `averaged` are the runs of `race.averaged`."""
+    rows = {PLACES[key]: values(key, "SGD", "gradient") for key in (*LINKS, *NODES, *variants("sum"))}
+    rows |= {PLACES[key]: values(key, "SGD", "row") for key in variants("X = I", "LightGCN", "root")}
+    for name, runs in averaged.items():
+        title = f"weights are shared, mean aggregation (classes, {NAMES[name]})"
+        rows[title] = np.array([exponent(run.degree, run.gradient) for run in runs])
+    return rows
+
+
+def hub_shares() -> dict[str, np.ndarray]:
+    """Place -> share of the squared gradient that the top tenth of the nodes has under a single rate, and the tops of other sizes."""
+    rows = {PLACES[key]: values(key, single(key), "hubs") for key in LINKS}
+    tops = {key: values(key, single(key), "shares") for key in variants("X = I", "LightGCN", "root", "matched")}
+    for key, shares in tops.items():
+        of_cuts = dict(zip(CUTS, shares.T, strict=True))
+        tenth = of_cuts.pop(0.1)
+        if "matched" in key:  # trainings as those of the field, whose file has the tenth alone
+            rows |= {
+                f"cut at {cut:.0%} (links, {NAMES[key.split(', ')[1]]})".replace("%", " %"): of_cuts[cut]
+                for cut in of_cuts
+            }
+        else:
+            rows[PLACES[key]] = tenth
+    return rows
+
+
+def learned() -> dict[str, Interval]:
+    """Place -> what nodes with one or two neighbours learn above chance under the single rate, over what they learn under Adam."""
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"))
+    return {PLACES[key]: ratio(key, single(key), "Adam", 0, chance(key)) for key in keys}
+
+
+def rate_exponents() -> dict[str, np.ndarray]:
+    """Rule and place -> exponent of the rate of a node's row in its degree, seed by seed."""
+    rules = ("Adam", "RMSProp", "AdaGrad")
+    cells = [(m, key) for key in (*LINKS, "nodes, torch, X = I") for m in rules]
+    cells += [("Adam", key) for key in ("nodes, sympy, X = I, one rate", *variants("LightGCN", "root"))]
+    return {f"{m}, {PLACES[key]}": values(key, m, "rate")[:, 0] for m, key in cells}
+
+
+def gaps() -> dict[str, Interval]:
+    """Place -> by how much the distance between the best and the worst bin is smaller with Adam than with the single rate."""
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"))
+    return {PLACES[key]: fairer(key, "Adam", single(key)) for key in keys}
+
+
+def lifts() -> dict[str, Interval]:
+    """Field -> Adam's gain over the single rate at the lowest degrees minus its gain at the highest."""
+    rows = {}
+    for key in (*LINKS, *NODES):
+        gain = values(key, "Adam", "bins") - values(key, single(key), "bins")
+        place = PLACES[key]
+        rows[f"within bins {place[place.index('(') :]}"] = student(gain[:, 0] - gain[:, 3])
+    return rows
+
+
+def jumps() -> dict[str, Interval]:
+    """Place -> how much more the validation score jumps with Adam than with the single rate."""
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root"))
+    return {PLACES[key]: calmer(key, "Adam", single(key)) for key in keys}
 
 
 def paired(key: str, one: str, other: str, part="score", column=None) -> Interval:
@@ -24,13 +113,18 @@ def paired(key: str, one: str, other: str, part="score", column=None) -> Interva
     return student(difference)
 
 
+@cache
+def baseline(key: str) -> np.ndarray:
+    """Scores of ranking by degree alone, (seeds, bins): link prediction that needs no training."""
+    name, matched = key.partition(", ")[2], "matched" in key
+    tasks = (LinkTask(graph_of(name), int(seed), matched=matched) for seed in values(key, "Adam", "seed"))
+    return np.array([by_degree(task) for task in tasks])
+
+
 def chance(key: str):
     """Score at degree one or two without learning: of a guess for classes, of ranking by degree, seed by seed, for links."""
     task, _, name = key.partition(", ")
-    graph = graph_of(name)
-    if task == "nodes":
-        return 1 / (1 + graph.label.max())
-    return np.array([by_degree(LinkTask(graph, seed))[0] for seed in SEEDS[task]])
+    return 1 / (1 + graph_of(name).label.max()) if task == "nodes" else baseline(key)[:, 0]
 
 
 def ratio(key: str, one: str, other: str, column: int, floor) -> Interval:
@@ -51,26 +145,53 @@ def calmer(key: str, one: str, other: str) -> Interval:
 
 
 def table(keys):
-    """A row per field and method: chosen rate, size of its grid, mean test score of all reported seeds, and of each degree bin."""
+    """A row per field and method: chosen rate, size of its grid, mean test score of all reported seeds, and of each degree bin.
+
+    Where links are predicted, the last row of a field is ranking by degree.
+    """
     import pandas as pd
+
+    def by_bin(scores):
+        return {name: f"{m:.3f}" for name, m in zip(BIN_NAMES, scores.mean(0), strict=True)}
 
     rows = {}
     for key in keys:
-        for name, cell in recorded()[key]["tuning"].items():
-            best, scores = best_rate(cell), values(key, name, "score")
+        for name, tuned in cell(key)["tuning"].items():
+            best, reached = best_rate(tuned), values(key, name, "score")
             rows[f"{key}: {name}"] = {
                 "rate": f"{best.lr:.2g}" + " (edge)" * best.at_edge,
-                "rates": len(cell["lrs"]),
-                "tuning seeds": len(cell["scores"][0]),
-                "seeds": len(scores),
-                "all": f"{scores.mean():.3f}",
-            } | {bin: f"{m:.3f}" for bin, m in zip(BIN_NAMES, values(key, name, "bins").mean(0), strict=True)}
+                "rates": len(tuned["lrs"]),
+                "tuning seeds": len(tuned["scores"][0]),
+                "seeds": len(reached),
+                "all": f"{reached.mean():.3f}",
+            } | by_bin(values(key, name, "bins"))
+        if key.startswith("links"):
+            blank = {"rate": "", "rates": "", "tuning seeds": "", "seeds": len(baseline(key)), "all": ""}
+            rows[f"{key}: ranking by degree"] = blank | by_bin(baseline(key))
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def cuts_table():
+    """What the tops of the graph have of all ends of edges, and of the squared gradient under a single rate: means over seeds."""
+    import pandas as pd
+
+    columns = {}
+    for name, title in NAMES.items():
+        degree = np.sort(graph_of(name).degree)[::-1]
+        columns[f"ends of edges, {title}"] = [
+            degree[: int(np.ceil(cut * len(degree)))].sum() / degree.sum() for cut in CUTS
+        ]
+        for key, what in (("matched decoys", "links"), ("LightGCN", "LightGCN"), ("X = I, one rate", "X = I")):
+            key = next(k for k in variants(key) if name in k)
+            columns[f"{what}, {title}"] = values(key, single(key), "shares").mean(0)
+    index = [f"{cut:.0%} of the nodes".replace("%", " %") for cut in CUTS]
+    return pd.DataFrame(columns, index).map("{:.0%}".format).T
 
 
 def rates_figure(by_node: Run, by_word: Run, bare: Run):
     """Adam's rate of each row against the row's count: a node's degree, a word's documents, a node's degree without features."""
-    _, axes = plt.subplots(3, figsize=(WIDTH, 8.4))
+    figure, axes = plt.subplots(3, figsize=(WIDTH, 9))
+    figure.get_layout_engine().set(h_pad=0.1)  # a title is not to stand at the label above it
     colour = method("Adam")["color"]
     cases = (
         (by_node, by_node.degree, "link prediction: a row is a node", "degree of the node"),
@@ -100,7 +221,7 @@ def forest_figure(
             error_bars(ax, np.arange(len(BIN_NAMES)) + shift, *points, **style)
         task, _, name = key.partition(", ")
         ax.axhline(0, color="black", lw=0.8)
-        ax.set(title=f"{TITLES[task]}, {name}", ylabel="points")
+        ax.set(title=f"{TITLES[task]}, {NAMES[name]}", ylabel="gain, points")
         ax.set_xticks(range(len(BIN_NAMES)), BIN_NAMES if ax is axes[-1] else [])
     axes[-1].set_xlabel("degree")
     axes[0].legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.12))
@@ -128,7 +249,75 @@ def degree_figure(names=("torch", "sympy")):
     _, ax = plt.subplots(figsize=(WIDTH, 2.8))
     for name, line, colour in zip(names, ("-", "--"), ("#0072B2", "#B87700"), strict=True):
         degree = np.sort(graph_of(name).degree)[::-1]
-        ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=name)
+        ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=NAMES[name])
     ax.set(xlabel="degree", ylabel="share of modules with\nat least that degree")
     ax.legend()
     return ax
+
+
+def numbers(averaged: dict[str, list[Run]]) -> dict:
+    """key -> (number, format) of the chapter's prose, from the files and from the runs of `race.averaged`."""
+    means = gradient_exponents(averaged)
+    gains = {
+        "gain-hub": ("links, torch", "SGD", 3, "+.1f"),
+        "gain-low": ("links, torch", "SGD", 0, "+.1f"),
+        "gain-static": ("links, torch", "static rate", 3, ".1f"),
+        "gain-sympy": ("links, sympy", "static rate", 3, ".1f"),
+        "gain-sgd": ("links, sympy", "SGD", 3, ".1f"),
+        "gain-class": ("nodes, torch", "SGD", 0, ".1f"),
+    }
+    said = {
+        k: (100 * paired(key, "Adam", other, "bins", b).estimate, spec) for k, (key, other, b, spec) in gains.items()
+    }
+    rates = {
+        "": "links, torch",
+        "word-": "nodes, torch",
+        "bare-": "nodes, torch, X = I",
+        "light-": "links, torch, LightGCN",
+    }
+    for start, key in rates.items():
+        fitted, correlation = values(key, "Adam", "rate").mean(0)
+        said |= {f"{start}slope": (fitted, ".2f"), f"{start}corr": (correlation, ".2f" if start else ".3f")}
+    for name, title in NAMES.items():
+        end = "" if name == "torch" else "-sympy"
+        degree = np.sort(graph_of(name).degree)
+        said |= {
+            f"mean-{name}": (means[f"weights are shared, mean aggregation (classes, {title})"].mean(), ".2f"),
+            f"mean-score{end}": (np.mean([run.score for run in averaged[name]]), ".3f"),
+            f"symmetric-score{end}": (values(f"nodes, {name}", "SGD", "score").mean(), ".3f"),
+            f"sum-{name}": (means[f"sum aggregation (classes, {title})"].mean(), ".2f"),
+            f"sum-score{end}": (values(f"nodes, {name}, sum", "SGD", "score").mean(), ".2f"),
+            f"ends-{name}": (degree[-int(np.ceil(len(degree) / 10)) :].sum() / degree.sum(), ".0%"),
+            f"floor-{name}": (chance(f"links, {name}").mean(), ".2f"),
+        }
+    kinds = {
+        "light": "LightGCN (links, torch)",
+        "bare": "X = I (classes, torch)",
+        "rootless": "root left out (links, torch)",
+    }
+    said |= {f"{kind}-gradient": (means[place].mean(), ".2f") for kind, place in kinds.items()}
+    shares = hub_shares()
+    for kind in ("light", "bare"):
+        said[f"{kind}-share"] = (shares[kinds[kind]].mean(), ".0%")
+        said[f"{kind}-share-sympy"] = (shares[kinds[kind].replace("torch", "SymPy")].mean(), ".0%")
+    for name in ("SGD", "Adam"):
+        said[f"low-{name.lower()}"] = (values("links, torch", name, "bins").mean(0)[0], ".3f")
+    said |= {
+        f"lift-{name}": (100 * lifts()[f"within bins (links, {title})"].estimate, "+.1f")
+        for name, title in NAMES.items()
+    }
+    task = LinkTask(graph_of("torch"), 0)
+    said["predicted"] = (slope(task.degree, np.sqrt(visits(task.degree)))[0], ".2f")
+    return said
+
+
+def link_errors() -> dict:
+    """Method -> its choice of a rate in shares of links ranked wrongly, and its rates, for the page that compares races."""
+    entries = {}
+    for name, tuned in recorded()["links, torch"]["tuning"].items():
+        choice = best_rate(tuned)
+        entries[name] = (
+            choice._replace(curve=1 + choice.curve, scores=1 - values("links, torch", name, "score")),
+            tuned["lrs"],
+        )
+    return entries

@@ -77,19 +77,16 @@ class GCN:
         W0, W1 = self.weights(x)
         return side_by_side(self.A, np.maximum(side_by_side(self.smoothed, W0), 0) @ W1)
 
-    def backward(self, x, label, rows, mask=None) -> Backward:
-        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,).
-
-        `mask` (runs, n, hidden) multiplies the hidden layer: dropout.  Srivastava et al. (2014). None is all ones.
-        """
+    def backward(self, x, label, rows) -> Backward:
+        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,)."""
         block = max(16, CACHED // (self.smoothed.shape[0] * self.hidden))
-        cuts = [slice(c, c + block) for c in range(0, len(x), block)]
-        parts = [self._backward(x[c], label, rows[c], 1.0 if mask is None else mask[c]) for c in cuts]
+        cuts = range(0, len(x), block)
+        parts = [self._backward(x[c : c + block], label, rows[c : c + block]) for c in cuts]
         return Backward(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def _backward(self, x, label, rows, mask):
+    def _backward(self, x, label, rows):
         W0, W1 = self.weights(x)
-        hidden = np.maximum(side_by_side(self.smoothed, W0), 0) * mask
+        hidden = np.maximum(side_by_side(self.smoothed, W0), 0)
         out = side_by_side(self.A, hidden @ W1)
         runs, k = rows.shape
         which = np.arange(runs)[:, None]
@@ -105,7 +102,6 @@ class GCN:
         inner = spread @ W1.transpose(0, 2, 1)
         signal = np.sqrt(np.einsum("rnk,rnk->rn", inner, inner))
         inner *= hidden > 0
-        inner *= mask
         parts = side_by_side(self.smoothed.T, inner), hidden.transpose(0, 2, 1) @ spread
         loss = -np.log(np.maximum(of_truth, np.finfo(out.dtype).tiny)).mean(1)
         return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal)

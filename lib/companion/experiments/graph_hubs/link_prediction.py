@@ -55,7 +55,8 @@ def light_gcn(A, z):
     A is its own transpose, so the gradient for z is this function of the gradient for its value.
     """
     once = side_by_side(A, z)
-    return (z + once + side_by_side(A, once)) / 3
+    with np.errstate(over="ignore", invalid="ignore"):  # a run at a rate too large
+        return (z + once + side_by_side(A, once)) / 3
 
 
 class Queries:
@@ -70,12 +71,13 @@ class Queries:
         )
         partners = np.repeat(self.v[:, None], count, axis=1)
         self.decoys = draw(partners)
+        asking, drawn, again = self.u.repeat(count), self.decoys.reshape(-1), np.arange(self.decoys.size)
         for _ in range(100):  # draw again what is a neighbour, or the node itself
-            key = self.u[:, None] * graph.n + self.decoys
-            bad = known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key
-            if not bad.any():
+            key = asking[again] * graph.n + drawn[again]
+            again = again[known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key]
+            if not again.size:
                 break
-            self.decoys[bad] = draw(partners[bad])
+            drawn[again] = draw(partners.reshape(-1)[again])
 
     def auc(self, z) -> np.ndarray:
         """Share of decoys that rank below the true neighbour, one number per query; z (n, k)."""

@@ -163,13 +163,8 @@ def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50, propagat
     return runs
 
 
-def nodes(
-    graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric", dropout=0.0, decay=0.0
-) -> list[Run]:
+def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric") -> list[Run]:
     """Classification of nodes by a graph convolution for every (method, lr, seed) of `plan`; full gradients.
-
-    `dropout` is the share of the hidden layer that a step leaves out, the same for all methods of a seed; `decay` times W0
-    is added to the gradient.
 
     In float64: full gradients at a large rate blow rounding up, and in float32 another processor's scores would differ by points.
     """
@@ -183,15 +178,9 @@ def nodes(
     ]
     fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
     rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
-    draws, hidden, mask = {seed: np.random.default_rng([seed, 6]) for seed in parts}, (graph.n, net.hidden), None
     first, of_rows = F * net.hidden, 0.0
     for t in range(1, steps + 1):
-        if dropout:
-            kept = {seed: (draw.random(hidden) >= dropout) / (1 - dropout) for seed, draw in draws.items()}
-            mask = np.stack([kept[seed] for *_, seed in plan])
-        back = net.backward(fleet.x, graph.label, rows, mask)
-        if decay:
-            back.gradient[:, :first] += decay * fleet.x[:, :first]
+        back = net.backward(fleet.x, graph.label, rows)
         fleet.step(back.gradient)
         squares = squares + back.signal.astype(float) ** 2
         of_rows = of_rows + (back.gradient[:, :first] ** 2).reshape(len(plan), F, net.hidden).mean(2)
@@ -205,6 +194,21 @@ def nodes(
         rate = row_rates(fleet.runs[i], back.gradient[i], F, net.hidden)
         runs.append(Run(method, lr, seed, watch.best[i], series[:, i], right[i, test].mean(), _binned(right[i, test], where[test]),
                         graph.degree, np.sqrt(squares[i] / steps), rate, np.sqrt(of_rows[i] / steps)))  # fmt: skip
+    return runs
+
+
+def adam(key: str, seeds, steps: int, **settings) -> list[Run]:
+    """Adam at the rate that was chosen for a field, on other seeds."""
+    task, _, name = key.partition(", ")
+    return reporting(task, name, {"Adam": best_rate(recorded()[key]["tuning"]["Adam"])}, seeds, steps=steps, **settings)
+
+
+def averaged(tuned_on, reported_on, steps: int = NODE_STEPS) -> dict[str, list[Run]]:
+    """SGD on a convolution that averages, its rate chosen anew: the runs on each graph."""
+    runs, settings = {}, {"steps": steps, "aggregate": "mean"}
+    for name in ("torch", "sympy"):
+        tuned = tuning("nodes", name, tuned_on, _some(NODE_RATES, "SGD"), **settings)
+        runs[name] = reporting("nodes", name, {"SGD": best_rate(tuned["SGD"])}, reported_on, **settings)
     return runs
 
 
@@ -332,9 +336,9 @@ def _some(rates: dict, *names: str) -> dict:
     return {name: rates[name] for name in names}
 
 
+#: Without words, X = I, an entry of A X is larger; a sum is as large as the degree.
 _WITHOUT_WORDS = {"SGD": _decades(1, 3), "heavy ball": _decades(0.5, 2.5), "Adam": _decades(-2, 0)}
 _SUM = {"SGD": _decades(-4, -1)}
-_REGULARISED = {"steps": 200, "dropout": 0.5, "decay": 5e-4}
 #: key -> (rates, or None for the rates that the field was reported at; settings of `links` or `nodes`).
 VARIANTS = {
     "links, torch, matched decoys": (None, {"matched": True}),
@@ -345,9 +349,7 @@ VARIANTS = {
     "nodes, torch, sum": (_SUM, {"aggregate": "sum"}),
     "nodes, sympy, sum": (_SUM, {"aggregate": "sum"}),
     "nodes, torch, X = I, one rate": (_WITHOUT_WORDS, {}),
-    "nodes, sympy, X = I, one rate": (_WITHOUT_WORDS, {}),
-    "nodes, torch, regularised": (_some(NODE_RATES, "heavy ball", "Adam"), _REGULARISED),
-    "nodes, sympy, regularised": (_some(NODE_RATES, "heavy ball", "Adam"), _REGULARISED),
+    "nodes, sympy, X = I, one rate": (_WITHOUT_WORDS | {"heavy ball": _decades(0, 2)}, {}),
 }  # fmt: skip
 
 
