@@ -20,9 +20,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.site)
-            # with pytest -n 2 --dist loadgroup: all that is asked of a page goes to the browser that visited it
-            values = item.callspec.params if hasattr(item, "callspec") else {}
-            item.add_marker(pytest.mark.xdist_group(values.get("name", item.path.stem)))
 
 
 @pytest.fixture(scope="session")
