@@ -63,7 +63,7 @@ def balls_figure(seed: int, correlations=(0.0, 0.8)):
     return axes
 
 
-def angle_figure(apart: dict, names):
+def angle_figure(apart: dict, names=("empirical Fisher", "diagonal Fisher", "Adam, g / √v", "sign", "SGD")):
     """Mean angles to the natural gradient, kind by kind: strong in Euclid's metric, pale in the Fisher metric."""
     _, axes = plt.subplots(figsize=(WIDTH, 4.6))
     for row, angles in enumerate(apart.values()):
