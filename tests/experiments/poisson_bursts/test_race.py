@@ -79,6 +79,7 @@ def test_the_report_draws_every_method_and_tabulates_every_cost():
     from companion.experiments.poisson_bursts.figures import (
         cost_figure,
         daily_figure,
+        epidemic_figure,
         recovery_figure,
         scores,
         window_figure,
@@ -100,6 +101,10 @@ def test_the_report_draws_every_method_and_tabulates_every_cost():
     date = np.repeat(np.arange(np.datetime64("2020-01-01"), np.datetime64("2020-01-11")), 24)
     observed = daily_figure(date, np.ones((240, 2)), {}, "2020-01-03", "2020-01-05").lines[0]
     np.testing.assert_array_equal(observed.get_ydata(), [48, 48, 48])
+    trace = backtest(AdaGrad(), [0.01, 0.1], Stream(np.ones((9, 1, 1)), np.arange(9.0)[:, None]), slice(2, None), 2)
+    points, line = epidemic_figure(np.arange(9.0), {"AdaGrad": trace}, ["AdaGrad"]).lines
+    np.testing.assert_array_equal(points.get_ydata(), [0.7, *range(1, 9)])
+    np.testing.assert_array_equal(line.get_ydata(), trace.mu[:, 0])
 
 
 def test_a_schedule_covers_the_scored_time_without_gap():

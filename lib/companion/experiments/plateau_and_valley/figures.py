@@ -148,10 +148,8 @@ def sharpness_figure(training: Training, lrs, threshold: float):
         for ax, runs in zip(axes, (training.sharpness, training.loss), strict=True):
             ax.plot(training.time, np.median(runs[:, i], 1), **style | {"linestyle": dash, "label": f"α = {lr:g}"})
             ax.fill_between(training.time, runs[:, i].min(1), runs[:, i].max(1), color=style["color"], alpha=0.12, lw=0)
-    axes[0].axhline(threshold, color="black", lw=1, ls="--")
-    axes[0].annotate(
-        f"unstable above {threshold:.0f}", (training.time[0], threshold), (0, 4), textcoords="offset points"
-    )
+    line = axes[0].axhline(threshold, color="black", lw=1, ls="--", label=f"unstable above {threshold:.0f}")
+    axes[0].legend(handles=[line], loc="upper right")
     axes[0].set(ylabel="largest eigenvalue of\nrate × Hessian", ylim=(0, 1.45 * threshold))
     axes[1].set(yscale="log", xlabel="step", ylabel="loss")
     axes[1].legend(loc="upper right")

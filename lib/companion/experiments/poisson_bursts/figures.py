@@ -86,6 +86,17 @@ def daily_figure(date, counts, forecasts: dict, first: str, last: str):
     return axes
 
 
+def epidemic_figure(deaths, forecasts: dict, names):
+    """Deaths of every day of a year, a day without any drawn at 0.7, and forecasts of some methods, each made the day before."""
+    _, axes = plt.subplots()
+    axes.plot(np.maximum(deaths, 0.7), ".", color="0.6", markersize=4, label="deaths")
+    for name in names:
+        axes.plot(forecasts[name].mu[:, 0], **method(name) | {"lw": 1.2})
+    axes.set(yscale="log", xlabel="day of 1849", ylabel="deaths a day")
+    axes.legend()
+    return axes
+
+
 def _rate(choice) -> str:
     return f"{choice.lr:.2g}" + " (edge)" * choice.at_edge
 
