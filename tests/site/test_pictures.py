@@ -35,6 +35,7 @@ each = pytest.mark.parametrize("picture", PICTURES)
 
 
 def opened(page, picture):
+    page.set_default_timeout(120_000)
     page.seen = []
     page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else page.seen.append(r.url))
     page.on("console", lambda m: page.seen.append(m.text) if m.type in ("error", "warning") else None)
