@@ -245,6 +245,12 @@ def test_a_sweep_s_table_keeps_parameters_and_evidence_apart(tmp_path):
     assert (row["condition"], row["seed"], row["when"], row["claim"], row["low"]) == (1e4, 2, "always", "T1", 0.5)
 
 
+def test_a_chapter_without_claims_is_refused_before_it_runs(root):
+    (root / "sweep.yml").write_text("tiny: {grid: {runs: [5]}}")
+    (root / "chapters/claims.yml").write_text("another: {}\n")
+    assert "tiny judges no claim" in message(lambda: points(Book(root), root / "sweep.yml"))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

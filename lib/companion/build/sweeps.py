@@ -27,6 +27,10 @@ def points(book: Book, plan: Path | str) -> dict[str, dict]:
     found = {}
     for chapter, entry in (read_yaml(path) or {}).items():
         book.source(chapter)
+        if not book.claims().get(chapter):
+            raise BookError(
+                f"{path.name}: {chapter} judges no claim, and a sweep gathers verdicts; name a chapter with claims"
+            )
         if not isinstance(entry, dict) or set(entry) - {"grid", "seeds"}:
             raise BookError(f"{path.name}: {chapter} needs 'grid' and 'seeds', each a map from a parameter to a list")
         axes = {**(entry.get("grid") or {}), **(entry.get("seeds") or {})}
