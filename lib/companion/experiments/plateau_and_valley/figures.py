@@ -1,7 +1,7 @@
 """Figures and tables of the chapter on plateaus and valleys; they return axes, a table or a slider. Runs are made in `race`."""
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 
 from companion.evidence.figures import WIDTH, method, panels, plt
 from companion.evidence.intervals import settled
@@ -94,11 +94,13 @@ def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
     """Settling times of every rate on every test landscape, the steepest dilemma on top; a line at the one rate chosen."""
     fig, axes = plt.subplots(len(raced), figsize=(WIDTH, 0.8 + 1.75 * len(raced)), sharex=True)
     order = np.argsort((land.curvature * land.length / land.slope)[:, 0])
+    # without its brightest end, which on a dark page, where figures are inverted, would vanish
+    colours = ListedColormap(plt.get_cmap("viridis_r")(np.linspace(0.2, 1, 256)))
     edges = np.log10(lrs[0]) + (np.arange(len(lrs) + 1) - 0.5) * np.log10(lrs[1] / lrs[0])
     for ax, (name, r) in zip(axes, raced.items(), strict=True):
         times = np.ma.masked_invalid(r.times[:, order].T)
         image = ax.pcolormesh(
-            edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap="viridis_r", rasterized=True
+            edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap=colours, rasterized=True
         )
         ax.axvline(np.log10(r.choice.lr), color="#D55E00", lw=1.4)
         ax.set(title=title(name), ylabel="landscapes", xlim=(-4.2, 3.1))
