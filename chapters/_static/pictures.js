@@ -273,7 +273,7 @@
           [axes(view, box(22, 104), time, wide, "gradient: draw it"), gradients, { class: "gradient" }],
           [axes(view, box(152, 70), time, { range: [0.005, 200], scale: "log", ticks: [0.01, 0.1, 1, 10, 100] }, `rate of ${rule}`), path.rate, style(data, rule)],
           [axes(view, box(248, 70), time, to(fitted(path.direction)), "direction"), path.direction, style(data, rule)],
-          [axes(view, box(344, 70), { ...time, ticks: [0, 10, 20, 30, 40, 50], label: "step number" }, to(fitted(path.step)), "step = rate × direction, in learning rates"), path.step, style(data, rule)],
+          [axes(view, box(344, 70), { ...time, ticks: [0, 10, 20, 30, 40, 50], label: "step number" }, to(fitted(path.step)), "step = rate × direction"), path.step, style(data, rule)],
         ];
         for (const [a, values, look] of parts) {
           svg("path", { class: "cursor", d: `M${a.X(t)} ${a.top}V${a.bottom}` }, a.g);
@@ -302,7 +302,7 @@
       height: () => 402,
       draw(view, { size, clip }, { raw, clipped, numbers: n }, set, data) {
         const left = 46, width = view.w - 60, keep = (v) => +Math.min(Math.max(v, 1), 1000).toPrecision(3);
-        const above = axes(view, [left, 24, width, 110], { range: [-10, 10] }, { range: [0.7, 1500], scale: "log", ticks: [1, 10, 100, 1000] }, "gradients: drag the outlier, drag the clip");
+        const above = axes(view, [left, 24, width, 110], { range: [-10, 10] }, { range: [0.7, 1500], scale: "log", ticks: [1, 10, 100, 1000] }, "gradients: drag outlier and clip");
         for (const k of range(19, (j) => j - 9)) above.line([[k, 0.7], [k, k ? 1 : size]], { class: "gradient", width: 3 });
         above.line([[-10, clip], [10, clip]], style(data, "clipped Adam"));
         handle(view, above, [0, size], (_, v) => set({ size: keep(v) }));

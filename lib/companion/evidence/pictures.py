@@ -113,7 +113,7 @@ def pictures() -> dict[str, Picture]:
         "the_rules": Picture(
             "Four strips over sixty steps: the gradient, and what Adam makes of it as rate, direction and step. At first the gradient is 1 throughout but for one of 100 at step 15; there the rate falls to a fifth and the step doubles.",
             {"rule": "Adam", "gradients": drawn()["impulse"].tolist(), "t": 15},
-            {"gradient": "gradient", "rate": "rate", "direction": "direction", "step": "step"},
+            {"gradient": "gradient", "rate": "rate", "direction": "direction", "step": "step, in learning rates"},
             _rules,
         ),
         "gradient_clipping": Picture(
