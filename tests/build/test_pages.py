@@ -187,7 +187,7 @@ def test_fragile_claims_are_named(book, run, rows):
     assert "No replications under other seeds are recorded." in html("subjects.html", rows).text
     replicate(book, T1=["in part"] * 8 + ["open"] * 2, T2=["holds"] * 10)
     page = html("subjects.html", pages.entries(book, ledger.records(book, run)))
-    assert "replications under other seeds: T1 (8 of 10)." in page.text
+    assert "replications under other seeds agree: T1 (in part in this run and in 8 of 10)." in page.text
     replicate(book, T1=["in part"] * 9 + ["open"])
     text = html("subjects.html", pages.entries(book, ledger.records(book, run))).text
     assert "Every verdict is the same in at least nine of ten replications" in text

@@ -33,7 +33,7 @@ def record(*evidence, **changes):
     return {
         "claim": "T1", "chapter": "tiny", "text": "It is large.", "phrase": "it is large", "paragraph": "Section, 2",
         "ours": False, "quantifier": "always", "subject": "rate", "setting": "Where it is said.", "verdict": "holds",
-        "condition": "", "test": [], "boundary": {"reaches": 0, "of": 0, "breaks_when": []}, "margin": None, "shares": {},
+        "computed": "holds", "condition": "", "test": [], "boundary": {"reaches": 0, "of": 0, "breaks_when": []}, "margin": None, "shares": {},
         "evidence": list(evidence) or [row()],
     } | changes  # fmt: skip
 
@@ -181,6 +181,8 @@ def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_c
         "The same verdict in 19 of 20 replications under other seeds.\n" in Page(card(record(replication=sound))).text
     )
     assert "15 of 20 replications under other seeds: fragile." in Page(card(record(replication=weak))).text
+    settled = record(replication=weak) | {"verdict": "open", "computed": "fails"}
+    assert "fragile, and therefore open; this run alone says fails." in Page(card(settled)).text
     assert "replications" not in Page(card(record())).text
 
 

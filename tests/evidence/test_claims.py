@@ -77,6 +77,8 @@ def test_a_sound_entry_is_read_whole(tmp_path):
         ({"ours": True}, "and not both"),
         ({"setting": None}, "has no setting"),
         ({"verdict": "in part"}, "name the variable that separates"),
+        ({"fragile": True}, "a fragile claim is published as open"),
+        ({"fragile": "often", "verdict": "open"}, "fragile is true or false"),
         ({"measures__size__region": [1, 0]}, "is empty"),
         ({"measures__size__region": [-math.inf, math.inf]}, "cannot be missed"),
         ({"measures__size__region": "wide"}, r"must be \[low, high\]"),

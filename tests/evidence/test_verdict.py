@@ -232,3 +232,11 @@ def test_a_verdict_displays_as_a_card_a_record_and_a_text():
     assert 'id="claim-T1"' in bundle["text/html"]
     assert bundle["text/plain"].startswith("T1: holds")
     assert set(VERDICTS) == {"holds", "in part", "fails", "open"}
+
+
+@pytest.mark.parametrize("says", SAYS)
+def test_a_fragile_claim_is_open_whatever_one_run_says(says):
+    sure = verdict("always", [says])
+    fragile = replace(sure, claim=replace(sure.claim, fragile=True))
+    assert fragile.says == fragile.record()["verdict"] == "open"
+    assert fragile.computed == fragile.record()["computed"] == sure.says == sure.computed

@@ -43,7 +43,7 @@ def entries(book, records: dict[str, dict]) -> list[dict]:
         done = {v["claim"]: v for v in records.get(chapter, {}).get("verdicts", [])}
         for name, claim in claims[chapter].items():
             record = done.get(name) or _untested(claim)
-            same = replication.replicated(replications, name, record["verdict"]) if record["verdict"] else None
+            same = replication.replicated(replications, name, record["computed"]) if record["verdict"] else None
             rows.append(record | {"title": title(book, chapter), "published": claim.verdict, "replication": same})
     return rows
 
@@ -54,7 +54,7 @@ def _untested(claim: Claim) -> dict:
     )  # fmt: skip
     registered = {"claim": claim.id} | {name: getattr(claim, name) for name in names}
     return registered | {
-        "verdict": None, "condition": "", "boundary": None, "margin": None, "shares": {}, "evidence": [],
+        "verdict": None, "computed": None, "condition": "", "boundary": None, "margin": None, "shares": {}, "evidence": [],
     }  # fmt: skip
 
 

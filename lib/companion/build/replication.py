@@ -28,7 +28,7 @@ def gather(records: dict[int, list[dict]], profile: str) -> dict:
     verdicts: dict[str, dict[int, str]] = {}
     for seed, chapters in records.items():
         for v in (v for record in chapters for v in record["verdicts"]):
-            verdicts.setdefault(v["claim"], {})[seed] = v["verdict"]
+            verdicts.setdefault(v["claim"], {})[seed] = v.get("computed", v["verdict"])
     if lost := [claim for claim, by_seed in verdicts.items() if set(by_seed) != set(records)]:
         raise BookError(f"claim {lost[0]} has no verdict under some seeds; run make replicate again")
     return {

@@ -34,7 +34,7 @@ SUBJECTS = ("problem", "rate", "step", "result", "reason")
 SETTINGS = ("stated", "beyond", "control")
 KEYS = {
     "text", "phrase", "paragraph", "ours", "quantifier", "subject", "setting", "reading_of", "part_of", "measures",
-    "verdict", "condition", "separates", "test", "note", "redo",
+    "verdict", "fragile", "condition", "separates", "test", "note", "redo",
 }  # fmt: skip
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
@@ -84,7 +84,8 @@ class Measure:
 class Claim:
     """One claim as registered. `phrase` is what the text says, at most eight words; `ours` marks a claim that is not the text's.
 
-    `condition` completes "in part"; `separates` lists the stated conditions on either side of it.
+    `condition` completes "in part"; `separates` lists the stated conditions on either side of it. A `fragile` claim is open whatever one
+    run says, since fewer than nine of ten replications say the same.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Claim:
     setting: str
     measures: dict[str, Measure]
     verdict: str | None = None
+    fragile: bool = False
     phrase: str = ""
     paragraph: str = ""
     ours: bool = False
@@ -149,7 +151,9 @@ def _claim(chapter: str, name: str, entry) -> Claim:
             raise EvidenceError(f"claim {name}: {key} {entry.get(key)!r} is none of {', '.join(known)}")
     if entry.get("verdict") not in (None, *VERDICTS):
         raise EvidenceError(f"claim {name}: {entry['verdict']!r} is no verdict; use null or {', '.join(VERDICTS)}")
-    phrase, ours = str(entry.get("phrase") or ""), bool(entry.get("ours", False))
+    phrase, ours, fragile = str(entry.get("phrase") or ""), bool(entry.get("ours", False)), entry.get("fragile", False)
+    if fragile not in (True, False) or (fragile and entry.get("verdict") != "open"):
+        raise EvidenceError(f"claim {name}: fragile is true or false, and a fragile claim is published as open")
     if len(phrase.split()) > 8:
         raise EvidenceError(f"claim {name}: the phrase {phrase!r} has {len(phrase.split())} words; quote at most eight")
     if bool(phrase) == ours:
@@ -172,7 +176,7 @@ def _claim(chapter: str, name: str, entry) -> Claim:
     tests = _strings(entry.get("test"), f"claim {name}: test")
     return Claim(
         name, chapter, entry["text"], entry["quantifier"], entry["subject"], measures=measures,
-        verdict=entry.get("verdict"), phrase=phrase, ours=ours, separates=separates, test=tests, **texts,
+        verdict=entry.get("verdict"), fragile=fragile, phrase=phrase, ours=ours, separates=separates, test=tests, **texts,
     )  # fmt: skip
 
 

@@ -85,8 +85,13 @@ class Verdict:
         return tuple(e for e in self.evidence if e.setting == setting)
 
     @property
-    def says(self) -> str:
+    def computed(self) -> str:
+        """What this run says, replicated or not."""
         return decide(self.claim.quantifier, [e.says for e in self.rows("stated")])
+
+    @property
+    def says(self) -> str:
+        return "open" if self.claim.fragile else self.computed
 
     @property
     def boundary(self) -> dict:
@@ -108,7 +113,7 @@ class Verdict:
                 for end in _ends(self.rows("stated"), measure) if math.isfinite(edge) else ():
                     for moved in (math.nextafter(end, -math.inf), end, math.nextafter(end, math.inf)):
                         region = tuple(moved if s == side else e for s, e in enumerate(measure.region))
-                        if region[0] < region[1] and self._under(measure, region) != self.says:
+                        if region[0] < region[1] and self._under(measure, region) != self.computed:
                             moves.append((_distance(edge, moved), measure.key, edge, end))
         if not moves:
             return None
@@ -153,6 +158,7 @@ class Verdict:
                 "subject": c.subject,
                 "setting": c.setting,
                 "verdict": self.says,
+                "computed": self.computed,
                 "condition": c.condition if self.says == "in part" else "",
                 "test": c.test,
                 "redo": c.redo,
