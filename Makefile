@@ -42,7 +42,7 @@ test-all: lint smoke ## style, a smoke build, then the slow tests too: every cha
 	$(TEST) -m 'not site' $(ARGS)
 
 lint: venv ## style of the code and of the chapters' cells, imports between the packages; ARGS=--fix formats
-	@$(VENV)/python .ci/lint $(ARGS)
+	@$(VENV)/python .ci/lint $(filter --fix,$(ARGS))
 
 bench: venv ## the library against its peers; packages that only they need go into .venv-bench
 	@$(PYTHON) .ci/venv bench

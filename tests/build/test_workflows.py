@@ -82,6 +82,13 @@ def test_the_everyday_tests_begin_with_the_style():
         assert 0 < said.index(".ci/lint") < said.index("-m pytest")
 
 
+def test_the_linter_is_not_given_the_arguments_of_the_tests():
+    said = run("make", "-n", "test-all", "PYTHON=true", "ARGS=-q --durations=15").stdout
+    assert re.search(r"\.ci/lint *$", said, re.MULTILINE)
+    assert re.search(r"-m pytest.* -q --durations=15$", said, re.MULTILINE)
+    assert run("make", "-n", "lint", "PYTHON=true", "ARGS=--fix").stdout.rstrip().endswith(".ci/lint --fix")
+
+
 def test_the_shell_scripts_stop_at_the_first_error():
     assert "set -euo pipefail" in (ROOT / ".ci/run").read_text()
     assert run("bash", "-n", ".ci/run").returncode == 0
