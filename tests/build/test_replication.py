@@ -89,6 +89,6 @@ def test_a_chapter_of_a_replication_chosen_at_random_gives_the_recorded_verdicts
     seed = random.choice(seeds)
     _, again = execute(book, chapter, {"seed": seed})
     recorded = {claim: verdicts[made["seeds"].index(seed)] for claim, verdicts in made["claims"].items()}
-    assert {v["claim"]: (chapter, seed, v["verdict"]) for v in again["verdicts"]} == {
+    assert {v["claim"]: (chapter, seed, v["computed"]) for v in again["verdicts"]} == {
         claim: (chapter, seed, recorded[claim]) for claim in book.claims()[chapter]
     }
