@@ -182,7 +182,10 @@ def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_c
     )
     assert "15 of 20 replications under other seeds: fragile." in Page(card(record(replication=weak))).text
     settled = record(replication=weak) | {"verdict": "open", "computed": "fails"}
-    assert "fragile, and therefore open; this run alone says fails." in Page(card(settled)).text
+    assert (
+        "This run alone says fails, and so do 15 of 20 replications under other seeds. Fewer than nine in ten: fragile, and therefore open."
+        in Page(card(settled)).text
+    )
     assert "replications" not in Page(card(record())).text
 
 
