@@ -69,7 +69,7 @@ def write(app, error):
     )
     style = (
         "<style>main pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.8rem; font-size: 0.84rem; } "
-        "body { max-width: 54rem !important; } h2 { font-size: 1.05rem; overflow-wrap: anywhere; } "
+        "body { max-width: 54rem !important; } h2 { font-size: 1.05rem; } main { overflow-wrap: anywhere; } "
         f"section:target {{ outline: 3px solid; outline-offset: 6px; }}\n{light.get_style_defs('.code')}\n"
         f"@media (prefers-color-scheme: dark) {{ {dark.get_style_defs('.code')} }}</style>"
     )
