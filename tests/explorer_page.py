@@ -1,10 +1,9 @@
 """The explorer's script under node: the same file that the page loads, with the data that the build gives it."""
 
-import json
-import subprocess
 from functools import cache
 
 from companion.evidence import explorer
+from node import evaluate
 from small_book import ROOT
 
 SCRIPT = ROOT / "chapters" / "_static" / "explorer.js"
@@ -18,14 +17,4 @@ def data() -> str:
 
 def core(expression: str, script: str | None = None):
     """An expression of `core`, what the script exports, and `data`, evaluated by node and read back from JSON."""
-    lines = [
-        "const module = {exports: {}};",
-        data(),
-        script or SCRIPT.read_text(encoding="utf-8"),
-        "const core = module.exports, data = globalThis.explorerData;",
-        f"console.log(JSON.stringify({expression}));",
-    ]
-    done = subprocess.run(
-        ["node", "-"], input="\n".join(lines), capture_output=True, text=True, timeout=120, check=True
-    )
-    return json.loads(done.stdout)
+    return evaluate(expression, data(), script or SCRIPT.read_text(encoding="utf-8"), "explorerData")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from functools import cache
 
 import numpy as np
@@ -17,7 +16,7 @@ from companion.experiments.quasi_newton.race import learned_metrics
 from companion.experiments.quasi_newton.secant import bfgs_metric, gaussian_divergence
 from companion.experiments.sparse_embeddings.race import journey
 from companion.experiments.tau_leaping.theory import linear_law, stationary_inflation
-from node import needs_node
+from node import evaluate, needs_node
 from small_book import ROOT
 from stepsize import SGD, Adam, descend
 from stepsize.metric import diagonal, law_defect, unit_circle
@@ -40,17 +39,8 @@ def data() -> str:
 
 def core(expression: str, script: str | None = None):
     """An expression of `core`, what the script exports, and `data`, evaluated by node; NaN and infinities survive."""
-    lines = [
-        "const module = {exports: {}};",
-        data(),
-        script or SCRIPT.read_text(encoding="utf-8"),
-        "const core = module.exports, data = globalThis.picturesData;",
-        f"console.log(JSON.stringify({expression}, (_, v) => Number.isFinite(v) || typeof v !== 'number' ? v : String(v)));",
-    ]
-    done = subprocess.run(
-        ["node", "-"], input="\n".join(lines), capture_output=True, text=True, timeout=120, check=True
-    )
-    return json.loads(done.stdout)
+    finite = "(_, v) => Number.isFinite(v) || typeof v !== 'number' ? v : String(v)"
+    return evaluate(expression, data(), script or SCRIPT.read_text(encoding="utf-8"), "picturesData", finite)
 
 
 def shown(name: str, states: list[dict], script: str | None = None) -> list[dict]:
