@@ -6,8 +6,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_CACHE_DIR", os.path.expanduser("~/.cache/stepsize/numba"))
 os.environ.setdefault("NUMBA_CACHE_LOCATOR_CLASSES", "companion.build.numba_cache.BySources")
 # `make test` hands its level and flags down, and a make that a test runs would print other lines because of them
-for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
-    os.environ.pop(name, None)
+os.environ.pop("MAKELEVEL", None)
+os.environ.pop("MAKEFLAGS", None)
+os.environ.pop("MFLAGS", None)
 
 import pytest
 from hypothesis import settings

@@ -105,8 +105,8 @@ def test_signs_shapes_and_words_differ_and_never_the_colour_alone():
 
 def test_a_control_shows_its_share_of_the_effect_and_no_sign():
     html = card(record(row(), row("contradicts", "control"), shares={"contradicts, control": 0.62}))
-    assert strips(html)[1].endswith("outside them; 62% of the effect.")
-    assert "62% of the effect" in Page(html).text
+    assert strips(html)[1].endswith("outside them; attains 62% of the effect.")
+    assert "attains 62% of the effect" in Page(html).text
     assert "✗" not in Page(html).text
 
 
@@ -130,8 +130,8 @@ def test_the_words_of_a_measure_and_what_is_claimed_stand_once():
 
 
 def test_a_region_chosen_after_results_is_marked():
-    assert "region chosen after results" in Page(card(record(row(post_hoc=True)))).text
-    assert "region chosen after results" not in Page(card(record())).text
+    assert "chosen after first results" in Page(card(record(row(post_hoc=True)))).text
+    assert "chosen after first results" not in Page(card(record())).text
 
 
 def test_an_identity_is_a_line_and_no_strip():
@@ -251,6 +251,20 @@ def test_an_axis_is_logarithmic_where_its_numbers_span_more_than_a_factor_20():
         .of([0.5, 11], (1, INF))
         .log
     )
+
+
+def test_the_far_edge_of_a_region_does_not_press_the_values_together():
+    def axis(kind, values, region):
+        made = kind.of(values, region)
+        return made.low, made.high
+
+    assert axis(Axis, [-0.3, 1.5], (-100, -0.5)) == (-0.5, 1.5)
+    assert axis(Axis, [-1, 1.5], (-100, -0.5)) == (-1, 1.5)
+    assert axis(Axis, [-3, 1.5], (-10, -0.5)) == (-10, 1.5)  # room for both
+    assert Axis.of([-0.3, 1.5], (-100, -0.5)).place(-100) == 0  # what is claimed goes on to the end of the strip
+    assert axis(
+        mutant(Axis, "4 * (max(close) - min(close))", "400 * (max(close) - min(close))"), [-0.3, 1.5], (-100, -0.5)
+    ) == (-100, 1.5)
 
 
 values = st.floats(-1e6, 1e6).map(lambda v: round(v, 6))

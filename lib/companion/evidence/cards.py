@@ -23,7 +23,11 @@ QUANTIFIERS = {
     "definition": "A definition.",
     "theorem": "A theorem.",
 }
-HEADINGS = {"stated": "in the text’s setting", "beyond": "beyond the text’s setting", "control": "controls"}
+HEADINGS = {
+    "stated": "in the text’s setting",
+    "beyond": "beyond the text’s setting",
+    "control": "controls: simpler methods beside it, which decide nothing",
+}
 
 GUTTER = 6.0  # per cent of a strip on either side, where arrows lead to infinity
 APART = 17.0  # per cent of a strip between two labels of its axis
@@ -41,21 +45,30 @@ class Axis:
     def of(cls, values: Iterable[float], region: tuple[float, float]) -> "Axis":
         """Logarithmic where the values are positive and span, with the region's edges, more than a factor 20.
 
-        A share, whose region ends at 1 and which is never larger, stays linear. An edge at 0 of a logarithmic axis lies off it.
+        A share, whose region ends at 1 and which is never larger, stays linear. An edge at 0 of a logarithmic axis lies off it, and
+        so does the farther edge where it would press the values into less than a quarter of the axis.
         """
         values = [v for v in values if math.isfinite(v)]
-        numbers = [*values, *filter(math.isfinite, region)]
+        edges = list(filter(math.isfinite, region))
+        numbers = [*values, *edges]
         positive = [v for v in numbers if v > 0]
         share = region[1] == 1 == max(numbers) and min(numbers) >= 0
         if min([*values, 1]) > 0 <= min(numbers) and max(positive) > 20 * min(positive) and not share:
             return cls(min(positive), max(positive), True)
+        if values and len(edges) == 2:
+            near = min(edges, key=lambda e: max(min(values) - e, e - max(values), 0))
+            close = [*values, near]
+            if 0 < 4 * (max(close) - min(close)) < max(numbers) - min(numbers):
+                numbers = close
         low, high = min(numbers), max(numbers)
         return cls(low, high, False) if low < high else cls(low - (abs(low) or 1) / 2, low + (abs(low) or 1) / 2, False)
 
     def place(self, value: float) -> float:
-        """Where a value stands; what is infinite, or 0 on a logarithmic axis, stands at the end of the strip."""
-        if math.isinf(value) or (self.log and value <= 0):
-            return 100.0 if value > 0 else 0.0
+        """Where a value stands; what is infinite, off the axis, or 0 on a logarithmic one, stands at the end of the strip."""
+        if value > self.high:
+            return 100.0
+        if value < self.low:
+            return 0.0
         scale = math.log if self.log else float
         low, high = scale(self.low), scale(self.high)
         return GUTTER + (100 - 2 * GUTTER) * (scale(value) - low) / (high - low)
@@ -87,7 +100,7 @@ def _row(e: dict, axis: Axis, shares: dict) -> dict:
     value = number(estimate) + (f", interval {number(low)} to {number(high)}" if low < high else "")
     control = e["setting"] == "control"
     says = PLACES[e["says"]] if control else SAYS[e["says"]][1]
-    share = f"{shares[e['condition']]:.0%} of the effect" if control and e["condition"] in shares else ""
+    share = f"attains {shares[e['condition']]:.0%} of the effect" if control and e["condition"] in shares else ""
     sentence = f"{e['condition']}: {e['measure']} is {value}; claimed {region}; {says}{share and f'; {share}'}."
     return {
         "condition": e["condition"], "says": e["says"], "control": control, "share": share,
