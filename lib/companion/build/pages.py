@@ -235,7 +235,7 @@ def write(book, executed: Path, target: Path) -> None:
     runs = records(book, executed)
     rows = entries(book, runs)
     write_whole(target / "verdicts.txt", picture(rows, target / "verdicts.svg") + "\n")
-    write_whole(target / "summary.txt", html("tiles.html", rows, sentence=sentence(rows)))
+    write_whole(target / "summary.txt", html("tiles.html", rows))
     write_whole(target / "subjects.txt", html("subjects.html", rows))
     write_whole(target / "ledger.txt", html("ledger.html", rows, gate=book.profile == "published"))
     write_whole(target / "counts.txt", sentence(rows) + "\n")
