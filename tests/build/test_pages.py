@@ -91,9 +91,9 @@ def rows(book, run):
     return pages.entries(book, ledger.records(book, run))
 
 
-def replicate(book, **verdicts):
+def replicate(book, constant=(), **verdicts):
     path = book.root / "chapters" / "replication.json"
-    path.write_text(json.dumps({"seeds": list(range(10)), "claims": verdicts}))
+    path.write_text(json.dumps({"seeds": list(range(10)), "claims": verdicts, "constant": constant}))
 
 
 def html(name, rows, **more):
@@ -191,6 +191,17 @@ def test_fragile_claims_are_named(book, run, rows):
     replicate(book, T1=["in part"] * 9 + ["open"])
     text = html("subjects.html", pages.entries(book, ledger.records(book, run))).text
     assert "Every verdict is the same in at least nine of ten replications" in text
+
+
+def test_claims_that_no_seed_can_change_are_named(book, run, rows):
+    replicate(book, T1=["in part"] * 10, T2=["holds"] * 10, constant=["T2"])
+    entered = pages.entries(book, ledger.records(book, run))
+    said = "No seed enters what 1 claims rest on; it is exact, or from a recorded grid: T2."
+    assert said in html("subjects.html", entered).text
+    text = html("ledger.html", entered, gate=True).text
+    assert ("10/10" in text, "no seed" in text) == (True, True)
+    replicate(book, T1=["in part"] * 10)
+    assert "No seed" not in html("subjects.html", pages.entries(book, ledger.records(book, run))).text
 
 
 def test_margins_are_told_in_short_and_sorted_by_the_smallest_move():

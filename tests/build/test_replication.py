@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def record(torch="2", **verdicts):
-    return {"versions": {"torch": torch}, "verdicts": [{"claim": claim, "verdict": v} for claim, v in verdicts.items()]}
+    said = [{"claim": claim, "verdict": v, "evidence": []} for claim, v in verdicts.items()]
+    return {"versions": {"torch": torch}, "verdicts": said}
+
+
+def measured(*estimates, setting="stated"):
+    rows = [{"setting": setting, "interval": {"estimate": e}} for e in estimates]
+    return {"versions": {}, "verdicts": [{"claim": "A", "verdict": "holds", "evidence": rows}]}
 
 
 def test_every_claim_has_its_verdict_under_every_seed():
@@ -47,8 +53,28 @@ def test_a_claim_below_nine_in_ten_is_fragile(same, fragile):
 
 
 def test_what_a_run_computes_is_recorded_where_the_claim_is_published_as_open():
-    fragile = {"versions": {}, "verdicts": [{"claim": "A", "verdict": "open", "computed": "fails"}]}
+    fragile = {"versions": {}, "verdicts": [{"claim": "A", "verdict": "open", "computed": "fails", "evidence": []}]}
     assert replication.gather({7: [fragile]}, "smoke")["claims"] == {"A": ["fails"]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ((0.5, "inf"), (0.5, "inf"), True),
+        ((0.5, 1), (0.5 + 1e-9, 1), True),
+        ((0.5, 1), (0.5, 1.00001), False),
+        ((0.5,), (0.5, 1), False),
+        ((0, 1), (1e-16, 1), True),
+    ],
+)
+def test_a_claim_is_constant_where_no_stated_estimate_depends_on_the_seed(first, second, same):
+    made = {7: [measured(*first)], 8: [measured(*second)]}
+    assert replication.constant(made) == ["A"] * same
+    assert replication.constant({7: made[7]}) == [], "one seed shows nothing"
+    beyond = {7: [measured(1, setting="beyond")], 8: [measured(2, setting="beyond")]}
+    assert replication.constant(beyond) == ["A"], "rows beyond decide nothing"
+    found = replication.gather(made, "smoke") | {"claims": {"A": ["holds", "holds"]}}
+    assert replication.replicated(found, "A", "holds")["constant"] == same
 
 
 def test_a_claim_is_registered_as_fragile_exactly_where_replications_disagree():

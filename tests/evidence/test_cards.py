@@ -186,6 +186,9 @@ def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_c
         "This run alone says fails, and so do 15 of 20 replications under other seeds. Fewer than nine in ten: fragile, and therefore open."
         in Page(card(settled)).text
     )
+    exact = Page(card(record(replication=sound | {"constant": True}))).text
+    assert "No number in the text’s setting depends on the seed" in exact
+    assert "19 of 20" not in exact
     assert "replications" not in Page(card(record())).text
 
 
