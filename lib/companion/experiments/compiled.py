@@ -17,20 +17,23 @@ _C6, _C7, _C8, _C9, _C10 = 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800
 def _add_product(a, M, out):
     """out <- out + a M for a (n, m), M (m, k), out (n, k); the rows of M and out are contiguous, a may be a transpose.
 
-    Four rows of M at once, so that out is read and written a quarter as often. a and out should fit the cache together.
+    Four rows of M at once, so that out is read and written a quarter as often; 256 rows of out at once, so that they stay in the
+    cache meanwhile.
     """
     n, m = a.shape
     whole = m - m % 4
-    for k in range(0, whole, 4):
-        for i in range(n):
-            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
-            for j in range(M.shape[1]):
-                out[i, j] += a0 * M[k, j] + a1 * M[k + 1, j] + a2 * M[k + 2, j] + a3 * M[k + 3, j]
-    for k in range(whole, m):
-        for i in range(n):
-            a0 = a[i, k]
-            for j in range(M.shape[1]):
-                out[i, j] += a0 * M[k, j]
+    for first in range(0, n, 256):
+        rows = range(first, min(first + 256, n))
+        for k in range(0, whole, 4):
+            for i in rows:
+                a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+                for j in range(M.shape[1]):
+                    out[i, j] += a0 * M[k, j] + a1 * M[k + 1, j] + a2 * M[k + 2, j] + a3 * M[k + 3, j]
+        for k in range(whole, m):
+            for i in rows:
+                a0 = a[i, k]
+                for j in range(M.shape[1]):
+                    out[i, j] += a0 * M[k, j]
 
 
 add_product = compiled(_add_product)

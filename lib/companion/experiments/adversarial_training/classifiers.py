@@ -235,7 +235,7 @@ def _rows(z, y):
     return z.reshape(-1, z.shape[-1]).numpy(), y.expand(z.shape[:-1]).reshape(-1).numpy()
 
 
-BLOCK = 64  # runs that are trained together: enough to share the cost of a call, few enough to stay in the cache
+BLOCK = 8  # runs that are trained together: enough to share the cost of a call, few enough to stay in the cache
 
 
 def of_runs(rule, runs: slice, axes: int):
