@@ -16,10 +16,13 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
+    """All of a page on one worker, which visits it once; other tests stay with their file."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.site)
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            item.add_marker(pytest.mark.xdist_group(parameters.get("name", item.path.name)))
 
 
 @pytest.fixture(scope="session")

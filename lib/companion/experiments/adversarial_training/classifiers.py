@@ -235,7 +235,9 @@ def _rows(z, y):
     return z.reshape(-1, z.shape[-1]).numpy(), y.expand(z.shape[:-1]).reshape(-1).numpy()
 
 
-BLOCK = 8  # runs that are trained together: enough to share the cost of a call, few enough to stay in the cache
+BLOCK = (
+    2**16
+)  # numbers in the batches of the runs that are trained together: they share the cost of a call and stay in the cache
 
 
 def of_runs(rule, runs: slice, axes: int):
@@ -251,8 +253,8 @@ def train(classifier: Classifier, rule, seeds, images: Images, epochs: int, batc
     inputs) of theirs before the rule sees it; `watch(x)` is called after every pass. Each seed has its own start, order and
     randomness.
     """
-    x = classifier.start(seeds)
-    blocks = [slice(k, k + BLOCK) for k in range(0, len(x), BLOCK)]
+    x, together = classifier.start(seeds), max(1, BLOCK // (batch * classifier.sizes[0]))
+    blocks = [slice(k, k + together) for k in range(0, len(x), together)]
     passes = [
         _passes(classifier, of_runs(rule, runs, 2), x[runs], seeds[runs], images, batch, attack and attack(runs))
         for runs in blocks
