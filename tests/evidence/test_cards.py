@@ -183,7 +183,7 @@ def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_c
     assert "15 of 20 replications under other seeds: fragile." in Page(card(record(replication=weak))).text
     settled = record(replication=weak) | {"verdict": "open", "computed": "fails"}
     assert (
-        "This run alone says fails, and so do 15 of 20 replications under other seeds. Fewer than nine in ten: fragile, and therefore open."
+        "this one says fails, and so do 15 of 20 replications under other seeds. Fewer than nine in ten make a verdict fragile."
         in Page(card(settled)).text
     )
     exact = Page(card(record(replication=sound | {"constant": True}))).text
