@@ -18,7 +18,7 @@ from stepsize.rules import SGD, AdaGrad, Adam, RowAdaGrad
 from stepsize.tables import Table
 from stepsize.tuning import Choice, choose
 
-from .skip_gram import BINS, batches, corpus, gradients, held_out, score, towards_common, train
+from .skip_gram import BINS, Trained, batches, corpus, gradients, held_out, score, towards_common, train
 
 STEPS, BATCH, DIMENSION = 2000, 256, 16
 TUNING_SEEDS = (100, 101)
@@ -66,12 +66,11 @@ class Raced(NamedTuple):
     visits: np.ndarray
 
 
-def race(
-    name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000, pairs_seed: int = 7
-) -> Raced:
-    """One method trained at every rate with every seed, scored on at most `held` pairs of plays that it has not read."""
-    text, shape = corpus(), (len(lrs), len(seeds), len(corpus().counts))
-    trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
+def last_visit(trained: Trained) -> dict[str, np.ndarray]:
+    """Of every row of the words: `moment`, its second moment, `rate`, in units of lr, and `distance` per visit; (runs * V,) each.
+
+    To be read before the tables are settled, which lets idle rows decay.
+    """
     state = rebuild(trained.word.state, iter(trained.word.memory))
     with np.errstate(divide="ignore", invalid="ignore"):  # words that no batch has brought
         if hasattr(state, "v"):
@@ -79,7 +78,16 @@ def race(
         else:  # the sum of AdaGrad, or none
             v = np.ones(trained.word.x.shape) if isinstance(state, tuple) else state
         per_visit = trained.distance / trained.visits
-        facts = [a.reshape(-1, shape[2]) for a in (v.mean(-1), (v**-0.5).mean(-1), per_visit)]
+        return {"moment": v.mean(-1), "rate": (v**-0.5).mean(-1), "distance": per_visit}
+
+
+def race(
+    name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000, pairs_seed: int = 7
+) -> Raced:
+    """One method trained at every rate with every seed, scored on at most `held` pairs of plays that it has not read."""
+    text, shape = corpus(), (len(lrs), len(seeds), len(corpus().counts))
+    trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
+    facts = [fact.reshape(-1, shape[2]) for fact in last_visit(trained).values()]
     a, b = (table.settle().reshape(*shape, DIMENSION) for table in (trained.word, trained.neighbour))
     pairs = held_out(text, plays, held, pairs_seed)
     loss = np.empty((2, *shape[:2], 1 + len(BINS)))
