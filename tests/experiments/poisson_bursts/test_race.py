@@ -9,6 +9,7 @@ from companion.experiments.poisson_bursts.race import (
     CHOICES,
     METHODS,
     UNTUNED,
+    Backtest,
     at_rate,
     backtest,
     race,
@@ -52,6 +53,7 @@ def test_a_setting_is_chosen_along_with_the_rate_and_an_untuned_rule_keeps_its_o
     assert tuned["either"].setting is tuned[least].setting
     np.testing.assert_array_equal(cost["either"]["whole"], cost[least]["whole"])
     assert tuned["as it is"].lr == 0.02
+    assert (raced.rule("either").lr, raced.rule("either").beta1) == (tuned["either"].lr, tuned[least].setting.beta1)
     stream = poisson_stream(range(6), steps=300, **KIND)
     alone = kl(stream.lam, follow(Adam(0.02), stream).mu)[WINDOWS["whole"]].mean(0)
     np.testing.assert_allclose(cost["as it is"]["whole"], alone, rtol=1e-12)
@@ -101,6 +103,11 @@ def test_the_report_draws_every_method_and_tabulates_every_cost():
     date = np.repeat(np.arange(np.datetime64("2020-01-01"), np.datetime64("2020-01-11")), 24)
     observed = daily_figure(date, np.ones((240, 2)), {}, "2020-01-03", "2020-01-05").lines[0]
     np.testing.assert_array_equal(observed.get_ydata(), [48, 48, 48])
+    forecast = Backtest(None, np.full((240, 2), 0.5))
+    both = {"AdaGrad": forecast, "Adam": forecast}
+    _, drawn = daily_figure(date, np.ones((240, 2)), both, "2020-01-03", "2020-01-05").lines
+    assert drawn.get_label() == "AdaGrad"
+    np.testing.assert_array_equal(drawn.get_ydata(), [24, 24, 24])
     trace = backtest(AdaGrad(), [0.01, 0.1], Stream(np.ones((9, 1, 1)), np.arange(9.0)[:, None]), slice(2, None), 2)
     points, line = epidemic_figure(np.arange(9.0), {"AdaGrad": trace}, ["AdaGrad"]).lines
     np.testing.assert_array_equal(points.get_ydata(), [0.7, *range(1, 9)])

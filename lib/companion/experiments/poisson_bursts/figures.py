@@ -4,16 +4,14 @@ import numpy as np
 
 from companion.evidence import bootstrap, geometric
 from companion.evidence.figures import WIDTH, ends, error_bars, method, panels, plain_ticks, plt
-from stepsize.responses import adagrad_ratio, adam_ratio
 
+from .race import law
 
-def law(pair, rule, stop: int):
-    """Predicted ratio of rates after `stop`, from the state at the end of the burst alone."""
-    beta = getattr(rule, "beta2", getattr(rule, "beta", None))
-    if beta is not None:
-        return adam_ratio(geometric(pair.ratio[stop - 1]), beta, np.arange(1, len(pair.ratio) - stop + 1))
-    energy = np.exp(-2 * pair.log_rate)  # the sum of squared gradients, in units of lr^2
-    return geometric(adagrad_ratio(energy[1, stop:], energy[0, stop - 1] - energy[1, stop - 1]), axis=1)
+#: Methods and windows of `window_figure`, and methods of the two figures of real series.
+SHOWN = ("AdaGrad", "RMSProp", "Adam", "Adam, β₂ = 0.99", "clipped AdaGrad", "implicit SGD", "EWMA")
+WINDOWS = ("before", "burst", "recovery", "turn", "late")
+DAILY = ("AdaGrad", "RMSProp", "implicit SGD", "EWMA")
+EPIDEMIC = ("AdaGrad", "Adam", "implicit SGD", "EWMA")
 
 
 def recovery_figure(pairs: dict, rules: dict, start: int, stop: int):
@@ -55,7 +53,7 @@ def cost_figure(race):
     return axes
 
 
-def window_figure(race, names, windows):
+def window_figure(race, names=SHOWN, windows=WINDOWS):
     """Cost per step of some methods, window by window, with intervals; tuned for the first goal."""
     _, axes = plt.subplots(figsize=(WIDTH, 4.2))
     cost = next(iter(race.cost.values()))
@@ -69,8 +67,8 @@ def window_figure(race, names, windows):
     return axes
 
 
-def daily_figure(date, counts, forecasts: dict, first: str, last: str):
-    """Counts a day, all members together, and the sums of the forecasts, each made before its hour, from `first` to `last`."""
+def daily_figure(date, counts, forecasts: dict, first: str, last: str, names=DAILY):
+    """Counts a day, all members together, and the sums of the forecasts by some methods, each made before its hour, from `first` to `last`."""
     _, axes = plt.subplots()
     days = np.arange(np.datetime64(first), np.datetime64(last) + 1)
 
@@ -78,15 +76,16 @@ def daily_figure(date, counts, forecasts: dict, first: str, last: str):
         return np.bincount((date - date[0]).astype(int), values.sum(1))[(days - date[0]).astype(int)]
 
     axes.plot(days, daily(counts), color="black", lw=2.6, label="observed", zorder=1)
-    for name, forecast in forecasts.items():
-        axes.plot(days, daily(forecast.mu), **method(name))
+    for name in names:
+        if name in forecasts:
+            axes.plot(days, daily(forecasts[name].mu), **method(name))
     axes.set(yscale="log", ylabel="counts a day")
     axes.tick_params(axis="x", rotation=30)
     axes.legend()
     return axes
 
 
-def epidemic_figure(deaths, forecasts: dict, names):
+def epidemic_figure(deaths, forecasts: dict, names=EPIDEMIC):
     """Deaths of every day of a year, a day without any drawn at 0.7, and forecasts of some methods, each made the day before."""
     _, axes = plt.subplots()
     axes.plot(np.maximum(deaths, 0.7), ".", color="0.6", markersize=4, label="deaths")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.evidence import geometric
+from stepsize.responses import adagrad_ratio, adam_ratio
 from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, Prodigy, RMSProp
 from stepsize.transforms import ClipByNorm, chain
 from stepsize.tuning import Choice, choose, tune
@@ -72,6 +73,10 @@ class Race(NamedTuple):
         """Cost of `name` over that of `rival`, stream by stream: each tuned for `goal` and scored on it."""
         return self.cost[goal][name][goal] / self.cost[goal][rival][goal]
 
+    def rule(self, name, goal="whole"):
+        """The rule that was chosen for a goal, at its rate."""
+        return at_rate(self.tuned[goal][name].setting, self.tuned[goal][name].lr)
+
 
 def race(
     methods: dict, lrs, tuning, reporting, windows: dict[str, slice], goals, statistic=geometric, untuned=None, **kind
@@ -130,6 +135,15 @@ def twins(method, seeds, **kind) -> Twins:
     pair = [poisson_stream(seeds, **kind | only) for only in ({}, {"burst": 1})]
     watched = np.stack([follow(method, s, watch=lambda now: (log_rate(now), length(now))).watched for s in pair])
     return Twins(watched[:, :, 0], watched[:, :, 1])
+
+
+def law(pair: Twins, rule, stop: int):
+    """The ratio of rates from `stop` on, (T - stop,), predicted from the state at the end of the burst alone: `adam_ratio`, `adagrad_ratio`."""
+    beta = getattr(rule, "beta2", getattr(rule, "beta", None))
+    if beta is not None:
+        return adam_ratio(geometric(pair.ratio[stop - 1]), beta, np.arange(1, len(pair.ratio) - stop + 1))
+    energy = np.exp(-2 * pair.log_rate)  # the sum of squared gradients, in units of lr^2
+    return geometric(adagrad_ratio(energy[1, stop:], energy[0, stop - 1] - energy[1, stop - 1]), axis=1)
 
 
 class Backtest(NamedTuple):
