@@ -78,7 +78,8 @@ def test_the_law_of_the_distance_is_drawn_beside_the_medians():
 
 def test_every_path_is_drawn_and_named_once():
     starts = np.array([[1.0, 0.7], [-0.5, 0.5]])
-    axes = path_figure(half_plane.walks(starts, (half_plane.PLAIN,), steps=1500), ["μ, σ"] * 2)
+    axes = path_figure(half_plane.walks(starts, (half_plane.PLAIN,), steps=1500))
+    assert [panel.get_title("left") for panel in axes] == ["walked in (μ, σ)"]
     assert len(axes[0].lines) == 9
     assert [t.get_text() for t in axes[0].get_legend().get_texts()] == [
         "geodesic",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from companion.experiments.riemannian_metric import natural_gradient
 from companion.experiments.riemannian_metric.natural_gradient import (
@@ -16,6 +17,7 @@ from companion.experiments.riemannian_metric.natural_gradient import (
     grown_metrics,
     law_defects,
     mixed,
+    predicted_steps,
     race,
     races,
     regression,
@@ -147,7 +149,7 @@ def test_which_second_moment_is_a_tensor_under_which_map():
 
 
 def test_two_roads_leave_two_accumulators_until_they_forget():
-    arrived, rested = two_roads(regression("unit scales", range(5)), 0, steps=300)
+    arrived, rested = two_roads(regression("unit scales", range(5)), 0, steps=300).values()
     assert arrived.min() > 1.5
     assert rested.max() < 1 + 1e-3
 
@@ -161,7 +163,7 @@ def test_the_average_over_road_and_standstill_is_the_one_of_the_concatenated_wal
         return second_moment(gradients, beta)
 
     monkeypatch.setattr(natural_gradient, "second_moment", watched)
-    rested = two_roads(model, 0, steps=200, idle=50, beta=0.99)[1]
+    rested = list(two_roads(model, 0, steps=200, idle=50, beta=0.99).values())[1]
     ratio = seen[0][1] / seen[0][0]
     assert np.abs(rested / (ratio.max(-1) / ratio.min(-1)) - 1).max() < 1e-12
 
@@ -205,6 +207,15 @@ def test_steps_from_a_distance_are_those_of_the_two_rules():
     assert (needed["natural gradient"] == 1).all()
     alone = steps_to(Riemannian(model.empirical), model, 1e-8, 100, x0, best)
     np.testing.assert_array_equal(needed["empirical Fisher"], alone)
+
+
+def test_the_predicted_steps_are_the_time_of_the_flow():
+    time, _ = quad(lambda D: (1 + 3 * D**2) / D, np.sqrt(2e-4), 3.0)
+    assert predicted_steps(3.0, gap=1e-4) == pytest.approx(time, rel=1e-10)
+    assert mutant(predicted_steps, "np.sqrt(2 * gap)", "np.sqrt(gap)")(3.0, gap=1e-4) > time + 0.3
+    # a step is not infinitesimal: the count is within a tenth of it once the distance is large
+    counts = np.median(steps_from([10.0], range(10))["empirical Fisher"], 1)
+    assert counts == pytest.approx(predicted_steps([10.0]), rel=0.1)
 
 
 def test_three_rules_are_trained_and_their_metrics_grow_with_the_gradient():

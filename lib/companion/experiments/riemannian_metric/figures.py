@@ -138,9 +138,11 @@ def distance_figure(distances, needed: dict):
     return axes
 
 
-def path_figure(paths: dict, charts):
+def path_figure(paths: dict):
     """Paths {(method, chart): (points, starts, 2)} on the half-plane, one panel for each chart."""
-    _, axes = panels(len(charts), 2.8, sharey=True)
+    charts = list(dict.fromkeys(chart for _, chart in paths))
+    _, axes = panels(len(charts), 2.8, sharey=True, squeeze=False)
+    axes = axes[:, 0]
     for panel, chart in zip(axes, charts, strict=True):
         for name, label in _LABELS.items():
             for k, path in enumerate(np.moveaxis(paths[name, chart], 1, 0)):

@@ -217,6 +217,16 @@ def steps_from(distances, seeds, gap: float = 1e-8, cap: int = 4000) -> dict[str
     return {name: steps_to(Riemannian(metric), model, gap, cap, x0, best) for name, metric in metrics.items()}
 
 
+def predicted_steps(distances, gap: float = 1e-8):
+    """Time in which D' = -D / (1 + 3 D^2) falls from D to e = sqrt(2 gap), where the gap is reached: 3/2 (D^2 - e^2) + log(D / e).
+
+    That is how fast the empirical rule of `steps_from` approaches, for many examples: E of normal inputs and unit noise is
+    (1 + D^2) I + 2 D^2 u u' at distance D along u, and F is I.
+    """
+    distances, near = np.asarray(distances, float), np.sqrt(2 * gap)
+    return 1.5 * (distances**2 - near**2) + np.log(distances / near)
+
+
 def stretched(rule, scales, snr: float, seeds, steps: int = 2000):
     """(rate, |step|) of each coordinate, averaged over the second half of a walk whose gradients are scales * (snr + noise).
 
@@ -250,10 +260,12 @@ def grown_metrics(model: Linear, batch: int, steps: int, seeds, lr: float = 1e-2
     }
 
 
-def two_roads(model: Linear, seed: int, steps: int = 1000, idle: int = 20000, beta: float = 0.999):
+def two_roads(
+    model: Linear, seed: int, steps: int = 1000, idle: int = 20000, beta: float = 0.999
+) -> dict[str, np.ndarray]:
     """max / min over the coordinates of sqrt(v) after a detour against sqrt(v) after the straight path, to the same point.
 
-    From 0 to half of the minimiser, at full gradients. Returns the ratio on arrival and after `idle` steps at the point.
+    From 0 to half of the minimiser, at full gradients: condition -> (runs,), on arrival and after `idle` steps at the point.
     """
     end, share = 0.5 * model.minimiser(), np.linspace(0, 1, steps)[:, None, None]
     aside = np.random.default_rng(seed).standard_normal(end.shape)
@@ -263,5 +275,9 @@ def two_roads(model: Linear, seed: int, steps: int = 1000, idle: int = 20000, be
     v, still = second_moment(gradients, beta)[-1], gradients[-1] ** 2
     # an average of the road and then of the standstill: each counts with its share of the weight
     past, now = beta**idle * (1 - beta**steps), 1 - beta**idle
-    ratio = [np.sqrt(w[1] / w[0]) for w in (v, (past * v + now * still) / (past + now))]
-    return tuple(map(spread, ratio))
+    moments = {
+        "the iterate has just arrived": v,
+        f"the iterate has stood still for {idle * (1 - beta):.0f} memories of v": (past * v + now * still)
+        / (past + now),
+    }
+    return {condition: spread(np.sqrt(w[1] / w[0])) for condition, w in moments.items()}
