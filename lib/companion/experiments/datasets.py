@@ -172,20 +172,39 @@ def _read_mathematics(folder):
     return table | {"school": table["school"].astype(int)}
 
 
-def _imports(package, version, checksum):
-    """The import graph of a package: edges, label, word_start, word, vocabulary, classes; see `companion.experiments.graph_hubs.import_graph`."""
-    name = f"data/imports_{package}.npz"
+def _arrays(name):
+    """The arrays of a file of NumPy's in data/."""
 
     def read(folder):
-        with np.load(folder / name) as file:
+        with np.load(folder / f"data/{name}.npz") as file:
             return dict(file)
 
+    return read
+
+
+def _imports(package, version, checksum):
+    """The import graph of a package: edges, label, word_start, word, vocabulary, classes; see `companion.experiments.graph_hubs.import_graph`."""
     return Dataset(
         title=f"Which modules of {package} {version} import each other, and the words of their names",
         source=f"made from the sources of {package} {version} by companion.experiments.graph_hubs.import_graph.import_graph({package!r})",
         licence="BSD-3-Clause, as the package",
-        files={name: checksum},
-        read=read,
+        files={f"data/imports_{package}.npz": checksum},
+        read=_arrays(f"imports_{package}"),
+    )
+
+
+def _wordnet(name, title, made_by, checksum):
+    """A file made from WordNet 3.0, see `companion.experiments.wordnet`; its array `licence` is that of WordNet."""
+    return Dataset(
+        title=title,
+        source=(
+            "C. Fellbaum (ed., 1998), WordNet: An Electronic Lexical Database, version 3.0 of Princeton University (2006), "
+            "as Debian's package wordnet-base 1:3.0-37 installs it (data.noun has SHA-256 fea17d2f..., the other files are named in "
+            f"companion.experiments.wordnet). Made by {made_by}."
+        ),
+        licence="WordNet 3.0 licence: use, copy, change and pass on for any purpose, with the licence, which the file holds",
+        files={f"data/{name}.npz": checksum},
+        read=_arrays(name),
     )
 
 
@@ -272,4 +291,16 @@ DATASETS = {
     ),
     "imports_torch": _imports("torch", "2.13.0", "bfd9ec55b689e74147430b17f0f66b57caa069d6bcc7253f9fa44cb38853e021"),
     "imports_sympy": _imports("sympy", "1.14.0", "8466e015f9f16f130e8ba1c6ba6b67a6d03eef0059f243f2213bf6f36f99f9a2"),
+    "wordnet_words": _wordnet(
+        "wordnet_words",
+        "Categories and hypernyms of the words of 38 plays, from WordNet",
+        "companion.experiments.wordnet.categories of the vocabulary of the data set shakespeare",
+        "11ad677aaead89f5382674778a98c92a274b1da4b98cef521290258bb88cab17",
+    ),
+    "wordnet_nouns": _wordnet(
+        "wordnet_nouns",
+        "Nouns of which one is a kind or a part of the other, and the words of their definitions, from WordNet",
+        "companion.experiments.graph_hubs.noun_graph.noun_graph()",
+        "448585f58fdb4c78a59dcf34c2fc48282e31c485ce639b5d806a68c892c06505",
+    ),
 }
