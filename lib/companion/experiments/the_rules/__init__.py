@@ -1,0 +1,1 @@
+"""What rules make of gradients that are known beforehand, and of a noisy bowl."""
