@@ -67,6 +67,22 @@ class Activity:
 
 
 @dataclass(frozen=True)
+class Firings:
+    """R-leaping: in one leap `size` reactions fire, whichever, in a time that is drawn.  Auger, Chatelain & Koumoutsakos (2006).
+
+    tau ~ Gamma(size, 1 / sum_j a_j), and the firings fall on the reactions as multinomial with a_j / sum a; with one firing that
+    is the exact algorithm. The number stays the same for ever: their choice of it, leap by leap, from a tolerance is not
+    made here. Of a `size` that is not whole a leap has the part before the point or one more, at random, on average `size`.
+    """
+
+    size: float
+
+    def code(self):
+        at_least_one = "a finite number of at least 1"
+        return 4, number(self.size, "Firings: size", at_least_one, lambda v: 1 <= v < math.inf, NetworkError), 0, 0
+
+
+@dataclass(frozen=True)
 class Absolute:
     """tau = size / max_i sqrt(mu_i^2 + sigma_i^2): Adam's lr / sqrt(second moment), with exact moments."""
 
@@ -97,6 +113,8 @@ def leap(
     if not hasattr(step, "code"):
         raise NetworkError(f"step is {step!r}; give a rule, such as Cao(0.03) or Fixed(0.1)")
     rule, size, threshold, burst = step.code()
+    if rule == kernels.FIRINGS and scheme != "euler":
+        raise NetworkError(f"{step!r} has no scheme {scheme!r}; leave it at 'euler'")
     p = plan(network, times, runs, seed, initial, rates)
     budget = whole(max_events, "max_events", 1, LARGEST_COUNT, NetworkError)
     out = np.zeros((p.runs, p.times.size, p.x0.shape[1]))
