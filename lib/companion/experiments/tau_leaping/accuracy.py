@@ -9,7 +9,7 @@ import numpy as np
 from companion.errors import NetworkError, SimulationError
 
 from . import textbook
-from .leaping import Absolute, Activity, Cao, Fixed, leap, longest_step
+from .leaping import Absolute, Activity, Cao, Firings, Fixed, leap, longest_step
 from .master_equation import MasterEquation
 from .network import Network
 from .ssa import Ensemble, simulate
@@ -69,8 +69,13 @@ def floor(law: Law, runs: int, seed: int, draws: int = 200) -> np.ndarray:
     return np.array(distances)
 
 
-#: The rules that get as much work as Cao's.
-RIVALS = {"fixed": Fixed, "1 / activity": Activity, "absolute change": Absolute}
+#: The rules that get as much work as Cao's, made from a size that is found.
+RIVALS = {
+    "fixed": Fixed,
+    "1 / activity": Activity,
+    "absolute change": Absolute,
+    "R-leaping": lambda size: Firings(max(size, 1.0)),
+}
 
 
 class Case(NamedTuple):
@@ -121,7 +126,9 @@ def score(case: Case, rule, runs: int, seeds) -> Score:
     )
 
 
-def compare(case: Case, runs: int, seeds, tuning: int, burst: int = 0, rivals=tuple(RIVALS)) -> dict[str, Score]:
+def compare(
+    case: Case, runs: int, seeds, tuning: int, burst: int = 0, rivals=("fixed", "1 / activity", "absolute change")
+) -> dict[str, Score]:
     """Cao's rule and its rivals, all at the work that Cao's rule needs; their sizes are found with the seed `tuning`.
 
     burst 0: leaps alone. Otherwise a leap that is worth less than ten events gives way to so many exact events.
@@ -155,12 +162,6 @@ def gain(
     """
     error = {name: s.error.mean(1) if course else s.error[:, -1] for name, s in scores.items()}
     return np.log(error[over] / error[rule])
-
-
-def gains(scores: dict[str, dict[str, Score]], course: bool = False) -> dict[str, np.ndarray]:
-    """`gain` of Cao's rule over a fixed step, by the titles of `PACE`."""
-    when = ", over the course" if course else ""
-    return {PACE[name] + when: gain(rules, course=course) for name, rules in scores.items()}
 
 
 def best_gains(*compared: dict[str, dict[str, Score]]) -> dict[str, np.ndarray]:
@@ -260,10 +261,10 @@ def course(end: float, count: int = 5) -> np.ndarray:
     return end * 2.0 ** np.arange(1 - count, 1)
 
 
-def cases(eps: dict, reference_runs: int, seed: int) -> dict[str, Case]:
-    """The problems of `PROBLEMS` that `eps` names, each with its laws over the course, to be run with that tolerance."""
+def cases(eps: float, exceptions: dict[str, float], reference_runs: int, seed: int) -> dict[str, Case]:
+    """All of `PROBLEMS`, each with its laws over the course, to be run with the tolerance `eps` or that of `exceptions`."""
     chosen, simulated = {}, {}
-    for name, tolerance in eps.items():
+    for name, tolerance in (dict.fromkeys(PROBLEMS, eps) | exceptions).items():
         network, species, end, ceiling = PROBLEMS[name]
         times = course(end)
         if ceiling == 0:
@@ -276,9 +277,12 @@ def cases(eps: dict, reference_runs: int, seed: int) -> dict[str, Case]:
     return chosen
 
 
-def work_precision(case: Case, tolerances, runs: int, seeds, tuning: int) -> list[dict[str, Score]]:
-    """`compare` at every tolerance of Cao's rule: how error falls with work."""
-    return [compare(case._replace(eps=eps), runs, seeds, tuning) for eps in tolerances]
+def work_precision(cases: dict[str, Case], tolerances, runs: int, seeds, tuning: int) -> dict[str, list]:
+    """`compare` of every case at every tolerance of Cao's rule, {case: [{rule: Score}]}: how error falls with work."""
+    return {
+        name: [compare(case._replace(eps=eps), runs, seeds, tuning) for eps in tolerances]
+        for name, case in cases.items()
+    }
 
 
 def depths(order: int, factors, eps: float, runs: int, seeds, tuning: int, count: int = 1000) -> np.ndarray:
