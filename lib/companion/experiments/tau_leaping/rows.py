@@ -94,9 +94,9 @@ _TOLD = {
 }
 
 
-def ratios(key: str, rows: dict[str, Interval], when: str = "") -> dict[str, str]:
-    """`gains` as ratios of errors for the prose, key-problem -> ratio; `when` ends the titles of the rows."""
-    return {f"{key}-{word}": ratio(rows[PACE[problem] + when]) for word, problem in _TOLD.items()}
+def ratios(key: str, rows: dict[str, Interval], when: str = "", lead: str = "") -> dict[str, str]:
+    """`gains` as ratios of errors for the prose, key-problem -> ratio; titles of the rows begin with `lead` and end with `when`."""
+    return {f"{key}-{word}": ratio(rows[f"{lead}{PACE[problem]}{when}"]) for word, problem in _TOLD.items()}
 
 
 def numbers(edge: Rest, small: Spread, large: Spread, work, clock, scores: Scores, raced: dict) -> dict:
