@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import race as module
-from companion.experiments.recurrent_networks.figures import paired, paired_with_choice
 from companion.experiments.recurrent_networks.gradient_flow import (
     Watched,
     far_share,
@@ -28,6 +27,7 @@ from companion.experiments.recurrent_networks.race import (
     WHOLE,
     Problem,
     cells,
+    choices,
     chosen_on,
     failed,
     losses,
@@ -38,7 +38,6 @@ from companion.experiments.recurrent_networks.race import (
     trained_again,
     vanishing,
 )
-from companion.experiments.recurrent_networks.rows import far_rows, finite_rows, learned_share, reach_rows
 from companion.experiments.recurrent_networks.spikes import Brakes
 from companion.experiments.recurrent_networks.tasks import Adding, Recall
 from stepsize import Adam
@@ -177,6 +176,9 @@ def test_the_spikes_of_the_better_half_are_those_of_networks_with_the_lower_scor
     run = Watched(brakes, np.array([0.3, 0.1, 0.2]), 1.0)
     assert brakes.spikes()[:, 3].tolist() == [0, 1, 2]
     assert run.better_spikes().tolist() == [[5, 1, 1, 1], [5, 1, 1, 2]]
+    brakes.size[-1][0, 1] = 2.0
+    assert run.better_spikes().tolist() == [[5, 1, 1, 2]]
+    assert run.largest_spikes().tolist() == [[2, 1, 1, 1], [5, 1, 1, 2]]
 
 
 def test_networks_that_explode_are_watched_with_their_own_gain_rule_and_rate():
@@ -197,10 +199,26 @@ def test_every_recorded_recall_of_an_adaptive_rule_is_judged_under_one_condition
     judged = {(*cell, name) for cell in VANISHING for name in ("RMSProp", "Adam")}
     adaptive = [cell for cell in races if cell[0].startswith("recall") and cell[2] in ("RMSProp", "Adam")]
     assert judged.issuperset(adaptive)
-    assert len(rows) == len(adaptive) + 4  # those of the adding problem, from gain 0.3 and from a rotation
+    of_adding = 5  # from gain 0.3, its control, and from a rotation
+    assert len(rows) == len(adaptive) + of_adding
     share = over_chance(races, "recall", "gain 0.3", "Adam")
     np.testing.assert_array_equal(rows["recall over 19 steps in 1,500 training steps, the rule is Adam"], share)
     np.testing.assert_allclose(share, 12 * races["recall", "gain 0.3", "Adam"]["scores"], rtol=1e-12)
+    control = 6 * races["adding", "gain 0.3", "clipped heavy ball"]["scores"]
+    np.testing.assert_allclose(rows["adding problem, heavy ball with a clip"], control, rtol=1e-12)
+
+
+def test_the_choices_of_a_start_are_those_of_its_own_cells():
+    entries = {
+        name: {"lr": lr, "at_edge": lr > 1, "scores": np.array([lr])} for name, lr in (("SGD", 2.0), ("Adam", 0.5))
+    }
+    races = {("digits", "gain 3", name): entry for name, entry in entries.items()}
+    races |= {("digits", "gain 2", "SGD"): entries["Adam"], ("adding", "gain 3", "Adam"): entries["SGD"]}
+    found = choices(races, "digits", "gain 3")
+    assert {name: (choice.lr, choice.at_edge, grid) for name, (choice, grid) in found.items()} == {
+        "SGD": (2.0, True, []), "Adam": (0.5, False, []),
+    }  # fmt: skip
+    assert found["SGD"][0].scores.tolist() == [2.0]
 
 
 def test_cells_whose_choice_is_part_of_a_claim_are_tuned_on_as_many_networks_as_registered():
@@ -225,28 +243,6 @@ def test_survivors_are_those_that_stay_finite():
     assert not survivors("SGD", entry, there, STARTS["gain 1"], range(3), 1e5).any()
 
 
-def test_rows_of_reach_are_medians_of_what_was_measured_at_their_gain():
-    task = SMALL.task
-    untrained = {f"{gain:g}": gradient_reach(task, gain, range(5)) for gain in (0.5, 2.0)}
-    rows = reach_rows(untrained, [2.0, 0.5])
-    assert list(rows) == ["the gain is 2", "the gain is 0.5"]
-    assert rows["the gain is 0.5"].estimate == np.median(untrained["0.5"][:, 0])
-    (far,) = far_rows(task, 0.5, range(5), reach=3).values()
-    assert far.estimate == pytest.approx(np.median(far_share(task, task.net.start(0.5, range(5)), range(5), 3)))
-    (whole,) = far_rows(task, 0.5, range(5), reach=8).values()
-    assert whole.estimate == 0, "nothing comes from beyond the whole sequence"
-
-
-def test_a_share_of_networks_counts_those_that_are_finite_or_learned():
-    races = {("adding", "gain 3", name): {"lr": 0.01, "limit": None, "penalty": 0.0} for name in ("Adam", "heavy ball")}
-    races["adding", "gain 3", "SGD"] = {"lr": 1e4, "limit": None, "penalty": 0.0}
-    rows = finite_rows(races, {"small": ("adding", SMALL._replace(steps=400))}, range(5), factor=1.0)
-    assert {words: row.estimate for words, row in rows.items()} == {
-        "weights stay finite, small": 1, "heavy ball: weights stay finite, small": 1, "SGD: weights stay finite, small": 0,
-    }  # fmt: skip
-    assert learned_share(np.array([0.1, 0.5, 0.89, 0.91, 2.0, np.inf])).estimate == 0.5
-
-
 def test_reach_by_method_trains_each_at_its_own_recorded_rate():
     races = recorded()
     runs = reach_by_method(races, "adding", 2, range(2))
@@ -255,40 +251,6 @@ def test_reach_by_method_trains_each_at_its_own_recorded_rate():
         there = PROBLEMS["adding"]._replace(steps=2)
         alone = reach_in_training(name, races["adding", "gain 0.3", name], there, STARTS["gain 0.3"], range(2))
         np.testing.assert_array_equal(scores, alone[2])
-
-
-def test_a_pair_is_compared_network_by_network_and_being_thrown_counts_once():
-    chance = PROBLEMS["adding"].task.chance
-    races = {
-        ("adding", "a", "x"): {"scores": 0.2 * chance * np.array([1, 2, 3, 4, 5.0])},
-        ("adding", "a", "y"): {"scores": 0.1 * chance * np.array([1, 2, 3, 4, 5.0])},
-        ("adding", "a", "z"): {"scores": np.array([np.inf, 1e132, 1e9, 1e8, 1e7])},
-    }
-    assert paired(races, "adding", (("a", "x"), ("a", "y"))).estimate == pytest.approx(2)
-    assert paired(races, "adding", (("a", "z"), ("a", "z"))).estimate == pytest.approx(1)
-    two = paired(races, "adding", (("a", "x"), ("a", "y")), (("a", "y"), ("a", "x")))
-    assert (two.low, two.high) == (pytest.approx(1), pytest.approx(1))
-
-
-def test_an_interval_with_the_choice_inside_knows_whether_the_choice_was_clear():
-    rng = np.random.default_rng(0)
-    reported = np.exp(0.1 * rng.standard_normal((1, 2, 20))) * np.array([1.0, 3.0])[:, None] / 100
-    clear = np.array([[1.0, 2.0]])[..., None] * np.ones(8)
-    unclear = np.array([[[1, 1, 1, 1, 1, 9, 9, 9.0], [2.0] * 8]]) / 100
-    for tuning, widest in ((clear, 1.2), (unclear, np.inf)):
-        races = {
-            ("adding", "a", "x"): {"tuning scores": tuning, "reported scores": reported, "scores": reported[0, 0]},
-            ("adding", "a", "y"): {"tuning scores": clear, "reported scores": np.full((1, 2, 20), 0.01)},
-        }
-        races["adding", "a", "y"]["scores"] = races["adding", "a", "y"]["reported scores"][0, 0]
-        pair = (("a", "x"), ("a", "y"))
-        found, fixed = paired_with_choice(races, "adding", pair), paired(races, "adding", pair)
-        assert found.estimate == pytest.approx(fixed.estimate)
-        assert found.low == pytest.approx(fixed.low, rel=0.02)
-        if widest < np.inf:
-            assert found.high == pytest.approx(fixed.high, rel=0.02)
-        else:  # the other rate, of three times the error, is chosen in many resamples
-            assert found.high > 2.5
 
 
 def test_the_scores_at_all_rates_are_those_at_the_chosen_one_and_the_rest():

@@ -1,27 +1,21 @@
-"""The figures and the paired comparisons of the chapter on recurrent networks; what they show is computed elsewhere."""
+"""The figures of the chapter on recurrent networks; what they show is computed elsewhere."""
 
 from itertools import pairwise
 
 import numpy as np
 
-from companion.evidence import Interval, bootstrap, geometric
+from companion.evidence import geometric
 from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_below, method, panels, plain_ticks, plt
-from companion.evidence.intervals import at_any_level, percent
 from stepsize.responses import spike_brake, spike_knee
 
-from .race import PROBLEMS, TAMED
+from .comparisons import PROBLEMS_IN_WORDS, paired
+from .gradient_flow import Watched
+from .race import PROBLEMS
 
 WORDS = {
     "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",
     "orthogonal": "rotation", "soft orthogonality": "1, pulled",
 }  # fmt: skip
-PROBLEMS_IN_WORDS = {"adding": "adding problem", "digits": "digits"}
-#: What joins Adam: pairs of a cell with it and one without, each as (start, method).
-COMPANY = {
-    "a clip joins": [((where, "clipped Adam"), (where, "Adam")) for where in TAMED],
-    "W starts as a rotation": [(("orthogonal", "Adam"), ("gain 1", "Adam"))],
-    "W is pulled towards a rotation": [(("soft orthogonality", "Adam"), ("gain 1", "Adam"))],
-}
 
 
 def growth_figure(profiles: dict):
@@ -79,9 +73,10 @@ def reach_figure(watched: dict, far: dict):
     return axes
 
 
-def brake_figure(observed: dict, betas: dict):
-    """Brake by v (above) and by m (below) against the size of the spike, observed[name] rows of `Brakes.spikes`; lines: `spike_brake`."""
+def brake_figure(exploding: dict[tuple[str, int], Watched], gain: int, betas: dict[str, float]):
+    """Brake by v (above) and by m (below) against the size of the spike, in the better half of the networks of a gain; lines: `spike_brake`."""
     _, axes = panels(2, 2.6)
+    observed = {name: run.better_spikes() for (name, of), run in exploding.items() if of == gain}
     sizes = np.geomspace(3, 1000, 200)
     edges = np.geomspace(3, 1000, 9)
     for name, beta2 in betas.items():
@@ -105,48 +100,6 @@ def brake_figure(observed: dict, betas: dict):
     plain_ticks(axes[1].xaxis, [3, 10, 30, 100, 300, 1000])
     axes[1].set_xlabel("size of the spike, in typical gradients")
     return axes
-
-
-def paired(races: dict, problem: str, *pairs: tuple[tuple[str, str], tuple[str, str]], worst: float = 10.0) -> Interval:
-    """Scores of one (start, method) over those of another, network by network, all pairs together: geometric means.
-
-    A score counts as at most `worst` times chance level: farther off is no worse.
-    """
-    cap = worst * PROBLEMS[problem].task.chance
-    ratios = [
-        np.divide(*(np.minimum(races[problem, start, name]["scores"], cap) for start, name in pair)) for pair in pairs
-    ]
-    return bootstrap(geometric(ratios, axis=0), geometric)
-
-
-@at_any_level
-def paired_with_choice(races: dict, problem: str, *pairs: tuple, level, seed, worst: float = 10.0) -> Interval:
-    """As `paired`, and in every resample rates and limits are chosen anew, on a resample of the tuning networks.
-
-    Networks are the same for all cells, and so are the resamples. Cells need the scores at all rates (`race.WHOLE`).
-    """
-    rng, n = np.random.default_rng(seed), max(4000, round(40 / (1 - level)))
-    cap, cells = worst * PROBLEMS[problem].task.chance, {cell for pair in pairs for cell in pair}
-    tuned, reported = (
-        {cell: np.minimum(races[problem, *cell][key], cap) for cell in cells}
-        for key in ("tuning scores", "reported scores")
-    )
-
-    def ratios(tuning, reporting):
-        """One for each row of network numbers, tuning (n, tuning networks) and reporting (n, reported networks)."""
-        logs = {}
-        for cell in cells:
-            medians = np.median(tuned[cell][..., tuning], axis=-1).reshape(-1, len(tuning))
-            scores = reported[cell].reshape(-1, reported[cell].shape[-1])
-            logs[cell] = np.log(scores[medians.argmin(0)[:, None], reporting]).mean(1)
-        return np.exp(np.mean([logs[one] - logs[other] for one, other in pairs], axis=0))
-
-    sizes = [next(iter(scores.values())).shape[-1] for scores in (tuned, reported)]
-    estimate = float(ratios(*(np.arange(size)[None] for size in sizes))[0])
-    drawn = ratios(*(rng.integers(size, size=(n, size)) for size in sizes))
-    low, high = map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
-    method = f"percentile bootstrap of networks and of the choice of rates, {percent(level)}"
-    return Interval(estimate, min(low, estimate), max(high, estimate), method, sizes[1])
 
 
 def clip_figure(races: dict):

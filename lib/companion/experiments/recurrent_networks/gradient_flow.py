@@ -6,7 +6,7 @@ import numpy as np
 
 from .network import growth
 from .race import METHODS, PROBLEMS, STARTS, Problem, Start, train
-from .spikes import Brakes
+from .spikes import Brakes, largest_spikes
 
 
 def gradient_reach(task, gain: float | None, seeds) -> np.ndarray:
@@ -65,6 +65,10 @@ class Watched(NamedTuple):
         """`Brakes.spikes` of the better half alone."""
         rows = self.brakes.spikes(least)
         return rows[np.isin(rows[:, 3], self.better_half())]
+
+    def largest_spikes(self) -> np.ndarray:
+        """The largest spike of each network of the better half, as a row of `Brakes.spikes`, however small it is."""
+        return largest_spikes(self.better_spikes(least=0.0))
 
 
 def watched(name: str, entry: dict, problem: Problem, start: Start, seeds) -> Watched:

@@ -14,7 +14,7 @@ import torch
 from companion.experiments.archive import GRIDS
 from stepsize.rules import SGD, Adam, HeavyBall, RMSProp
 from stepsize.transforms import ClipByNorm, chain
-from stepsize.tuning import choose, require_apart
+from stepsize.tuning import Choice, choose, require_apart
 
 from .memory import LSTM, DiagonalNet
 from .network import orthogonality
@@ -261,12 +261,23 @@ def over_chance(races: dict, problem: str, start: str, method: str) -> np.ndarra
 
 
 def vanishing(races: dict) -> dict[str, np.ndarray]:
-    """`over_chance` of RMSProp and Adam for all of `VANISHING`, by condition and rule."""
-    return {
+    """`over_chance` of RMSProp and Adam for all of `VANISHING`, by condition and rule; and of a control without adaptive rates."""
+    shares = {
         f"{words}, the rule is {name}": over_chance(races, *cell, name)
         for cell, words in VANISHING.items()
         for name in ("RMSProp", "Adam")
         if (*cell, name) in races
+    }
+    control = over_chance(races, "adding", "gain 0.3", "clipped heavy ball")
+    return shares | {"adding problem, heavy ball with a clip": control}
+
+
+def choices(races: dict, problem: str, start: str) -> dict[str, tuple[Choice, list]]:
+    """method -> (its `Choice` of a rate, no grid of rates), as `Chapter.race` asks, for all methods of a problem and a start."""
+    return {
+        name: (Choice(entry["lr"], None, (), entry["at_edge"], np.empty(0), entry["scores"]), [])
+        for (*cell, name), entry in races.items()
+        if cell == [problem, start]
     }
 
 

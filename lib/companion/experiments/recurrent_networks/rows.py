@@ -1,11 +1,23 @@
-"""Rows of the chapter's claims: condition -> interval."""
+"""Rows of the chapter's claims, condition -> interval; and the numbers of its prose, key -> (number, format)."""
 
 import numpy as np
 
-from companion.evidence.intervals import Interval, middle, proportion
+from companion.evidence import Interval, exact, proportion
+from companion.evidence.intervals import middle
+from stepsize import responses
 
-from .gradient_flow import far_share, survivors
-from .race import STARTS, Problem, failed
+from .comparisons import COMPANY, PROBLEMS_IN_WORDS, paired, paired_with_choice
+from .gradient_flow import Watched, far_share, gradient_reach, survivors
+from .race import METHODS, PROBLEMS, STARTS, WHOLE, chosen_on, failed, over_chance
+from .spikes import largest_spikes
+from .tasks import Adding
+
+#: Networks that explode and where some method learns: the words of the condition -> (problem, start) of the recorded grid.
+LEARNABLE = {
+    "digits from gain 2": ("digits from gain 2", "gain 2"),
+    "digits from gain 3": ("digits", "gain 3"),
+    "adding problem from gain 2": ("adding, 4,500 steps", "gain 2"),
+}
 
 
 def reach_rows(untrained: dict[str, np.ndarray], gains) -> dict[str, Interval]:
@@ -18,19 +30,37 @@ def far_rows(task, gain: float, seeds, reach: int = 5) -> dict[str, Interval]:
     return {f"the gain is {gain:g}": middle(far_share(task, task.net.start(gain, seeds), seeds, reach))}
 
 
-def finite_rows(
-    races: dict, problems: dict[str, tuple[str, Problem]], seeds, factor: float = 10.0
-) -> dict[str, Interval]:
+def brake_rows(exploding: dict[tuple[str, int], Watched], dead: Watched) -> dict[str, Interval]:
+    """The factor of v on the step of a spike: of a single one by formula, then medians over the largest spikes of networks.
+
+    `exploding` is (method, gain) -> networks, the better half of which counts; `dead` are networks from gain 3 that do not learn.
+    """
+    rows = {
+        f"a single spike has {k} times the usual size": exact(responses.spike_brake(k)) for k in (10, 30, 100, 1000)
+    }
+    for (name, gain), run in exploding.items():
+        rows[f"the better half of networks, gain {gain}, {name}"] = middle(run.largest_spikes()[:, 2])
+    return rows | {"networks that do not learn, gain 3, Adam": middle(largest_spikes(dead.brakes.spikes(0.0))[:, 2])}
+
+
+def longest_rows(longest: dict[str, float], exploding: dict[tuple[str, int], Watched]) -> dict[str, Interval]:
+    """Adam's longest step over its supremum `responses.adam_worst`: what `longest_steps` returned, and in networks from gain 2 and 3."""
+    longest = longest | {f"networks that explode, gain {gain}": exploding["Adam", gain].longest for gain in (2, 3)}
+    return {when: exact(size / float(responses.adam_worst())) for when, size in longest.items()}
+
+
+def finite_rows(races: dict, trainings: dict[str, int], seeds, factor: float = 10.0) -> dict[str, Interval]:
     """The share of networks from gain 3 that are finite after training at `factor` times the tuned rate, for Adam, heavy ball and SGD.
 
-    `problems`: words -> (name in `races`, problem to train on).
+    `trainings`: problem -> training steps.
     """
     rows = {}
-    for words, (where, problem) in problems.items():
+    for where, steps in trainings.items():
+        problem = PROBLEMS[where]._replace(steps=steps)
         for name in ("Adam", "heavy ball", "SGD"):
             kept = survivors(name, races[where, "gain 3", name], problem, STARTS["gain 3"], seeds, factor)
             lead = "" if name == "Adam" else f"{name}: "
-            rows[f"{lead}weights stay finite, {words}"] = proportion(kept.sum(), kept.size)
+            rows[f"{lead}weights stay finite, {PROBLEMS_IN_WORDS[where]}"] = proportion(kept.sum(), kept.size)
     return rows
 
 
@@ -38,3 +68,149 @@ def learned_share(over_chance: np.ndarray) -> Interval:
     """The share of networks whose score, over that at chance level, is below 0.9."""
     learned = ~failed(over_chance, chance=1.0)
     return proportion(learned.sum(), learned.size)
+
+
+def learned_rows(races: dict, exploding: dict[tuple[str, int], Watched]) -> dict[str, Interval]:
+    """`learned_share` of exploding networks: of Adam's on the digits from those watched, all others from the recorded grid."""
+    chance = PROBLEMS["digits"].task.chance
+    adam = {f"digits from gain {gain}": exploding["Adam", gain].scores / chance for gain in (2, 3)}
+    adam["adding problem from gain 2"] = over_chance(races, *LEARNABLE["adding problem from gain 2"], "Adam")
+    rows = {f"networks learn, {words}": learned_share(errors) for words, errors in adam.items()}
+    for words, cell in LEARNABLE.items():
+        errors = over_chance(races, *cell, "clipped heavy ball")
+        rows[f"heavy ball with a clip: networks learn, {words}"] = learned_share(errors)
+    return rows
+
+
+def company_rows(races: dict) -> dict[str, Interval]:
+    """What a clip, a rotation and a pull towards rotations multiply Adam's error by, in both problems: `paired_with_choice`."""
+    return {
+        f"{joins} in the {words}": paired_with_choice(races, where, *pairs)
+        for where, words in PROBLEMS_IN_WORDS.items()
+        for joins, pairs in COMPANY.items()
+    }
+
+
+def repeated_numbers(races: dict, cell: tuple, again: np.ndarray, twins: np.ndarray) -> dict:
+    """The largest relative differences, of scores that were computed `again` to those in the file and of `twins` to both."""
+    recorded = races[cell]["scores"][: len(again)]
+    return {
+        "redone": ", ".join(cell),
+        "redone-gap": (np.abs(again / recorded - 1).max(), ".0%"),
+        "twin-gap": (np.abs(twins / again - 1).max(), ".0%"),
+    }
+
+
+def gradient_numbers(untrained: dict[str, np.ndarray], near: dict[str, tuple], seeds) -> dict:
+    """Growth per step back of untrained networks, in training under Adam (`reach_by_method`), and what is lost from gain 0.3."""
+    per_step = {name: np.median(size[:, 0] ** (1 / (size.shape[1] - 1))) for name, size in untrained.items()}
+    growth = near["Adam"][1]
+    return {
+        "growth-1.5": (per_step["1.5"], ".3f"),
+        "growth-2": (per_step["2"], ".2f"),
+        "growth-3": (per_step["3"], ".2f"),
+        "loss-rotation": (1 - per_step["rotation"], ".0%"),
+        "factor first": (np.median(growth[0]), ".2f"),
+        "factor last": (np.median(growth[-1]), ".2f"),
+        "orders": (-np.log10(np.median(gradient_reach(Adding(), 0.3, seeds)[:, 0])), ".0f"),
+    }
+
+
+def formula_numbers(task) -> dict:
+    """Sizes of the networks of `task`, and what the closed forms of `responses` say of one spike."""
+    numbers = {
+        "hidden": task.hidden,
+        "T": task.T,
+        "halved": (responses.spike_halved(), ".0f"),
+        "halved-9": (responses.spike_halved(0.9), ".1f"),
+        "knee": (responses.spike_knee(), ".0f"),
+        "kick": (responses.reach(), ".1f"),
+        "bound": (responses.adam_worst(), ".2f"),
+    }
+    for k in (100, 1000, 10_000):
+        numbers[f"freeze-{k}"] = responses.steps_until(0.5, responses.spike_brake(k), 0.999), ",.0f"
+    return numbers
+
+
+def spike_numbers(longest: dict[str, float], exploding: dict[tuple[str, int], Watched]) -> dict:
+    """Sizes of spikes in the better half of the networks, and what v and m take off the step there; medians. The longest steps."""
+    numbers = {
+        "longest-spike": (longest["spikes of any size"], ".2f"),
+        "longest-net": (exploding["Adam", 3].longest, ".1f"),
+    }
+    for gain in (2, 3):
+        size, by_m, by_v = np.median(exploding["Adam", gain].largest_spikes()[:, :3], axis=0)
+        numbers |= {
+            f"largest-{gain}": (size, ".0f"),
+            f"v-brake-{gain}": (max(0.0, 1 - by_v), ".0%"),
+            f"m-brake-{gain}": (max(0.0, 1 - by_m), ".0%"),
+            f"formula-{gain}": (1 - responses.spike_brake(size), ".0%"),
+        }
+    size, _, by_v, _ = np.median(exploding["Adam", 2].better_spikes(), axis=0)
+    short = np.median(exploding["Adam, β₂ = 0.9", 2].largest_spikes()[:, 2])
+    return numbers | {
+        "usual": (size, ".0f"),
+        "usual-v": (max(0.0, 1 - by_v), ".0%"),
+        "v-brake-short": (1 - short, ".0%"),
+    }
+
+
+def defence_numbers(finite: dict[str, Interval], learn: dict[str, Interval]) -> dict:
+    """Shares of networks that stay finite in the adding problem, and that learn under Adam and under heavy ball with a clip."""
+    leads = {"Adam": "", "heavy ball": "heavy ball: ", "SGD": "SGD: "}
+    shares = {f"kept {name}": finite[f"{lead}weights stay finite, adding problem"] for name, lead in leads.items()}
+    for words in LEARNABLE:
+        shares[f"alive {words}"] = learn[f"networks learn, {words}"]
+        shares[f"ball {words}"] = learn[f"heavy ball with a clip: networks learn, {words}"]
+    return {key: (share.estimate, ".0%") for key, share in shares.items()}
+
+
+def recorded_numbers(races: dict) -> dict:
+    """The size of the recorded grid and its tuning; what is learned from gain 0.3, medians over chance level; and from gain 3 at most."""
+
+    def over(where, start="gain 0.3", method="Adam"):
+        return np.median(over_chance(races, where, start, method))
+
+    in_time = over_chance(races, "recall, twice as far, 24,000 steps", "gain 0.3", "Adam") < 0.9
+    exploding = [over_chance(races, "adding", "gain 3", method) for method in METHODS]
+    numbers = {
+        "tuned": min(races[cell]["tuning"] for cell in WHOLE),
+        "tuned-adding": races["adding", "gain 1", "Adam"]["tuning"],
+        "tuned-least": min(entry["tuning"] for entry in races.values()),
+        "cells": len(races),
+        "edges": sum(entry["at_edge"] for entry in races.values()),
+        "recall short": (over("recall"), ".2f"),
+        "recall long": (over("recall, 24,000 steps"), ".3f"),
+        "recall RMSProp": (over("recall, 24,000 steps", method="RMSProp"), ".3f"),
+        "recall 39": (over("recall, twice as far, 48,000 steps"), ".3f"),
+        "learned 39": in_time.sum(),
+        "adding Adam": (over("adding"), ".2f"),
+        "adding ball": (over("adding", method="clipped heavy ball"), ".2f"),
+        "adding SGD": (over("adding", method="SGD"), ".2f"),
+        "most-exploding": (max(learned_share(errors).estimate for errors in exploding), ".0%"),
+    }
+    for distance, where in ((9, "recall, half as far"), (19, "recall")):
+        numbers |= {
+            f"lstm {distance}": (over(f"{where}, LSTM"), ".3f"),
+            f"linear {distance}": (over(f"{where}, linear memory"), ".3f"),
+            f"ring {distance}": (over(f"{where}, linear memory", "orthogonal"), ".3f"),
+        }
+    return numbers
+
+
+def choice_numbers(races: dict) -> dict:
+    """The error of the adding problem from a rotation over that from gain 1, under Adam, with its 95 % interval, three times.
+
+    Rates chosen on eight tuning networks, on all of them, and anew in every resample of the interval.
+    """
+    rotated, eight = COMPANY["W starts as a rotation"], {cell: chosen_on(races[cell], 8) for cell in WHOLE}
+    ratios = {
+        "eight": paired(eight, "adding", *rotated),
+        "fixed": paired(races, "adding", *rotated),
+        "free": paired_with_choice(races, "adding", *rotated),
+    }
+    numbers = {}
+    for name, ratio in ratios.items():
+        numbers[f"rotation {name}"] = ratio.estimate, ".1f"
+        numbers |= {f"rotation {name} {end}": (getattr(ratio, end), ".1f") for end in ("low", "high")}
+    return numbers
