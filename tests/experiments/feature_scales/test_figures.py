@@ -1,4 +1,4 @@
-"""Pictures and tables show the races that they are given, and evidence says what was measured where."""
+"""Pictures and tables show the races that they are given."""
 
 import matplotlib
 
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from companion.evidence.figures import method
-from companion.experiments.feature_scales import figures
+from companion.experiments.feature_scales import figures, rows
 from companion.experiments.feature_scales.precision import FORMATS
-from companion.experiments.feature_scales.problem import Regression, paces, response
+from companion.experiments.feature_scales.problem import Regression, response
 from companion.experiments.feature_scales.race import Race
 from mutants import mutant
 from stepsize import Adam
-from stepsize.tuning import choose
 
 SIZES = np.array([1.0, 10.0, 100.0, 1000.0])
 BIG = Regression.sample(range(5)).sized(1000.0)
@@ -69,7 +68,7 @@ def test_what_did_not_come_home_has_neither_a_median_nor_an_exponent():
     race.times[1:] = np.inf
     table = figures.time_table(SIZES, {"lost": race})
     assert table.loc["lost", "S = 100"] == table.loc["lost", "exponent"] == "–"
-    assert figures.slope(SIZES, race) == "–"
+    assert rows.slope(SIZES, race) == "–"
 
 
 def test_paces_start_equal_in_weights_and_a_thousandfold_in_the_prediction():
@@ -77,28 +76,6 @@ def test_paces_start_equal_in_weights_and_a_thousandfold_in_the_prediction():
     first = [[line.get_ydata()[0] for line in panel.lines] for panel in axes]
     np.testing.assert_allclose(first[0], [1, 1, 0.003, 0.003], rtol=1e-12)
     np.testing.assert_allclose(first[1], [1000, 1, 3, 0.003], rtol=1e-12)
-
-
-def test_paces_are_told_apart_by_measure_moment_and_rate():
-    rules = {"fast": Adam(1.0, eps=0.0), "calm": Adam(0.003, eps=0.0)}
-    weights, prediction = figures.compared_paces(rules, BIG, 20)
-    when = ["at the first step", "in the mean of 20 steps at the fast rate", "in the mean of 20 steps at the calm rate"]
-    assert list(weights) == [f"pace is measured in weights, {w}" for w in when]
-    assert list(prediction) == [f"pace is measured in the prediction, {w}" for w in when]
-    first, fast, calm = weights.values()
-    np.testing.assert_allclose(first, 1, rtol=1e-12)
-    assert 1 / 3 < np.median(fast) < 3
-    assert np.median(calm) < 1 / 3
-    for w, p in zip(weights.values(), prediction.values(), strict=True):
-        np.testing.assert_allclose(p, 1000 * w, rtol=1e-12)
-
-
-def test_the_paces_of_a_race_are_those_at_the_rates_that_it_chose_where_it_chose_one():
-    chosen = raced(1)._replace(choices=[choose([2.0, 1.0], [0.1, 0.2])])
-    rows = figures.race_paces({"fast": chosen, "calm": raced(1)}, BIG, 20, 0)
-    (name,) = rows
-    assert name == "pace is measured in weights, in the mean of 20 steps at the fast rate of their race"
-    np.testing.assert_array_equal(rows[name], paces(Adam(0.2, eps=0.0), BIG, 20)[0])
 
 
 def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_below():
@@ -129,8 +106,3 @@ def test_decay_runs_lose_what_the_closed_form_says():
         *(f"decoupled, $\\lambda = 10^{{-{k}}}$" for k in (6, 4, 2)),
     ]
     assert axes.lines[-1].get_ydata()[-1] == pytest.approx(1 - (1 - 1e-5) ** 20, rel=1e-9)
-
-
-def test_the_share_of_nan_is_exact():
-    share = figures.nans([np.nan, 0.0, 1.0, np.nan])
-    assert (share.low, share.estimate, share.high) == (0.5, 0.5, 0.5)

@@ -1,19 +1,19 @@
-"""Figures, tables and the wording of evidence of the chapter on feature scales; runs are made in `problem` and `race`."""
+"""Figures and tables of the chapter on feature scales; runs are made in `problem` and `race`."""
 
 import numpy as np
 
-from companion.evidence import bootstrap, exact
+from companion.evidence import bootstrap
 from companion.evidence.figures import method, panels, plt
 from companion.evidence.wording import median
 from stepsize.descent import descend, walk
-from stepsize.errors import EvidenceError
 from stepsize.rules import AdaGrad, Adam, RMSProp
 from stepsize.signals import respond
 from stepsize.wrappers import Coupled, Decoupled
 
-from .precision import FORMATS
-from .problem import Regression, paces, response
-from .race import Race, exponent
+from .precision import FORMATS, WIDE
+from .problem import Regression, response
+from .race import Race
+from .rows import slope
 
 #: Names of this chapter in the house style's.
 STYLES = {"gradient descent": "SGD", "standardised": "standardised SGD"}
@@ -46,15 +46,6 @@ def time_figure(sizes, free: dict[str, Race], calm: dict[str, Race]):
     axes[1].set_xlabel("size $S$ of one feature")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     return axes
-
-
-def slope(sizes, race: Race) -> str:
-    """The exponent of a race with its interval, as text."""
-    try:
-        i, _ = exponent(sizes, race.times)
-    except EvidenceError:
-        return "–"
-    return f"{i.estimate:.2f} [{i.low:.2f}, {i.high:.2f}]"
 
 
 def _with_interval(times) -> str:
@@ -100,31 +91,6 @@ def pace_figure(land: Regression, rules: dict, steps: int):
     return axes
 
 
-def compared_paces(rules: dict, land: Regression, steps: int) -> tuple[dict, dict]:
-    """How far the large feature's weight moves beside the others, in weights and in the prediction: condition -> ratios (p,).
-
-    At the first step, which is the same at every rate and stands once, and in the mean of `steps` steps of every rule.
-    """
-    spans = [(next(iter(rules.values())), 1, "at the first step")]
-    spans += [(rule, steps, f"in the mean of {steps} steps at the {name} rate") for name, rule in rules.items()]
-    pairs = {when: paces(rule, land, n) for rule, n, when in spans}
-    return tuple(
-        {f"pace is measured {where}, {when}": pair[i] for when, pair in pairs.items()}
-        for i, where in enumerate(("in weights", "in the prediction"))
-    )
-
-
-def race_paces(races: dict[str, Race], land: Regression, steps: int, i: int) -> dict[str, np.ndarray]:
-    """The paces in weights of Adam, as in `compared_paces`, at the rates that `races` chose at size i, where they chose one: condition -> (p,)."""
-    return {
-        f"pace is measured in weights, in the mean of {steps} steps at the {name} rate of their race": paces(
-            Adam(race.rate(i), eps=0.0), land, steps
-        )[0]
-        for name, race in races.items()
-        if race.choices[i]
-    }
-
-
 def response_figure(eps=1e-8):
     """The first step over the step without eps, against |g| / eps: the formula, and three rules as points."""
     _, axes = plt.subplots(figsize=(6.5, 3.2))
@@ -144,7 +110,7 @@ def response_figure(eps=1e-8):
     return axes
 
 
-def format_table(tables: dict[str, dict[str, dict[str, float]]], optimizers):
+def format_table(tables: dict[str, dict[str, dict[str, float]]], optimizers=("torch Adam", *WIDE)):
     """Steps made, in learning rates, as a table: rows are cases and optimizers, columns number formats."""
     import pandas as pd
 
@@ -180,9 +146,3 @@ def decay_figure(decays, lost):
     axes.set(yscale="log", xlabel="steps", ylabel="share of the weight lost")
     axes.legend(fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return axes
-
-
-def nans(values):
-    """The share that is NaN, without sampling error."""
-    values = np.asarray(list(values), float)
-    return exact(np.isnan(values).mean(), values.size)

@@ -65,6 +65,17 @@ def zero_gradients(usual, tenfold) -> dict[str, list[float]]:
     }
 
 
+def tables() -> dict[str, dict[str, dict[str, float]]]:
+    """`table` in the cases that the chapter shows: gradients of zero with and without eps, and one whose square float16 loses."""
+    cases = {
+        "g = 0, ε = 10⁻⁸": (0.0, 1e-8),
+        "g = 0, ε = 0": (0.0, 0.0),
+        "g = 10⁻⁴, ε = 10⁻⁸": (1e-4, 1e-8),
+        "g = 10⁻⁴, ε = 10⁻⁷": (1e-4, 1e-7),
+    }
+    return {words: table(g, eps) for words, (g, eps) in cases.items()}
+
+
 def smallest(format: str) -> tuple[float, float]:
     """(smallest number above 0, smallest gradient whose square is not 0), both found by halving in the format."""
 
