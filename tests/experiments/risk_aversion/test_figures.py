@@ -7,8 +7,16 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 
-from companion.evidence import bootstrap, student
-from companion.experiments.risk_aversion.figures import negative_figure, parabola_figure, race_figure, rates_figure
+from companion.evidence import bootstrap, exact, student
+from companion.experiments.risk_aversion.figures import (
+    negative_figure,
+    parabola_figure,
+    race_figure,
+    race_table,
+    rates_figure,
+    tail_table,
+)
+from stepsize.tuning import choose
 
 pytestmark = pytest.mark.usefixtures("in_house_style")
 
@@ -26,10 +34,12 @@ def test_only_a_capped_rule_is_dotted():
     np.testing.assert_array_equal(lines[1].get_ydata(), [3, 4])
 
 
-def test_every_reading_has_a_panel_and_every_signal_a_line():
-    shares = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    axes = negative_figure({"raw": shares, "corrected": 1 - shares}, [1, 3, 10])
-    np.testing.assert_array_equal([line.get_ydata() for line in axes[1].lines], 1 - shares.T)
+def test_every_reading_has_a_panel_and_every_signal_a_line_of_shares():
+    values = np.array([[[-1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]], [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0]]])
+    axes = negative_figure({"two betas": values, "uncorrected": -values}, [1, 3, 10])
+    assert [panel.get_title("left") for panel in axes] == ["bias-corrected", "raw"]
+    np.testing.assert_array_equal([line.get_ydata() for line in axes[0].lines], [[1, 0], [0.5, 0.5], [0, 0.5]])
+    np.testing.assert_array_equal([line.get_ydata() for line in axes[1].lines], [[0, 1], [0.5, 0.5], [1, 0.5]])
 
 
 def test_adam_itself_is_not_drawn_and_the_power_is_in_brackets():
@@ -38,3 +48,15 @@ def test_adam_itself_is_not_drawn_and_the_power_is_in_brackets():
     axes = race_figure(ratio, {"noise constant": student(0.5 + 0 * log)})
     assert [text.get_text() for text in axes.get_yticklabels()] == ["noise constant\n[0.5]"]
     assert [c.get_label() for c in axes.containers] == ["SGD"]
+
+
+def test_the_table_of_a_race_has_a_row_for_every_rule_and_marks_the_edge():
+    choices = {"Adam": choose([3.0, 1.0, 2.0], [0.1, 1.0, 10.0]), "SGD": choose([1.0, 2.0], [0.1, 1.0])}
+    raced = {"a": {rule: choice._replace(setting=0.9) for rule, choice in choices.items()}}
+    table = race_table(raced, {"a": {"Adam": exact(0.0), "SGD": exact(np.log(2))}})
+    assert list(table.loc["a", "Adam"]) == ["1.00 [1.00, 1.00]", "1", "ε = 0.9"]
+    assert list(table.loc["a", "SGD"]) == ["2.00 [2.00, 2.00]", "0.1*", "momentum = 0.9"]
+
+
+def test_tails_stand_under_their_noise():
+    assert tail_table({"t3": {"SGD": exact(np.log(3))}}).loc["SGD", "t3"] == "3.00 [3.00, 3.00]"

@@ -6,9 +6,11 @@ import pytest
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
 from companion.experiments.risk_aversion.race import (
     ENTRIES,
+    entered,
     late_excess,
     late_excess_of_mean,
     lesson,
+    lessons,
     misfit,
     misfit_of_ivon,
     misfits,
@@ -19,6 +21,7 @@ from companion.experiments.risk_aversion.race import (
     tail,
     tail_ratio,
     tails,
+    typical_rates,
 )
 from companion.experiments.risk_aversion.rules import IVON, Observing, RiskAverse
 from mutants import mutant
@@ -83,6 +86,12 @@ def test_the_exponent_of_adam_is_minus_one_and_of_the_averse_minus_two():
     assert rate_exponent(RiskAverse(1e9), 10, 100, 32, 2000, 0).mean() == pytest.approx(-2, abs=1e-6)
 
 
+def test_typical_rates_are_geometric_means_over_runs():
+    sizes = np.array([1.0, 10.0])
+    rates = typical_rates({"risk-averse": RiskAverse(1e9)}, sizes, 64, 2000, 0)["risk-averse"]
+    np.testing.assert_allclose(rates * sizes**2, 1, atol=0.05)
+
+
 def test_an_agent_with_curvature_matches_adam_while_the_signal_is_clear():
     clear, loud = np.geomspace(0.1, 2, 13), np.geomspace(0.1, 100, 13)
     adam = {s[-1]: -np.log1p(s[:, None] ** 2) / 2 for s in (clear, loud)}
@@ -124,6 +133,20 @@ def test_ratios_are_to_adam_and_tails_leave_it_out():
     assert ratio["Adam"].estimate == 0
     assert ratio["SGD"].estimate == pytest.approx(np.log(raced["SGD"].scores / raced["Adam"].scores).mean())
     assert list(tails("t3", range(3), range(10, 16), 60)) == ["SGD", "risk-averse"]
+
+
+def test_a_race_is_reported_with_its_grid_and_momentum_by_its_name():
+    raced = race(quadratic("constant"), range(2), range(10, 12), 40, ["Adam", "SGD"], rates=RATES)
+    record = entered(raced)
+    assert list(record) == ["Adam", "heavy ball"]
+    assert record["heavy ball"][0] is raced["SGD"]
+
+
+def test_lessons_are_those_of_their_problems():
+    learned = lessons(range(3), range(10, 13), 50)
+    alone = lesson(logistic, 1.0, range(3), range(10, 13), 50)
+    np.testing.assert_array_equal(learned["logistic regression"].informed, alone.informed)
+    assert len(learned) == 3
 
 
 def test_gradients_inform_and_noise_alone_does_not():

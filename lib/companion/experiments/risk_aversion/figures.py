@@ -4,9 +4,11 @@ import numpy as np
 
 from companion.evidence.figures import forest, method, panels, plt
 
+from .race import ENTRIES, as_ratio
 from .theory import averse_rate, both_costs, outlook
 
 _COLOURS = ("#0072B2", "#00805F", "#D55E00")
+_READINGS = {"two betas": "bias-corrected", "uncorrected": "raw"}
 
 
 def parabola_figure(doubts, h: float, aversion: float):
@@ -34,10 +36,11 @@ def rates_figure(sizes, rates: dict):
     return axes
 
 
-def negative_figure(negative: dict, signal):
-    """Share of negative values (steps, signals) against the step, a panel for each reading of v - m^2."""
-    _, axes = panels(len(negative), sharey=True)
-    for panel, (title, shares) in zip(axes, negative.items(), strict=True):
+def negative_figure(read: dict, signal):
+    """Share of runs in which v - m^2 is negative, against the step: `proxies` of gradients (steps, runs, signals), a panel for each reading."""
+    _, axes = panels(len(_READINGS), sharey=True)
+    for panel, (reading, title) in zip(axes, _READINGS.items(), strict=True):
+        shares = (read[reading] < 0).mean(1)
         for share, size, colour in zip(shares.T, signal, _COLOURS, strict=True):
             panel.plot(np.arange(1, len(share) + 1), share, color=colour, label=f"signal / noise = {size:g}", lw=1.2)
         panel.set(ylabel="share negative", title=title, ylim=(-0.03, 1.03))
@@ -56,3 +59,26 @@ def race_figure(ratio: dict, power: dict):
     axes.set(xlabel="loss / loss of Adam", yticks=range(len(ratio)), yticklabels=names)
     figure.legend(ncols=3, loc="outside upper center")
     return axes
+
+
+def race_table(raced: dict, ratio: dict):
+    """Loss over Adam's and the two chosen numbers of every rule, {problem: {rule: Choice}}; a star: the rate is at the edge of its grid."""
+    import pandas as pd
+
+    table = {
+        (problem, rule): {
+            "loss over Adam's": as_ratio(ratio[problem][rule]),
+            "rate": f"{choice.lr:.2g}{'*' if choice.at_edge else ''}",
+            "second number": f"{ENTRIES[rule].second} = {choice.setting:g}",
+        }
+        for problem, choices in raced.items()
+        for rule, choice in choices.items()
+    }
+    return pd.DataFrame(table).T
+
+
+def tail_table(worst: dict):
+    """Tails over Adam's with their intervals, {kind of noise: {rule: Interval of a logarithm}}."""
+    import pandas as pd
+
+    return pd.DataFrame({kind: {rule: as_ratio(i) for rule, i in found.items()} for kind, found in worst.items()})

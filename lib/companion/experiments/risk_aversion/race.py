@@ -82,6 +82,11 @@ def race(
     }
 
 
+def entered(raced: dict[str, Choice]) -> dict[str, tuple]:
+    """rule -> (choice, its rates), for `Chapter.race`; the entry SGD has a momentum and is called heavy ball there."""
+    return {("heavy ball" if rule == "SGD" else rule): (choice, RATES) for rule, choice in raced.items()}
+
+
 def over_adam(raced: dict[str, Choice]) -> dict:
     """Log of each entry's loss over Adam's on the same problems, as an interval."""
     return {name: bootstrap(np.log(choice.scores / raced["Adam"].scores)) for name, choice in raced.items()}
@@ -148,8 +153,12 @@ def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: fl
 
 def lessons(tuning, reporting, steps: int) -> dict[str, Lesson]:
     """`lesson` on a bowl, on a stream and in a training on fixed data, each at a rate at which SGD learns."""
-    rates = {"noise constant": 0.1, "least squares, stream": 0.1, "logistic regression": 1.0}
-    return {name: lesson(PROBLEMS[name], lr, tuning, reporting, steps) for name, lr in rates.items()}
+    where = {
+        "a bowl with noise": ("noise constant", 0.1),
+        "least squares on a stream": ("least squares, stream", 0.1),
+        "logistic regression": ("logistic regression", 1.0),
+    }
+    return {words: lesson(PROBLEMS[name], lr, tuning, reporting, steps) for words, (name, lr) in where.items()}
 
 
 def log_rates(rule, sizes, runs: int, steps: int, seed: int) -> np.ndarray:
@@ -157,6 +166,11 @@ def log_rates(rule, sizes, runs: int, steps: int, seed: int) -> np.ndarray:
     z = np.random.default_rng(seed).standard_normal((steps, 1, runs, 1))
     path = respond(rule, 1 + np.asarray(sizes, float)[:, None, None] * z)
     return np.log(path.rate[steps // 2 :, ..., 0]).mean(0)
+
+
+def typical_rates(rules: dict, sizes, runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
+    """exp of the mean of `log_rates` over the runs, rule by rule: name -> (sizes,)."""
+    return {name: np.exp(log_rates(rule, sizes, runs, steps, seed).mean(-1)) for name, rule in rules.items()}
 
 
 def rate_exponent(rule, low: float, high: float, runs: int, steps: int, seed: int) -> np.ndarray:
