@@ -39,7 +39,7 @@ def test_the_step_springs_up_at_the_lip_where_the_rate_falls():
 def test_table_and_map_name_the_rate_that_was_chosen():
     raced = {name: plateau_race(name, LAND, LRS, 6, 1500) for name in ("SGD", "clipped SGD", "AdaGrad")}
     table = figures.race_table(raced, LRS)
-    axes = figures.heat_figure(raced, LAND[6:], LRS, 1500)
+    axes = figures.heat_figure(raced, LAND[6:], LRS, 1500, shown=tuple(raced))
     for panel, (name, race) in zip(axes, raced.items(), strict=True):
         words = table.loc[figures.title(name), "the one rate"]
         assert words.startswith(f"{race.choice.lr:.2g}")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
-from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left
+from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left, thrown_back
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, RMSProp, responses
 from stepsize.quadratic import Quadratic
@@ -42,10 +42,8 @@ def entry_defect(function):
 
 def test_the_first_steep_step_of_adagrad_is_its_closed_form():
     assert entry_defect(enter) < 1e-9
-    assert (
-        entry_defect(mutant(enter, "np.copyto(first, size, where=k == 1)", "np.copyto(first, size, where=k == 2)"))
-        > 0.01
-    )
+    late = mutant(enter, "relative(size, k)", "relative(size, k + 1)")
+    assert entry_defect(late) > 0.01
 
 
 def test_at_the_lip_the_rate_falls_and_the_step_grows():
@@ -67,6 +65,15 @@ def test_a_run_that_stays_on_the_plateau_has_no_entry():
     seen = enter(SGD(1.0), bowl, 60)
     assert seen.ejected.all()
     assert seen.overshoot.max() > 1
+
+
+def test_a_quick_gradient_descent_is_thrown_back_where_its_rate_is_too_large_for_the_curvature():
+    land = PlateauValley([[1.0], [1.0]], [[2.5], [0.5]], [[0.01], [0.01]], [[1.0], [1.0]])
+    assert thrown_back(land, 0.01, 60) == 0.5
+    # a hundred times slower, and both come to rest
+    assert thrown_back(land, 1.0, 2000) == 0
+    careless = mutant(thrown_back, "land.length / (crossing * land.slope)", "land.length / land.slope")
+    assert careless(land, 0.01, 60) == 0
 
 
 def test_peaks_are_taken_over_each_window():

@@ -12,7 +12,7 @@ from stepsize.descent import descend
 
 from .landscapes import PlateauValley
 from .network import Training
-from .race import METHODS, Raced
+from .race import METHODS, Raced, at_every_angle
 
 
 def title(name: str) -> str:
@@ -90,14 +90,17 @@ def cliff_figure(beta1=0.9, beta2s=(0.9, 0.99, 0.999)):
     return axes
 
 
-def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
+def heat_figure(
+    raced: dict[str, Raced], land: PlateauValley, lrs, steps: int, shown=("SGD", "sign", "AdaGrad", "Adam")
+):
     """Settling times of every rate on every test landscape, the steepest dilemma on top; a line at the one rate chosen."""
-    fig, axes = plt.subplots(len(raced), figsize=(WIDTH, 0.8 + 1.75 * len(raced)), sharex=True)
+    fig, axes = plt.subplots(len(shown), figsize=(WIDTH, 0.8 + 1.75 * len(shown)), sharex=True)
     order = np.argsort((land.curvature * land.length / land.slope)[:, 0])
     # without its brightest end, which on a dark page, where figures are inverted, would vanish
     colours = ListedColormap(plt.get_cmap("viridis_r")(np.linspace(0.2, 1, 256)))
     edges = np.log10(lrs[0]) + (np.arange(len(lrs) + 1) - 0.5) * np.log10(lrs[1] / lrs[0])
-    for ax, (name, r) in zip(axes, raced.items(), strict=True):
+    for ax, name in zip(axes, shown, strict=True):
+        r = raced[name]
         times = np.ma.masked_invalid(r.times[:, order].T)
         image = ax.pcolormesh(
             edges, np.arange(len(order) + 1), times, norm=LogNorm(10, steps), cmap=colours, rasterized=True
@@ -112,10 +115,13 @@ def heat_figure(raced: dict[str, Raced], land: PlateauValley, lrs, steps: int):
 
 
 def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, list[Raced]], steps: int):
-    """Median settling time against the angle of the valley; the pooled twin of a method is drawn hollow."""
+    """Median settling time against the angle of the valley; a pooled twin that is raced at every angle is drawn hollow."""
     _, ax = plt.subplots(figsize=(WIDTH, 4.6))
     place = np.arange(len(degrees))
-    for group, hollow in ((turned, {}), (pooled, {"markerfacecolor": "white", "linestyle": (0, (1, 2))})):
+    for group, hollow in (
+        (turned, {}),
+        (at_every_angle(pooled, turned), {"markerfacecolor": "white", "linestyle": (0, (1, 2))}),
+    ):
         for name, races in group.items():
             y = [min(np.quantile(r.one, 0.5, method="inverted_cdf"), 1.6 * steps) for r in races]
             style = method(name) | {"markevery": 1} | hollow

@@ -82,14 +82,21 @@ class PlateauValleyInPlane:
     def start(self):
         return turn(np.concatenate([self.along.start, self.offset], -1), self.angle)
 
+    def _parts(self, x):
+        """u and v, each (..., 1): x turned back."""
+        a, b, c, s = x[..., 0], x[..., 1], np.cos(self.angle), np.sin(self.angle)
+        return (c * a + s * b)[..., None], (c * b - s * a)[..., None]
+
     def f(self, x):
-        u, v = np.split(turn(x, -self.angle), 2, -1)
+        u, v = self._parts(x)
         return self.along.f(u)[..., 0] + self.across.f(v)
 
     def grad(self, x, t=None):
-        u, v = np.split(turn(x, -self.angle), 2, -1)
-        return turn(np.concatenate([self.along.grad(u), self.across.grad(v)], -1), self.angle)
+        u, v = self._parts(x)
+        a, b, c, s = self.along.grad(u)[..., 0], self.across.grad(v)[..., 0], np.cos(self.angle), np.sin(self.angle)
+        return np.stack([c * a - s * b, s * a + c * b], -1)
 
     def settled(self, x):
         """Within 5 % of the valley's width in both directions, shape (...)."""
-        return (np.abs(turn(x, -self.angle)) <= 0.05 * self.along.width).all(-1)
+        u, v = self._parts(x)
+        return (self.along.settled(u) & self.along.settled(v))[..., 0]

@@ -41,6 +41,12 @@ class TanhRegression:
         return np.concatenate([*parts, error.sum(-1, keepdims=True)], -1)
 
 
+def chebyshev_fit(hidden: int = 16, n: int = 20) -> TanhRegression:
+    """The network on n equidistant points of the Chebyshev polynomial of degree four, 8 s^4 - 8 s^2 + 1."""
+    s = np.linspace(-1, 1, n)
+    return TanhRegression(s, 8 * s**4 - 8 * s**2 + 1, hidden)
+
+
 def hessian(grad, x, h: float = 1e-30) -> np.ndarray:
     """Im grad(x + i h e_j) / h, shape (..., d, d): exact to rounding, since nothing cancels.  Squire & Trapp (1998)."""
     return np.imag(grad(x[..., None, :] + 1j * h * np.eye(x.shape[-1]))) / h

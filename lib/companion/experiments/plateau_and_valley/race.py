@@ -1,6 +1,7 @@
 """When does a run settle for good? Ensembles of landscapes times learning rates, walked at once in constant memory."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,17 @@ class Raced(NamedTuple):
         return np.isfinite(self.times).sum(0) * np.log10(lrs[1] / lrs[0])
 
 
+def reported(raced: dict[str, Raced], lrs, steps: int, anchor: str) -> dict:
+    """What `Chapter.race` takes of a race: every method's choice and its settling times with one rate, as PAR10."""
+    return {
+        "anchor": anchor,
+        "entries": {name: (r.choice._replace(scores=r.one), lrs) for name, r in raced.items()},
+        "unit": "steps to settle",
+        "limit": steps,
+        "statistic": partial(penalised, steps=steps),
+    }
+
+
 #: method -> setting -> lr -> rule. eps is 0: it would be a second learning rate. ADOPT's must be positive and lies far below
 #: every gradient of the plateau.
 METHODS: dict[str, dict[str, Callable]] = {
@@ -70,13 +82,15 @@ def chosen(method: str, raced: Raced):
     return METHODS[method][raced.choice.setting](raced.choice.lr)
 
 
+def settling_times(rule, land: PlateauValley, steps: int) -> np.ndarray:
+    """When a rule settles on each landscape, shape (..., n); leading axes are those of its hyper-parameters."""
+    return settle(rule, land.grad, land.start, land.settled, steps)[..., 0]
+
+
 def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int) -> Raced:
     """Every rate of `lrs` on every landscape; the first `tuning` of them choose, the others report."""
     lr = np.asarray(lrs, float)[:, None, None]
-    times = {
-        name: settle(make(lr), land.grad, land.start, land.settled, steps)[..., 0]
-        for name, make in METHODS[method].items()
-    }
+    times = {name: settling_times(make(lr), land, steps) for name, make in METHODS[method].items()}
     return Raced.of(times, lrs, tuning, steps)
 
 
@@ -113,6 +127,11 @@ def plane_race(
     return [Raced.of({name: t[:, i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
 
+def at_every_angle(pooled: dict[str, list[Raced]], turned: dict[str, list[Raced]]) -> dict[str, list[Raced]]:
+    """Those of `pooled` that are raced at as many angles as their twins in `turned`."""
+    return {name: races for name, races in pooled.items() if len(races) == len(turned[name])}
+
+
 def decided_cost(pooled: Raced, turned: Raced, steps: int) -> np.ndarray:
     """How much longer it takes with one rate for all coordinates, where at least one of the two settles; the others say nothing."""
     decided = np.isfinite(pooled.one) | np.isfinite(turned.one)
@@ -126,5 +145,5 @@ def twin_cost(pooled: dict, turned: dict, angle: int, steps: int) -> dict[str, n
 
 def twin_cost_alone(method: str, raced: dict, land: PlateauValley, steps: int) -> dict[str, np.ndarray]:
     """`twin_cost` where there is one coordinate, on the landscapes that `raced` reports, at the rate chosen there."""
-    pooled = settle(Pooled(chosen(method, raced[method])), land.grad, land.start, land.settled, steps)[..., 0]
+    pooled = settling_times(Pooled(chosen(method, raced[method])), land, steps)
     return {method: times_as_long(pooled, raced[method].one, steps)}

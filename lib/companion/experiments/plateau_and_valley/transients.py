@@ -1,12 +1,13 @@
 """What a run does before it settles and after: on the plateau, at the lip, and long after it came to the bottom."""
 
 from collections.abc import Callable
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from stepsize.descent import walk
-from stepsize.measures import monitor
+from stepsize.rules import SGD
 
 from .landscapes import PlateauValley
 
@@ -41,34 +42,44 @@ class Entry(NamedTuple):
 
 def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
     """Walk into the valleys of `land` and watch the first passage over the lip."""
-    x = land.start
-    k = np.zeros(x.shape)  # steps since the first steep gradient, counting it
-    before, rate_before, first, first_rate, peak, low = (np.full(x.shape, np.nan) for _ in range(6))
-    ejected, overshoot = np.zeros(x.shape, bool), np.zeros(x.shape)
+    seen = np.empty((3, steps, len(land.start)))
     with np.errstate(all="ignore"):
-        for _, now in zip(range(steps), walk(rule, land.grad, x), strict=False):
-            steep = x >= -land.width
-            k += steep | (k > 0)
-            size = np.abs(now.rate * now.direction)
-            np.copyto(before, size, where=k == 0)
-            np.copyto(rate_before, now.rate, where=k == 0)
-            np.copyto(first, size, where=k == 1)
-            np.copyto(first_rate, now.rate, where=k == 1)
-            soon = (k > 0) & (k <= after)
-            peak, low = (np.where(soon, f(a, b), a) for f, a, b in ((np.fmax, peak, size), (np.fmin, low, now.rate)))
-            x = now.x
-            ejected |= (k > 0) & (x < -land.width)
-            overshoot = np.where(k > 0, np.fmax(overshoot, x / land.width), overshoot)
-    parts = first / before, peak / before, first_rate / rate_before, low / rate_before, ejected, overshoot
-    return Entry(*(np.broadcast_to(a, x.shape)[..., 0] for a in parts))
+        for t, now in zip(range(steps), walk(rule, land.grad, land.start), strict=False):
+            for series, value in zip(seen, (now.x, now.rate, now.rate * now.direction), strict=True):
+                series[t] = value[..., 0]
+        (x, rate, step), width = seen, np.ravel(land.width)
+        steep = (
+            np.concatenate([land.start.reshape(1, -1), x[:-1]]) >= -width
+        )  # where the gradient of every step is taken
+        k = steep.argmax(0)[None]  # the first steep step
+        soon = np.minimum(k + np.arange(after)[:, None], steps - 1)
+        inside = steep.any(0) & (np.arange(steps)[:, None] >= k)
+
+        def relative(series, t):
+            before = np.where(inside.any(0) & (k > 0), np.take_along_axis(series, k - 1, 0), np.nan)
+            return np.take_along_axis(series, t, 0) / before
+
+        size = np.abs(step)
+        parts = (
+            relative(size, k),
+            np.fmax.reduce(relative(size, soon)),
+            relative(rate, k),
+            np.fmin.reduce(relative(rate, soon)),
+            (inside & (x < -width)).any(0),
+            np.fmax.reduce(np.where(inside, x / width, 0), initial=0.0),
+        )
+    return Entry(*(part.reshape(land.start.shape[:-1]) for part in parts))
+
+
+def thrown_back(land: PlateauValley, crossing: float, steps: int) -> float:
+    """The share of entries after which gradient descent lands on the plateau again, at the rate that takes `crossing` steps to the lip."""
+    seen = enter(SGD(land.length / (crossing * land.slope)), land, steps)
+    return seen.ejected[seen.arrived].mean()
 
 
 def peaks(rule, grad: Callable, x0, edges) -> np.ndarray:
     """The largest |x| in each window edges[i] < t <= edges[i + 1], shape (windows, ..., d)."""
-    windows, top, ends = [], 0.0, set(map(int, edges))
-    for t, size in monitor(rule, grad, x0, max(ends), np.abs):
-        top = np.maximum(top, size)
-        if t in ends:
-            windows.append(top)
-            top = 0.0
-    return np.stack(windows[1:])
+    iterates = (now.x for now in walk(rule, grad, x0))
+    with np.errstate(all="ignore"):
+        tops = [np.abs(list(islice(iterates, last - first))).max(0) for first, last in pairwise([0, *edges])]
+    return np.stack(tops[1:])
