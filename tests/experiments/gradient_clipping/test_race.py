@@ -311,11 +311,22 @@ def test_the_steps_in_training_are_those_of_the_same_training():
 def test_gains_are_one_for_a_clip_that_never_acts(monkeypatch):
     monkeypatch.setitem(PLACEMENTS, "clip before, c = 1", lambda lr, root: chain(ClipByNorm(1e9), Adam(lr)))
     alone = steady_gains(chain(ClipByNorm(1e9), Adam()), Adam(), "t1.5", 4, 100, [1, 2])
-    trained = gains_in_training("clip before, c = 1", "t1.5", 0.05, range(7, 10), 50)
-    for gains, runs in ((alone, 8), (trained, 3)):
+    races = place("t1.5", range(5), range(5, 11), 50, ("Adam",))
+    trained = gains_in_training("clip before, c = 1", {"t1.5": races}, range(7, 10), 50)
+    for gains, runs in ((alone, 8), (trained["t1.5"], 3)):
         assert set(gains) == set(MEASURES)
         for ratio in gains.values():
             np.testing.assert_array_equal(ratio, np.ones(runs))
+
+
+def test_gains_in_training_are_at_the_rate_that_was_best_without_the_clip():
+    races = {tail: place(tail, range(5), range(5, 11), 50, ("Adam",)) for tail in ("normal", "t1.5")}
+    gains = gains_in_training("clip before, c = 1", races, range(7, 10), 50)
+    for tail, placed in races.items():
+        steps = [
+            steps_in_training(n, tail, placed["Adam"].lr, range(7, 10), 50)[1] for n in ("clip before, c = 1", "Adam")
+        ]
+        np.testing.assert_array_equal(gains[tail]["step, longest"], steps[0].max(0) / steps[1].max(0))
 
 
 def test_a_clip_that_never_acts_moves_no_best_rate():

@@ -209,7 +209,20 @@ def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):
     return [np.swapaxes(a, 1, 2).reshape(-1, len(seeds)) for a in (rate, np.abs(rate * direction))]
 
 
-def gains_in_training(name: str, tail: str, lr: float, seeds, steps: int) -> dict[str, np.ndarray]:
-    """Each of `MEASURES` of a placement over that of Adam without a clip, both at the rate `lr`, bowl by bowl."""
-    one, other = (steps_in_training(rule, tail, lr, seeds, steps) for rule in (name, "Adam"))
-    return {name: of(*one) / of(*other) for name, of in MEASURES.items()}
+def gains_in_training(name: str, races: dict, seeds, steps: int) -> dict[str, dict[str, np.ndarray]]:
+    """For every tail of `races`, each of `MEASURES` of a placement over that of Adam without a clip, bowl by bowl: {tail: {measure: ratios}}.
+
+    Both train at the rate that was best for Adam without a clip: races[tail] is what `place` returned.
+    """
+
+    def gains(tail, lr):
+        one, other = (steps_in_training(rule, tail, lr, seeds, steps) for rule in (name, "Adam"))
+        return {measure: of(*one) / of(*other) for measure, of in MEASURES.items()}
+
+    return {tail: gains(tail, placed["Adam"].lr) for tail, placed in races.items()}
+
+
+def entries(placed: dict[str, Choice]) -> dict[str, tuple[Choice, np.ndarray]]:
+    """What `Chapter.race` reports of `place`: placements with a rate of their own; the clip c = 1 in front is "clipped Adam"."""
+    names = {name: name for name in placed if "not tuned again" not in name} | {"clip before, c = 1": "clipped Adam"}
+    return {words: (placed[name], RATES) for name, words in names.items()}
