@@ -24,7 +24,7 @@ from companion.experiments.gradient_clipping.race import (
     steady_steps,
     steps_in_training,
 )
-from companion.experiments.gradient_clipping.rules import AutoClip, ClippedStep, SplitAdam
+from companion.experiments.gradient_clipping.rules import ClippedStep, SplitAdam
 from mutants import mutant
 from stepsize import Adam, ClipByNorm, ClipByValue, chain
 from stepsize.errors import HyperparameterError
@@ -99,33 +99,6 @@ def test_a_clipped_step_is_never_longer_than_its_limit(limit):
 def test_a_generous_limit_leaves_the_steps_alone():
     g = gradients()
     np.testing.assert_array_equal(respond(ClippedStep(Adam(), 100.0), g).x, respond(Adam(), g).x)
-
-
-def autoclip_defect(clip, g, percentile):
-    length = np.linalg.norm(g, axis=-1)
-    limit = np.stack([np.percentile(length[: t + 1], percentile, axis=0) for t in range(len(g))])
-    reached = respond(clip(Adam(beta1=0.0), percentile), g).direction  # without a memory, what reaches the rule
-    return np.abs(np.linalg.norm(reached, axis=-1) / np.minimum(length, limit) - 1).max()
-
-
-@pytest.mark.parametrize("percentile", [0, 10, 37.5, 90])
-def test_autoclip_limits_the_norm_to_a_percentile_of_all_norms_so_far(percentile):
-    g = gradients(steps=200)
-    assert autoclip_defect(AutoClip, g, percentile) < 1e-12
-    late = mutant(AutoClip, "self.percentile / 100 * state.count", "self.percentile / 101 * state.count")
-    assert percentile == 0 or autoclip_defect(late, g, percentile) > 1e-4
-
-
-def test_autoclip_at_the_highest_norm_clips_nothing():
-    g = gradients(steps=200)
-    np.testing.assert_array_equal(respond(AutoClip(Adam(), 100), g).x, respond(Adam(), g).x)
-
-
-def test_autoclip_keeps_the_norms_of_every_rate_apart():
-    bowl, lrs = NoisyBowl.sample("t1.5", 3, 7, 100), np.array([0.01, 0.1])
-    together = bowl.late_loss(AutoClip(Adam(lrs[:, None]), 10))
-    apart = [bowl.late_loss(AutoClip(Adam(lr), 10))[:, 0] for lr in lrs]
-    np.testing.assert_allclose(together.T, apart, rtol=1e-12)
 
 
 DENSITIES = {"normal": stats.halfnorm, "laplace": stats.expon, "pareto3": stats.pareto(3)}
@@ -348,8 +321,6 @@ def test_a_clip_that_never_acts_moves_no_best_rate():
         (lambda: ClippedStep(Adam(), 0.0), "limit"),
         (lambda: ClippedStep(Adam(), -1.0), "limit"),
         (lambda: SplitAdam(beta2=1.0), "beta2"),
-        (lambda: AutoClip(Adam(), 101), "percentile"),
-        (lambda: AutoClip(Adam, 10), "AutoClip"),
         (lambda: ClippedStep(Adam, 1.0), "rule"),
     ],
 )

@@ -12,6 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from companion.evidence import Interval, geometric
 from companion.evidence.intervals import at_any_level, percent
+from companion.experiments.autoclip import AutoClip
 from stepsize.descent import walk
 from stepsize.measures import late_loss
 from stepsize.rules import SGD, Adam
@@ -21,7 +22,7 @@ from stepsize.tuning import Choice, tune
 
 from .heavy_tails import heavy_tailed
 from .kernel import adam_late_losses
-from .rules import AutoClip, ClippedStep, SplitAdam
+from .rules import ClippedStep, SplitAdam
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,12 @@
-"""Ways to clip: nothing, one moment alone, the step, the gradient at a percentile of all norms so far."""
+"""Ways to clip: nothing, one moment alone, the step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import numba
-import numpy as np
+from typing import Any
 
 from stepsize.backend import constant, maximum, norm, sqrt
 from stepsize.contract import Wrapper
-from stepsize.errors import HyperparameterError
 from stepsize.rules import Adam, Moments
-from stepsize.transforms import ClipByNorm
 
 
 def unclipped(g):
@@ -45,53 +40,3 @@ class ClippedStep(Wrapper):
         state, rate, direction = self.rule.step(state, g, x)
         length, bound = norm(rate * direction), constant(self.limit, x[..., :1]) * self.lr
         return state, rate, direction * (bound / maximum(length, bound))
-
-
-class Seen(NamedTuple):
-    """The state of the rule; the norms so far, sorted along the last axis and followed by infinities; how many they are."""
-
-    state: Any
-    norms: np.ndarray
-    count: int
-
-
-@numba.njit(cache=True)
-def _insert(norms, count, new):
-    """new[run] into the sorted first `count` of norms[run, :], in place; norms (runs, more than count), new (runs,)."""
-    for run in range(new.size):
-        place = np.searchsorted(norms[run, :count], new[run])
-        for k in range(count, place, -1):
-            norms[run, k] = norms[run, k - 1]
-        norms[run, place] = new[run]
-
-
-@dataclass(frozen=True, eq=False)
-class AutoClip(Wrapper):
-    """g min(1, limit / |g|), limit the `percentile` of the norms of all gradients so far, this one too.  Seetharaman et al. (2020).
-
-    Between two norms the limit is linear, as in numpy.percentile. The norms are kept in place: a state serves one step.
-    """
-
-    rule: Any
-    percentile: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.percentile <= 100:
-            raise HyperparameterError(f"AutoClip: percentile must be in [0, 100], got {self.percentile}")
-
-    def init(self, x):
-        return Seen(self.rule.init(x), np.empty((*x.shape[:-1], 0)), 0)
-
-    def step(self, state, g, x):
-        length = norm(g)[..., 0]
-        norms, room = state.norms, state.norms.shape[-1]
-        if state.count == room or norms.shape[:-1] != length.shape:  # full, or the rates bring more runs than x had
-            more = np.full((*length.shape, max(64, state.count)), np.inf)
-            norms = np.concatenate([np.broadcast_to(norms, (*length.shape, room)), more], axis=-1)
-        _insert(norms.reshape(-1, norms.shape[-1]), state.count, length.ravel())
-        low, part = divmod(self.percentile / 100 * state.count, 1)
-        below, above = norms[..., int(low)], norms[..., min(int(low) + 1, state.count)]
-        clip = ClipByNorm((below + part * (above - below))[..., None])
-        inner, rate, direction = self.rule.step(state.state, clip(g), x)
-        return Seen(inner, norms, state.count + 1), rate, direction
