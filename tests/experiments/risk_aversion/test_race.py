@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from companion.experiments.risk_aversion.filtering import averaged
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
 from companion.experiments.risk_aversion.race import (
+    BETAS,
     ENTRIES,
+    LONGER,
     entered,
     late_excess,
     late_excess_of_mean,
@@ -140,6 +143,14 @@ def test_a_race_is_reported_with_its_grid_and_momentum_by_its_name():
     record = entered(raced)
     assert list(record) == ["Adam", "heavy ball"]
     assert record["heavy ball"][0] is raced["SGD"]
+
+
+def test_the_longest_memory_is_the_mean_of_all_gradients_so_far():
+    g = np.random.default_rng(0).standard_normal((500, 3))
+    mean = np.cumsum(g, axis=0) / np.arange(1, 501)[:, None]
+    np.testing.assert_allclose(averaged(g, LONGER[-1]), mean, atol=1e-6)
+    assert not np.allclose(averaged(g, BETAS[-1]), mean, atol=1e-2)
+    assert LONGER[: len(BETAS)] == BETAS
 
 
 def test_lessons_are_those_of_their_problems():

@@ -6,7 +6,7 @@ import pytest
 from companion.evidence.intervals import exact, student
 from companion.experiments.risk_aversion import rows
 from companion.experiments.risk_aversion.filtering import excess, overstatement, walk_ratio
-from companion.experiments.risk_aversion.race import Lesson, misfits
+from companion.experiments.risk_aversion.race import LONGER, Lesson, misfits
 from mutants import mutant
 
 Q = float(walk_ratio(0.1))
@@ -20,10 +20,13 @@ def test_three_walks_and_only_the_one_of_the_filter_leaves_no_excess():
     assert min(of.mean() for of in list(found.values())[1:]) > 0.5
 
 
-def test_the_excess_in_training_is_the_lesson_s():
-    learned = Lesson(informed=np.zeros(3), excess=np.array([0.1, 0.2, 0.3]), beta=0.99)
-    (found,) = rows.training_excess(learned).values()
-    np.testing.assert_array_equal(found, [0.1, 0.2, 0.3])
+def test_the_excess_in_training_is_over_the_best_memory_of_the_grid_and_of_a_longer_one():
+    tuned = {beta: 1 + abs(beta - 0.9999) for beta in LONGER}
+    reported = dict.fromkeys(LONGER, np.full(3, 9.0)) | {0.9: np.array([6.0, 8.0, 12.0])}
+    reported |= {0.995: np.array([4.0, 4.0, 4.0]), 0.9999: np.array([2.0, 2.0, 3.0])}
+    short, long = rows.training_excess(Lesson(np.zeros(3), tuned, reported)).values()
+    np.testing.assert_array_equal(short, [0.5, 1.0, 2.0])
+    np.testing.assert_array_equal(long, [2.0, 3.0, 3.0])
 
 
 def test_the_share_of_negative_values_is_a_proportion():
@@ -76,7 +79,7 @@ def test_losses_are_ratios_with_their_intervals_problem_by_problem():
         for k, name in enumerate(names)
     }
     numbers = rows.race_numbers(ratio, {"normal": {"risk-averse": exact(np.log(2)), "SGD": exact(0)}})
-    assert len(numbers) == 3 * 5 + 1 + 1
+    assert len(numbers) == 4 * 5 + 1
     assert numbers["sgd-unrel"] == "11.00 [11.00, 11.00]"
     assert numbers["ra-prop"] == "22.00 [22.00, 22.00]"
     assert numbers["ivon-lsq"] == "33.00 [33.00, 33.00]"

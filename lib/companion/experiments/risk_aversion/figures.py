@@ -62,14 +62,18 @@ def race_figure(ratio: dict, power: dict):
 
 
 def race_table(raced: dict, ratio: dict):
-    """Loss over Adam's and the two chosen numbers of every rule, {problem: {rule: Choice}}; a star: the rate is at the edge of its grid."""
+    """Loss over Adam's and the two chosen numbers of every rule, {problem: {rule: Choice}}; a star marks an end of a grid."""
     import pandas as pd
+
+    def second(entry, choice):
+        at_end = choice.setting in (entry.values[0], entry.values[-1])
+        return f"{entry.second} = {choice.setting:g}{'*' if at_end else ''}"
 
     table = {
         (problem, rule): {
             "loss over Adam's": as_ratio(ratio[problem][rule]),
             "rate": f"{choice.lr:.2g}{'*' if choice.at_edge else ''}",
-            "second number": f"{ENTRIES[rule].second} = {choice.setting:g}",
+            "second number": second(ENTRIES[rule], choice),
         }
         for problem, choices in raced.items()
         for rule, choice in choices.items()

@@ -118,17 +118,26 @@ def as_ratio(i) -> str:
     return f"{np.exp(i.estimate):.2f} [{np.exp(i.low):.2f}, {np.exp(i.high):.2f}]"
 
 
+#: Averages among which the best one is looked for; and longer ones, up to the mean of all gradients so far, the longest memory there is.
+BETAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+LONGER = (*BETAS, 0.998, 0.999, 0.9995, 0.9999, 1 - 1e-9)
+
+
 class Lesson(NamedTuple):
     """What single gradients teach along a path of SGD: `informed` is the share of the squared error of m that the next one can remove,
-    `excess` the squared error of m beyond that of the best average, both (reporting seeds,); `beta` is that average's."""
+    (reporting seeds,); `tuned` and `reported` are squared errors of averages by beta, the mean of the tuning seeds and (reporting seeds,)."""
 
     informed: np.ndarray
-    excess: np.ndarray
-    beta: float
+    tuned: dict[float, float]
+    reported: dict[float, np.ndarray]
 
+    def best(self, betas=BETAS) -> float:
+        """The beta of least error on the tuning seeds."""
+        return min(betas, key=self.tuned.get)
 
-#: Averages among which the best one is looked for.
-BETAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+    def excess(self, betas=BETAS, beta1: float = 0.9) -> np.ndarray:
+        """Squared error of m beyond that of the best average of `betas`, (reporting seeds,)."""
+        return self.reported[beta1] / self.reported[self.best(betas)] - 1
 
 
 def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: float = 0.9) -> Lesson:
@@ -139,16 +148,15 @@ def lesson(sample: Callable, lr: float, tuning, reporting, steps: int, beta1: fl
         walked = descend(SGD(lr), problem.grad, problem.x0, steps).x[:-1]
         g = np.stack([problem.grad(x, t) for t, x in enumerate(walked)])
         true = np.stack([problem.full(x) for x in walked])
-        m = {beta: averaged(g, beta) for beta in {*BETAS, beta1}}
+        m = {beta: averaged(g, beta) for beta in {*LONGER, beta1}}
         wrong, news = (a[1:] - m[beta1][:-1] for a in (true, g))
         return wrong, news, {beta: ((m[beta] - true) ** 2).mean((0, 2)) for beta in m}
 
-    wrong, news, error = errors(tuning)
+    wrong, news, tuned = errors(tuning)
     gain = (wrong * news).sum() / (news * news).sum()
-    beta = min(BETAS, key=lambda b: error[b].mean())
-    wrong, news, error = errors(reporting)
+    wrong, news, reported = errors(reporting)
     informed = 1 - ((wrong - gain * news) ** 2).sum((0, 2)) / (wrong**2).sum((0, 2))
-    return Lesson(informed, error[beta1] / error[beta] - 1, beta)
+    return Lesson(informed, {beta: float(of.mean()) for beta, of in tuned.items()}, reported)
 
 
 def lessons(tuning, reporting, steps: int) -> dict[str, Lesson]:

@@ -5,7 +5,7 @@ import numpy as np
 from companion.evidence.intervals import Interval, exact, proportion
 
 from .filtering import excess, expected_proxy, mean_share, overstatement
-from .race import Lesson, as_ratio
+from .race import LONGER, Lesson, as_ratio
 from .theory import SPREAD, both_costs, implied_aversion, quoted_rate, sampled_rate, two_sided_rate
 
 RESTING = "it is Adam's and the gradient stands still"
@@ -23,8 +23,12 @@ def excesses(q: float, runs: int, steps: int, seeds) -> dict[str, np.ndarray]:
 
 
 def training_excess(learned: Lesson) -> dict[str, np.ndarray]:
-    """Squared error of m beyond that of the best average, along a training: condition -> (reporting seeds,)."""
-    return {"the gradient is that of a logistic regression in training": learned.excess}
+    """`Lesson.excess` along a training, over the memories of the claim and over longer ones: condition -> (reporting seeds,)."""
+    training = "the gradient is that of a logistic regression in training"
+    return {
+        training: learned.excess(),
+        f"{training}, memories up to the mean of all gradients so far": learned.excess(LONGER),
+    }
 
 
 def negative_share(values) -> Interval:
@@ -79,15 +83,12 @@ def agent_numbers(doubts, h: float, aversion: float) -> dict[str, tuple]:
 
 
 def race_numbers(ratio: dict, worst: dict) -> dict[str, str]:
-    """Losses over Adam's as ratios with their intervals: of three rules on every problem, of SGD on one, and tails of the risk-averse rule."""
-    numbers = {"sgd-unrel": as_ratio(ratio["noise unrelated to curvature"]["SGD"])}
-    for key, found in zip(("const", "unrel", "prop", "lsq", "logit"), ratio.values(), strict=True):
-        numbers |= {
-            f"ra-{key}": as_ratio(found["risk-averse"]),
-            f"ivon-{key}": as_ratio(found["IVON"]),
-            f"bayes-{key}": as_ratio(found["AdaBayes"]),
-        }
-    return numbers | {f"tail-{kind}": as_ratio(found["risk-averse"]) for kind, found in worst.items()}
+    """Losses over Adam's as ratios with their intervals: of four rules on every problem, and tails of the risk-averse rule."""
+    rules = {"sgd": "SGD", "ra": "risk-averse", "ivon": "IVON", "bayes": "AdaBayes"}
+    keys = zip(("const", "unrel", "prop", "lsq", "logit"), ratio.values(), strict=True)
+    return {f"{short}-{key}": as_ratio(found[rule]) for key, found in keys for short, rule in rules.items()} | {
+        f"tail-{kind}": as_ratio(found["risk-averse"]) for kind, found in worst.items()
+    }
 
 
 def misfit_numbers(unlike: dict, ivon: Interval) -> dict[str, tuple]:
