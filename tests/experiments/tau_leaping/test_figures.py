@@ -40,6 +40,14 @@ def test_all_rules_are_compared_at_the_work_of_caos(case):
     assert all((e.events == 0).all() for s in scores.values() for e in s.ensembles)  # leaps against leaps
 
 
+def test_r_leaping_gets_as_many_leaps_as_caos_and_at_least_one_firing_in_each(case):
+    scores = compare(case, 200, range(5), tuning=5, rivals=("R-leaping",))
+    cao, counted = scores["relative change"], scores["R-leaping"]
+    assert counted.cost == pytest.approx(cao.cost, rel=0.1)
+    assert 200 / cao.cost / 2 < counted.rule.size < 200 / cao.cost  # of 200 molecules two thirds decay
+    assert accuracy.RIVALS["R-leaping"](0.1).size == 1
+
+
 def test_an_exact_event_costs_its_share_of_a_leap(case):
     mixed = compare(case, 200, range(5), tuning=5, burst=100, rivals=("fixed",))
     ensemble = mixed["relative change"].ensembles[0]
