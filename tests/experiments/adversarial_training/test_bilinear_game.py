@@ -8,6 +8,7 @@ from companion.experiments.adversarial_training.bilinear_game import (
     Bilinear,
     alternate,
     alternating_invariant,
+    circle_numbers,
     cycle_drift,
     cycle_radius,
     extragradient_law,
@@ -137,3 +138,12 @@ def test_bad_games_are_refused():
         Bilinear(np.eye(2))(np.ones(3))
     with pytest.raises(HyperparameterError, match="beta1 < 1"):
         bilinear_game.cycle_radius(1.0, 1.0, 0.9)
+
+
+def test_the_prose_is_told_the_worse_start_at_the_longest_memory():
+    beta1s, beta2s = [0.0, 0.5, 0.9], [0.9, 0.999]
+    R = cycle_radius(1.0, np.array(beta1s), np.array(beta2s)[:, None])
+    assert R[1, 2] == pytest.approx(np.sqrt(8 * 1.9 / (0.1 * 0.001)))
+    off = np.array([[[0.5, 0.5]] * 3, [[0.01, -0.02], [0.3, 0.3], [0.04, 0.03]]])
+    found = {key: value for key, (value, _) in circle_numbers(beta1s, beta2s, R[..., None] * (1 + off)).items()}
+    assert found == pytest.approx({"default-radius": 1e-3 * R[1, 2], "beta2": 0.999, "off-0": 0.02, "off-9": 0.04})

@@ -84,21 +84,25 @@ def test_in_the_box_only_the_lazy_rate_tells_the_attackers_apart(raced):
 
 
 def test_the_dependence_on_the_start_is_the_share_of_pairs_that_disagree(raced, models):
-    lrs = {"Adam": raced["L2"]["Adam"].lr}
-    two, four = (dependence_on_start("L2", models[2:], SEEDS[2:], lrs, TEST[:50], 5, n)["Adam"] for n in (2, 4))
+    lrs = {"L2": {"Adam": raced["L2"]["Adam"].lr}}
+    two, four = (dependence_on_start(models[2:], SEEDS[2:], lrs, TEST[:50], 5, n)["L2"]["Adam"] for n in (2, 4))
     stands = []
     for start in range(1, 5):
         rngs = robustness.generators(SEEDS[2:], start)
         target = Target.of(Classifier(), models[2:], TEST[:50])
-        stands.append(walk_in_ball(robustness.Adam(lrs["Adam"]), target, BALLS["L2"], 5, rngs).margin[:, 0] > 0)
+        stands.append(walk_in_ball(robustness.Adam(lrs["L2"]["Adam"]), target, BALLS["L2"], 5, rngs).margin[:, 0] > 0)
     pairs = [(100 * (a != b).double().mean(-1)).numpy() for a, b in combinations(stands, 2)]
     assert np.allclose(two, pairs[0], atol=1e-12)
     assert np.allclose(four, np.mean(pairs, 0), atol=1e-12)
     assert np.array_equal(stands[0].numpy(), raced["L2"]["Adam"].fate[0])
+    box = dependence_on_start(models[2:], SEEDS[2:], {"L∞": lrs["L2"]} | lrs, TEST[:50], 5, 2)
+    assert list(box) == ["L∞", "L2"]
+    assert np.array_equal(box["L2"]["Adam"], two)
+    assert not np.array_equal(box["L∞"]["Adam"], two)
 
 
 def test_each_model_has_the_rate_that_is_the_strongest_on_its_own(raced, models):
-    own = rate_of_each("L2", models[:3], SEEDS[:3], ["SGD"], VALIDATION[:60], 5)["SGD"]
+    own = rate_of_each(models[:3], SEEDS[:3], {"L2": ["SGD"]}, VALIDATION[:60], 5)["L2"]["SGD"]
     rates = ATTACKERS["SGD"].rates(BALLS["L2"])
     stands = []
     for lr in rates:
@@ -106,9 +110,11 @@ def test_each_model_has_the_rate_that_is_the_strongest_on_its_own(raced, models)
         walked = walk_in_ball(SGD(lr), target, BALLS["L2"], 5, robustness.generators(SEEDS[:3], 0))
         stands.append((walked.margin[:, 0] > 0).double().mean(-1).numpy())
     assert np.array_equal(own, rates[np.argmin(stands, axis=0)])
-    lrs, one = {"SGD": own}, {"SGD": own[1]}
-    each_its_own = dependence_on_start("L2", models[:3], SEEDS[:3], lrs, TEST[:50], 5, 2)["SGD"]
-    assert each_its_own[1] == dependence_on_start("L2", models[:3], SEEDS[:3], one, TEST[:50], 5, 2)["SGD"][1]
+    each_its_own, one_for_all = (
+        dependence_on_start(models[:3], SEEDS[:3], {"L2": {"SGD": lr}}, TEST[:50], 5, 2)["L2"]["SGD"]
+        for lr in (own, own[1])
+    )
+    assert each_its_own[1] == one_for_all[1]
     assert own[0] != own[1] or own[1] != own[2]
 
 
@@ -122,7 +128,7 @@ def test_gradients_of_hardened_models_differ_less_in_length(models):
 
 def test_the_mask_is_epsilon(models):
     rules = {"sign": SignDescent, "Adam": robustness.Adam, "bare": lambda lr: robustness.Adam(lr, eps=1e-150)}
-    found = masked((1.0, 30.0), models[:3], SEEDS[:3], TEST[:50], BALLS["L∞"], 5, rules, np.array([0.05, 0.1]))
+    found = masked((1.0, 30.0), models[:3], SEEDS[:3], TEST[:50], 5, rules)
     plain, sure = (found[name].mean(1) for name in ("sign", "Adam"))
     assert sure[1] > plain[1] + 20
     assert abs(found["bare"].mean(1)[1] - plain[1]) < 10

@@ -149,3 +149,18 @@ def settled_radii(beta1s, beta2s, memories: int = 40) -> np.ndarray:
         path = descend(Adam(1.0, beta1, beta2, 0.0), Bilinear(), z0, steps, every=max(1, steps // 6007)).x
         out.append(radius(path)[-len(path) // 5 :].mean(0))
     return np.stack(out)
+
+
+def circle_numbers(beta1s, beta2s, measured: np.ndarray) -> dict:
+    """For the prose, key -> (number, format): Adam's default radius, and how far `measured`, from `settled_radii`, is off the formula.
+
+    The worse of the two starts counts; at the last beta2, for the first and for the last beta1.
+    """
+    predicted = cycle_radius(1.0, np.array(beta1s)[:, None], np.array(beta2s)[:, None, None])
+    off = np.abs(measured / predicted - 1).max(-1)[-1]
+    return {
+        "default-radius": (cycle_radius(1e-3, 0.9, 0.999), ".2f"),
+        "beta2": (beta2s[-1], "g"),
+        "off-0": (off[0], ".2%"),
+        "off-9": (off[-1], ".2%"),
+    }

@@ -1,16 +1,32 @@
-"""What the claims of the chapter compare: condition -> one number for every model, from races and recorded defenders."""
+"""What the claims of the chapter compare, condition -> one number for every model; and the numbers of its prose, key -> (number, format)."""
 
 import numpy as np
 
 from companion.evidence import Evidence
+from stepsize.tuning import Choice
 
-from .defenses import LAZY, NOBODY, OPPONENTS, by_strength
-from .robustness import ADAPTIVE, EUCLIDEAN, MATCHED, Duel, title
+from .defenses import DEFENDERS, LAZY, NOBODY, OPPONENTS, by_strength
+from .robustness import ADAPTIVE, EUCLIDEAN, MATCHED, Duel, Hardened, reached, spread_of_lengths, title
 
 Samples = dict[str, np.ndarray]
 Raced = dict[str, dict[str, Duel]]
 
 _NAMED = ("Adam", "RMSProp")
+
+
+def share_of_the_maximum(hardened: dict[str, Hardened], seeds, tuned_on: int, images, steps: int) -> Samples:
+    """Share of the largest loss that each attacker of `reached` attains, in each ball, on all models but the first `tuned_on`."""
+    return {
+        f"the attacker is {name}, {kind} ball": share
+        for kind, h in hardened.items()
+        for name, share in reached(kind, h.x[tuned_on:], seeds[tuned_on:], images, steps).items()
+    }
+
+
+def falls(hardened: dict[str, Hardened], single: Hardened, steps: int) -> Samples:
+    """Worst falls of robust accuracy in training against `steps` gradients in each ball, and against a single one in the box."""
+    rows = {f"a network on digits, {steps} gradients, {kind} ball": h.worst_drop for kind, h in hardened.items()}
+    return rows | {"a network on digits, 1 gradient, L∞ ball": single.worst_drop}
 
 
 def standing(raced: Raced, hardened: Raced) -> Samples:
@@ -79,3 +95,60 @@ def gained_by_adaptivity(cells: dict[str, dict]) -> Samples:
 def tally(rows: tuple[Evidence, ...]) -> dict[str, int]:
     """How many of the rows support, contradict and leave undecided."""
     return {says: sum(row.says == says for row in rows) for says in ("supports", "contradicts", "undecided")}
+
+
+def choices(duels: dict[str, Duel]) -> dict[str, tuple[Choice, np.ndarray]]:
+    """attacker -> (its `Choice` of a rate, its grid), as `Chapter.race` asks, in per cent."""
+    return {name: (Choice(d.lr, None, (), d.at_edge, 100 * d.curve, d.tuned), d.rates) for name, d in duels.items()}
+
+
+def attack_numbers(raced: Raced, hardened: Raced) -> dict:
+    """Points standing beyond those under plain ascent or, in the Euclidean ball, under its steepest ascent; means over models."""
+    L2, rows = {name: d.tuned.mean() for name, d in raced["L2"].items()}, standing(raced, hardened)
+    return {
+        "lazy-gain": (-rows["both at the lazy rate, L∞ ball"].mean(), ".0f"),
+        "box-gap": (rows["L∞ ball, standard models, Adam"].mean(), "+.2f"),
+        "disc-gap": (rows["L2 ball, standard models, Adam"].mean(), "+.1f"),
+        "hard-gap": (rows["L2 ball, hardened models, Adam"].mean(), "+.1f"),
+        "euclid-gap": (L2[EUCLIDEAN["Adam"]] - L2["SGD"], "+.1f"),
+        "disc-control": (L2["normalised SGD"] - L2["SGD"], "+.1f"),
+        "pooled-gap": (L2["pooled Adam"] - L2["normalised SGD"], "+.1f"),
+        "adam-gap": (L2["Adam"] - L2["normalised SGD"], "+.1f"),
+    }
+
+
+def training_numbers(x, hardened: dict[str, Hardened], single: Hardened, images) -> dict:
+    """How far the lengths of the gradients spread on standard models x and on hardened ones; the worst falls in training, means."""
+    return {
+        "spread-standard": (spread_of_lengths(x, images).mean(), ",.0f"),
+        "spread-hardened": (spread_of_lengths(hardened["L2"].x, images).mean(), ",.0f"),
+        "worst-fall": (max(h.worst_drop.mean() for h in hardened.values()), ".1f"),
+        "single-fall": (single.worst_drop.mean(), ".1f"),
+    }
+
+
+def mask_numbers(scales, masks: dict[str, np.ndarray]) -> dict:
+    """The last scale but one of the logits, and what of `masked` stands there, per cent: mean over models."""
+    standing = {f"mask-{name.lower()}": f"{masks[name][-2].mean():.0f} %" for name in ("Adam", "sign")}
+    return {"mask-factor": (scales[-2], "g")} | standing
+
+
+def start_numbers(fate: Samples) -> dict:
+    """How much more the outcome depends on the random start than under plain ascent, points: means over models."""
+    rows = {
+        "fickle-box": "Adam, L∞ ball",
+        "fickle-disc": "Adam, L2 ball",
+        "fickle-control": "steepest ascent without a memory, L2 ball",
+    }
+    return {key: (fate[row].mean(), "+.2f") for key, row in rows.items()}
+
+
+def defender_numbers(cells: dict[str, dict], pairs: tuple[Evidence, ...]) -> dict:
+    """How the pairs of defenders come out, and what Adam's defender in the Euclidean ball has over that of plain ascent, points."""
+    lift, counts = gained_by_adaptivity(cells), tally(pairs)
+    return {f"pairs-{says}": count for says, count in counts.items()} | {
+        "pairs-all": len(pairs),
+        "own-lift": (lift["Adam, L2 ball"].mean(), "+.1f"),
+        "euclid-lift": (lift["Euclidean projection, Adam, L2 ball"].mean(), "+.1f"),
+        "grid-seed": DEFENDERS.facts["seed"],
+    }

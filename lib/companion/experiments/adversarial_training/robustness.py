@@ -132,7 +132,13 @@ def _walk(rule, target, ball, steps, rngs) -> WorstPoint:
 
 
 def _attack(rule, classifier, x, images, ball, steps, rngs) -> WorstPoint:
-    return _walk(rule, Target.of(classifier, x, images), ball, steps, rngs)
+    """Against one model after the other: all rates and images of one stay in the cache from step to step."""
+    each = (slice(k, k + 1) for k in range(len(x)))
+    walks = [
+        _walk(rule and of_runs(rule, one, 4), Target.of(classifier, x[one], images), ball, steps, rngs[one])
+        for one in each
+    ]
+    return WorstPoint(*map(torch.cat, zip(*walks, strict=True)))
 
 
 def duel(name: str, victims: Victims, ball, steps: int, validation, test) -> Duel:
@@ -160,28 +166,36 @@ def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names
     return {name: duel(name, victims, BALLS[kind], steps, validation, test) for name in names}
 
 
-def rate_of_each(kind: str, x, seeds, names, images, steps: int) -> dict[str, np.ndarray]:
-    """The rate of lowest robust accuracy on each model alone: attacker -> (models,)."""
-    out = {}
-    for name in names:
+def rematch(hardened: dict, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, dict[str, Duel]]:
+    """`race` in each ball against its hardened models, of plain ascent, the attackers that the text names and the steepest."""
+    return {
+        kind: race(kind, h.x, seeds, tuned_on, steps, validation, test, ("SGD", "Adam", "RMSProp", MATCHED[kind]))
+        for kind, h in hardened.items()
+    }
+
+
+def rate_of_each(x, seeds, names: dict, images, steps: int) -> dict[str, dict[str, np.ndarray]]:
+    """The rate of lowest robust accuracy on each model alone: ball -> attacker -> (models,), for the `names` of each ball."""
+    out = {kind: {} for kind in names}
+    for kind, name in ((kind, name) for kind, of in names.items() for name in of):
         rates, rngs = ATTACKERS[name].rates(BALLS[kind]), generators(seeds, 0)
         walked = _attack(ATTACKERS[name].rule(_across(rates)), Classifier(), x, images, BALLS[kind], steps, rngs)
-        out[name] = np.array([choose(curve, rates).lr for curve in walked.robust])
+        out[kind][name] = np.array([choose(curve, rates).lr for curve in walked.robust])
     return out
 
 
-def dependence_on_start(kind: str, x, seeds, lrs: dict[str, np.ndarray], images, steps: int, starts: int) -> dict:
-    """Probability, in per cent, that an image falls from one random start and stands from another: attacker -> (models,).
+def dependence_on_start(x, seeds, lrs: dict[str, dict[str, np.ndarray]], images, steps: int, starts: int) -> dict:
+    """Probability, in per cent, that an image falls from one random start and stands from another: ball -> attacker -> (models,).
 
     The mean over images and over all pairs of `starts` starts; each attacker has its rate of `lrs`, (models,) or one for all.
     """
-    out = {}
-    for name, lr in lrs.items():
+    out = {kind: {} for kind in lrs}
+    for kind, name, lr in ((kind, name, lr) for kind, of in lrs.items() for name, lr in of.items()):
         rule = ATTACKERS[name].rule(torch.as_tensor(lr).reshape(-1, 1, 1, 1))
         again = [generators(seeds, 1 + start) for start in range(starts)]
         walked = [_attack(rule, Classifier(), x, images, BALLS[kind], steps, rngs) for rngs in again]
         share = torch.stack([(walk.margin[:, 0] > 0).double() for walk in walked]).mean(0)
-        out[name] = (200 * starts / (starts - 1) * share * (1 - share)).mean(-1).numpy()
+        out[kind][name] = (200 * starts / (starts - 1) * share * (1 - share)).mean(-1).numpy()
     return out
 
 
@@ -267,12 +281,13 @@ def harden(kind: str, seeds, epochs: int, steps: int, images, validation, gradie
     return Hardened(x, np.stack(seen))
 
 
-def masked(scales, x, seeds, images, ball, steps: int, rules: dict[str, Callable], rates) -> dict[str, np.ndarray]:
-    """Robust accuracy in per cent, (scales, models), of the same models with their logits multiplied by each scale.
+def masked(scales, x, seeds, images, steps: int, rules: dict[str, Callable]) -> dict[str, np.ndarray]:
+    """Robust accuracy in the box in per cent, (scales, models), of the same models with their logits multiplied by each scale.
 
-    Every attacker has its best rate of `rates` for each scale, on these images: if it fails, the rate is not to blame.
+    Every attacker has its best of five rates for each scale, on these images: if it fails, the rate is not to blame.
     """
-    out = {name: [] for name in rules}
+    ball, out = BALLS["L∞"], {name: [] for name in rules}
+    rates = ball.radius * np.logspace(-0.75, 0.75, 5)
     for scale in scales:
         for name, make in rules.items():
             net, rngs = Classifier(scale=scale), generators(seeds, 0)
