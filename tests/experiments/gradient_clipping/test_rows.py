@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from companion.evidence import geometric
 from companion.experiments.gradient_clipping import rows
@@ -132,7 +133,7 @@ def test_retuning_has_a_row_for_every_tail():
 
 def test_the_numbers_of_the_prose_are_gains():
     follows, followed = ({p: gains(factor * p, NOISES) for p in (10, 90)} for factor in (1, 0.02))
-    numbers = rows.gain_numbers(gains(1.5), follows, followed)
+    numbers = rows.gain_numbers(gains(1.5), gains(5.0, NOISES), follows, followed)
     assert numbers["rate-normal"][0] == pytest.approx(0.5)
     assert numbers["rate-spikes"][0] == pytest.approx(9)
     assert numbers["rms"][0] == pytest.approx(1.5 * 4 * 100)
@@ -140,6 +141,33 @@ def test_the_numbers_of_the_prose_are_gains():
     assert [numbers[f"rate-p{p}"][0] for p in ("10", "90", "10-spikes", "90-spikes", "90-trained")] == pytest.approx(
         [10, 89, 30, 270, 0.8]
     )
+    assert numbers["median-trained"][0] == pytest.approx(50)
+    assert numbers["longest-trained"][0] == pytest.approx(5000)
+
+
+def clipped_shares(function=rows.limit_numbers):
+    races = {tail: placed() for tail in ("normal", "spikes")}
+    return function(races, np.random.default_rng(0), 20_000)
+
+
+def test_the_share_of_normal_vectors_that_a_limit_clips_is_that_of_the_chi_distribution():
+    numbers = clipped_shares()
+    share = [float(part.rstrip("%")) / 100 for part in numbers["clipped-tight"].split(" and ")]
+    expected = stats.chi(10).sf(10**0.5 * stats.norm.ppf(0.75))
+    # 20 000 vectors: five standard errors are a false alarm in two million; spikes come on top, in every two hundredth
+    assert abs(share[0] - expected) < 5 * np.sqrt(expected * (1 - expected) / 20_000) + 5e-4
+    assert numbers["clipped-wide"].startswith("0.0% and 0.")
+    assert (
+        clipped_shares(mutant(rows.limit_numbers, "c * d**0.5", "c * d"))["clipped-tight"] != numbers["clipped-tight"]
+    )
+
+
+def test_best_rates_are_over_that_without_a_clip():
+    races = {tail: placed() for tail in NOISES}
+    races["t1.5"]["clip before, c = 1"] = choose([1.0, 2.0, 3.0], LRS)
+    numbers = rows.limit_numbers(races, np.random.default_rng(0), 10)
+    assert numbers["grid-tight"] == "1, 0.1 and 1"
+    assert numbers["grid-wide"] == numbers["grid-p10"] == "1, 1 and 1"
 
 
 def test_the_numbers_of_the_prose_are_losses_of_the_placement_named():

@@ -13,6 +13,7 @@ from companion.experiments.quasi_newton.race import (
     censored_median,
     exact_race,
     generators,
+    learned_axes,
     learned_metrics,
     noisy_race,
     one_metric_one_step,
@@ -21,7 +22,9 @@ from companion.experiments.quasi_newton.race import (
     solved_in,
 )
 from companion.experiments.quasi_newton.secant import gaussian_divergence
+from mutants import mutant
 from stepsize import SGD, Adam, HeavyBall, walk
+from stepsize.tuning import Choice
 from stepsize.wrappers import LinearDecay
 
 
@@ -142,3 +145,42 @@ def test_every_method_of_the_noisy_race_beats_standing_still():
     # a lazy pair may diverge: that is the finding
     runs = noisy_race([0.3], 10, 5, 5, 60, 0)
     assert {name for name, (run,) in runs.items() if not np.median(run.scores) < 1} <= {"lazy BFGS"}
+
+
+def mixed_axes(stream=StreamingRegression):
+    """Mean square over 4000 batches of what a unit step along axis i adds to the gradient along j, (i, j), over that of its own curvatures."""
+    p = stream.sample(1, 0.0, condition=100, d=4, seed=5, batch=8)
+    steps = np.eye(4)[:, None]
+    change = np.stack([p.grad(steps, t) - p.grad(0 * steps, t) for t in range(4000)])[:, :, 0]
+    curvature = np.logspace(0, -2, 4)
+    return (change**2).mean(0) / (curvature[:, None] * curvature)
+
+
+def test_a_batch_mixes_the_axes_by_the_root_of_their_curvatures():
+    # entries of the sample covariance of m normals: E (sum z_i z_j / m)^2 = (1 + [i = j] (m + 1)) / m in units of the curvatures
+    expected = (1 + 9 * np.eye(4)) / 8
+    # a square of a mean of 8 products has a standard deviation below twice its mean: five standard errors are 16 %
+    np.testing.assert_allclose(mixed_axes(), expected, rtol=0.16)
+
+
+def known_axes(function, monkeypatch):
+    monkeypatch.setattr(StreamingRegression, "grad", lambda self, w, t: (w - self.w) * race._axes(self.condition, 20))
+    return function("lazy BFGS", Choice(1.0, (), (0, 0), False, np.zeros(1)), 10, 3, 100, 0)
+
+
+def test_with_exact_pairs_a_secant_method_knows_every_axis(monkeypatch):
+    known, left = known_axes(learned_axes, monkeypatch)
+    assert np.abs(np.log(known)).max() < np.log(2)
+    np.testing.assert_allclose(left.sum(-1), 1, rtol=1e-12)
+    broken = mutant(learned_axes, "np.diagonal(path.state.state.H, axis1=-2, axis2=-1)", "path.state.state.H[..., 0]")
+    assert known_axes(broken, monkeypatch)[0].min() < 0.5
+
+
+def test_noise_lets_the_lazy_metric_shrink_and_hides_the_flat_axes_from_the_online_one():
+    lazy, _ = learned_axes("lazy BFGS", Choice(1.0, (), (0, 0), False, np.zeros(1)), 1e4, 8, 400, 3)
+    online, left = learned_axes("online BFGS", Choice(0.3, (0.0,), (0, 0), False, np.zeros(1)), 1e4, 8, 400, 3)
+    assert np.median(lazy, axis=0).max() < 0.1
+    # the steepest axes are known within a factor of three, the flattest quarter not to a tenth
+    assert np.abs(np.log(np.median(online[:, :5], axis=0))).max() < np.log(3)
+    assert np.median(online[:, 15:], axis=0).max() < 0.1
+    assert np.median(left[:, 15:].sum(-1)) > 0.5

@@ -47,3 +47,14 @@ def test_every_ratio_stands_in_the_row_of_where_its_metric_comes_from():
     }.items():
         assert made[f"gradients are sampled, {words}"].estimate == 2 + 10 * place(name)
     assert len(made) == len(NOISY_RULES) - len(["SGD", "AdaGrad", "Adam"])
+
+
+def test_the_numbers_of_the_axes_are_medians_over_streams():
+    known = np.tile([1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.02, 0.01], (5, 1)) * np.array([[0.0], [1], [1], [1], [9]])
+    left = np.full((5, 8), 0.125)
+    assert rows.axis_numbers((known, left), (known / 100, left)) == {
+        "learned-steep": "75%",  # between 0.5 and 1, the middle two of five streams and four axes
+        "learned-flat": "1.5%",
+        "left-flat": "25%",
+        "learned-lazy": "0.01",
+    }

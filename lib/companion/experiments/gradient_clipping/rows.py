@@ -10,7 +10,7 @@ from stepsize.rules import Adam
 from stepsize.signals import respond
 from stepsize.transforms import ClipByNorm, chain
 
-from .heavy_tails import rms_ceiling, rms_step
+from .heavy_tails import heavy_tailed, rms_ceiling, rms_step
 from .race import resampled
 from .rules import ClippedStep
 
@@ -86,8 +86,8 @@ def retuning_rows(words: str, statistic, retuned: dict) -> dict[str, Interval]:
     return {f"{words}, {WORDS[tail]}": resampled(statistic, of) for tail, of in retuned.items()}
 
 
-def gain_numbers(gain: dict, follows: dict, followed: dict) -> dict:
-    """Gains for the prose: of the clip under noise alone, and of the percentiles alone (`follows`) and in training (`followed`)."""
+def gain_numbers(gain: dict, trained: dict, follows: dict, followed: dict) -> dict:
+    """Gains for the prose: of the clip under noise alone and in training, of the percentiles alone (`follows`) and in training (`followed`)."""
     rate = {tail: geometric(of["rate, median"]) for tail, of in gain.items()}
     longest = {tail: geometric(of["step, longest"]) for tail, of in gain.items()}
     p10, p90 = ({tail: geometric(of["rate, median"]) for tail, of in follows[p].items()} for p in (10, 90))
@@ -104,6 +104,8 @@ def gain_numbers(gain: dict, follows: dict, followed: dict) -> dict:
         "ceiling": (rms_ceiling(), ".3f"),
         "longest": (max(longest.values()), ".0%"),
         "longest-spikes": (longest["spikes"], ".0%"),
+        "median-trained": (geometric(trained["normal"]["step, median"]), ".2f"),
+        "longest-trained": (geometric(trained["normal"]["step, longest"]), ".2f"),
     }
 
 
@@ -126,6 +128,25 @@ def loss_numbers(races: dict, ratio: dict) -> dict:
         clipped, key = placed["clip before, c = 1"].scores, tail.replace(".", "")
         numbers[f"sgd-{key}"] = geometric(placed["clipped SGD"].scores / clipped), ".0%"
         numbers[f"tight-{key}"] = geometric(clipped / placed["clip before, c = 10"].scores), ".0%"
+    return numbers
+
+
+def listed(values, spec: str) -> str:
+    """a, b and c, formatted alike."""
+    *first, last = (format(value, spec) for value in values)
+    return f"{', '.join(first)} and {last}"
+
+
+def limit_numbers(races: dict, rng, n: int = 100_000, d: int = 10) -> dict:
+    """What limits do, by the tails of `races`: the share of vectors of noise alone that they clip, of n in d dimensions; best rates over that without a clip."""
+    norms = [np.linalg.norm(heavy_tailed(tail, (n, d), rng), axis=-1) for tail in races]
+    numbers = {
+        f"clipped-{key}": listed([(norm > c * d**0.5).mean() for norm in norms], ".1%")
+        for key, c in {"tight": 1, "wide": 10}.items()
+    }
+    places = {"tight": "clip before, c = 1", "wide": "clip before, c = 10", "p10": "percentile clip, p = 10"}
+    for key, name in places.items():
+        numbers[f"grid-{key}"] = listed([placed[name].lr / placed["Adam"].lr for placed in races.values()], ".2g")
     return numbers
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stepsize.descent import descend
 from stepsize.errors import HyperparameterError
 from stepsize.matrix_rules import SOAP, Shampoo
 from stepsize.measures import late_loss, settle
@@ -274,6 +275,23 @@ def noisy_race(
         return chosen._replace(curve=curve, scores=scores)
 
     return {name: [run(name, a) for a in (angles if NOISY_RULES[name].axes else angles[-1:])] for name in NOISY_RULES}
+
+
+def learned_axes(name: str, choice: Choice, condition: float, n: int, gradients: int, seed: int, noise=0.3):
+    """What a secant method of the noisy race knows at its end: for every axis, its inverse metric over the inverse curvature, and the share of the excess loss left there.
+
+    On n new streams along the axes, at the rate and setting of `choice`: two arrays (n, d), steepest axis first, with a row for
+    every run that stays finite. 1 is Newton's metric.
+    """
+    make, _, cost, *_ = NOISY_RULES[name]
+    stream = StreamingRegression.sample(n, 0.0, condition, seed=seed, noise=noise)
+    steps = int(gradients / cost(*choice.setting))
+    rule = LinearDecay(make(choice.lr, stream, *choice.setting), steps)
+    path = descend(rule, stream.grad, np.zeros_like(stream.w), steps, every=steps, nonfinite="record")
+    finite, curvature = path.diverged < 0, _axes(condition, stream.w.shape[-1])
+    left = (path.x[-1] - stream.w)[finite] ** 2 * curvature
+    known = np.diagonal(path.state.state.H, axis1=-2, axis2=-1)[finite] * curvature
+    return known, left / left.sum(-1, keepdims=True)
 
 
 #: The methods of the noisy race whose metric comes from differences of gradients along their steps.

@@ -1,8 +1,9 @@
-"""Rows of the chapter's claims: condition -> interval."""
+"""Rows of the chapter's claims, condition -> interval, and numbers of its prose."""
 
 import numpy as np
 
 from companion.evidence import Interval, each, exact
+from companion.evidence.wording import number
 from stepsize.metric import apply
 
 from .race import OUTER_PRODUCTS, SECANTS
@@ -35,3 +36,15 @@ def excess_rows(ratio: dict) -> dict[str, Interval]:
     sampled["random probes of the curvature: AdaHessian"] = ratio["AdaHessian"]
     sampled["heavy ball without any metric"] = ratio["heavy ball"]
     return each({f"gradients are sampled, {words}": values for words, values in sampled.items()})
+
+
+def axis_numbers(online, lazy) -> dict[str, str]:
+    """What the metrics of online and lazy BFGS know, for the prose: medians over streams of what `learned_axes` returned."""
+    known, left = online
+    half, quarter = known.shape[-1] // 2, -(known.shape[-1] // 4)
+    return {
+        "learned-steep": f"{np.median(known[:, :half]):.0%}",
+        "learned-flat": f"{np.median(known[:, quarter:]):.1%}",
+        "left-flat": f"{np.median(left[:, quarter:].sum(-1)):.0%}",
+        "learned-lazy": number(np.median(lazy[0], axis=0).max()),
+    }
