@@ -8,7 +8,7 @@ import numpy as np
 from companion.evidence import Interval
 from stepsize.metric import apply
 
-from .aggregation import Agnostic, Equal, FedAvg, InverseVariance, QFair, Without
+from .aggregation import Equal, FedAvg, InverseVariance, Without
 from .clients import LeastSquares, Logistic, simulate
 from .fairness import by_patient
 from .patients import NAMES, Patients, disease, heart_rate, prepare, split
@@ -34,9 +34,6 @@ RULES: dict[str, Callable] = {
     "FedAvg": lambda lr: FedAvg(lr),
     "equal weights": lambda lr: Equal(lr),
     "inverse variance": lambda lr: InverseVariance(lr),
-    "q-FFL, q = −1": lambda lr: QFair(lr, q=-1.0),
-    "q-FFL, q = 1": lambda lr: QFair(lr, q=1.0),
-    "AFL": lambda lr: Agnostic(lr, ascent=0.05),
 }
 
 
@@ -72,24 +69,21 @@ def _predicted(loss: Callable, patients: Patients, test, repeats: int, scores: d
     return Predicted([table[k][p] for k, p in enumerate(patients.present)], weights, tuple(scores), residual)
 
 
-def predict_disease(
-    repeats: int, rounds: int, seed: int, flipped=None, lr: float = 1.5, rules=tuple(RULES)
-) -> Predicted:
-    """Every rule, every hospital alone, and shared slopes with own intercepts; `flipped` = (hospital, share) corrupts training labels."""
+def predict_disease(repeats: int, rounds: int, seed: int, flipped=None, lr: float = 1.5) -> Predicted:
+    """Every rule of `RULES`, and shared slopes with own intercepts; `flipped` = (hospital, share) corrupts training labels."""
     patients = disease()
     test = split(patients, repeats, seed)
     X = prepare(patients, test)
     y = flip(patients, *flipped, len(test), seed + 1) if flipped else np.broadcast_to(patients.y, test.shape)
     train = patients.present & ~test
     clients = Logistic.of(X, y, train)
-    chosen = {name: RULES[name](lr) for name in rules}
+    chosen = {name: make(lr) for name, make in RULES.items()}
     if flipped:
         chosen["without it"] = Without(lr, client=flipped[0])
     scores, weights, residual = _shared(clients, chosen, rounds, X)
-    scores["own model"] = apply(X, clients.fit().theta)
     apart = own_intercepts(X)
-    scores |= _shared(Logistic.of(apart, y, train), {"own intercept": FedAvg(lr)}, rounds, apart)[0]
-    return _predicted(log_loss, patients, test, repeats, scores, weights, residual)
+    own, _, last = _shared(Logistic.of(apart, y, train), {"own intercept": FedAvg(lr)}, rounds, apart)
+    return _predicted(log_loss, patients, test, repeats, scores | own, weights, max(residual, last))
 
 
 def predict_heart_rate(
