@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
+from companion.experiments.autoclip import AutoClip
 from companion.experiments.poisson_bursts.race import (
     CHOICES,
     METHODS,
@@ -140,3 +141,14 @@ def test_a_backtest_chooses_by_the_past_alone():
     assert first.choice.lr == second.choice.lr
     np.testing.assert_array_equal(first.mu[:101], second.mu[:101])
     assert backtest(EWMA(cells=np.array([1.0, 0, 0, 0])), lrs, s, past=slice(20, 100), warm=20).mu.shape == (300, 5)
+
+
+def test_a_backtest_chooses_a_setting_along_with_the_rate():
+    s = poisson_stream(range(5), steps=300, start=150, stop=160, flip=300)
+    lrs, rules = np.array([1e-3, 1e-2, 0.1]), [AutoClip(AdaGrad(), 10), AutoClip(AdaGrad(), 90), AdaGrad()]
+    apart = [backtest(rule, lrs, s, past=slice(20, 100), warm=20) for rule in rules]
+    together = backtest(rules, lrs, s, past=slice(20, 100), warm=20)
+    best = min(apart, key=lambda tried: tried.choice.curve.min())
+    assert (together.choice.lr, together.choice.setting) == (best.choice.lr, best.choice.setting)
+    np.testing.assert_array_equal(together.mu, best.mu)
+    assert together.choice.curve.shape == (3, 3)

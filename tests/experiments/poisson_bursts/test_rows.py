@@ -5,10 +5,11 @@ import pytest
 
 from companion.evidence import geometric
 from companion.evidence.claims import read_claims
+from companion.experiments.autoclip import AutoClip
 from companion.experiments.poisson_bursts import rows
-from companion.experiments.poisson_bursts.race import CHOICES, METHODS, UNTUNED, Race, Twins, law
+from companion.experiments.poisson_bursts.race import CHOICES, METHODS, UNTUNED, Backtest, Race, Twins, law
 from mutants import mutant
-from stepsize import AdaGrad, Adam
+from stepsize import AdaGrad, Adam, ClipByNorm, chain
 from stepsize.tuning import Choice
 
 START, STOP, STEPS = 40, 50, 200
@@ -85,9 +86,15 @@ def test_costs_are_registered_and_each_is_over_adagrad_treated_alike(raced):
     settings = [measure.setting(condition) for condition in cost]
     assert settings.count("stated") == 4
     assert settings.count("beyond") == len(cost) - 4
+    assert [*cost][-2:] == [f"both are clipped at a percentile, the rule is RMSProp, {w}" for w in rows.SCORED.values()]
     for words, name, rival in (
         ("nothing is clipped, the rule is RMSProp", "RMSProp", "AdaGrad"),
         ("both are clipped, the rule is Adam", "clipped Adam", "clipped AdaGrad"),
+        (
+            "both are clipped at a percentile, the rule is RMSProp",
+            "RMSProp, percentile clip",
+            "AdaGrad, percentile clip",
+        ),
         ("nothing is tuned, the rule is Prodigy", "Prodigy, as it is", "AdaGrad, as it is"),
     ):
         for scored in rows.SCORED.values():
@@ -125,7 +132,12 @@ def test_the_numbers_of_rates_are_those_of_the_twins():
 def test_deviances_are_read_over_the_spans_that_the_prose_names():
     loss = {"AdaGrad": np.full((9, 3), 2.0), "EWMA": np.full((9, 3), 2.0)}
     loss["EWMA"][5:] = 5
-    numbers = rows.street_numbers(loss, np.arange(9) >= 5)
+    limit, percentile = chain(ClipByNorm(30), AdaGrad()), AutoClip(AdaGrad(), 50)
+    chosen = {"AdaGrad, limit tuned": limit, "AdaGrad, percentile clip": percentile}
+    chosen = {name: Backtest(Choice(0.5, setting, (), False, np.empty(0)), None) for name, setting in chosen.items()}
+    numbers = rows.street_numbers(chosen, loss, np.arange(9) >= 5)
+    assert (numbers["akl-limit-chosen"], numbers["akl-percentile-chosen"]) == ("30", 50)
+    assert rows.street_numbers({}, loss, np.arange(9) >= 5)["akl-limit-chosen"] == "–"
     assert numbers["akl-ewma"][0] == pytest.approx(2.5)
     assert numbers["akl-clip"] == "–"
     assert numbers["akl-sensors"] == 3

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.evidence import geometric
+from companion.experiments.autoclip import AutoClip
 from stepsize.responses import adagrad_ratio, adam_ratio
 from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, Prodigy, RMSProp
 from stepsize.transforms import ClipByNorm, chain
@@ -38,7 +39,14 @@ METHODS = {
     "EWMA": EWMA(cells=np.array([1.0, 0, 0, 0])),
 }
 #: method -> rules of which one is chosen along with the rate.
-CHOICES = {"RMSProp, β tuned": _MEMORY, "Adam, β₁ tuned": _MOMENTUM, "Schedule-Free Adam, β tuned": _FREE}
+CHOICES = {
+    "RMSProp, β tuned": _MEMORY,
+    "Adam, β₁ tuned": _MOMENTUM,
+    "Schedule-Free Adam, β tuned": _FREE,
+} | {
+    f"{name}, percentile clip": [AutoClip(METHODS[name], percentile) for percentile in (10, 50, 90)]
+    for name in ("AdaGrad", "RMSProp")
+}
 #: method -> rule with the rate that its library, or for Schedule-Free and Prodigy its authors' code, gives it.
 UNTUNED = {
     "AdaGrad, as it is": AdaGrad(),
@@ -92,8 +100,10 @@ def race(
     @cache
     def costs(rule, lrs, seeds):
         stream = streams[seeds]
-        mu = follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), stream, nonfinite="record").mu
-        cost = recorded_kl(stream.lam[:, None], mu)
+        cost = follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), stream, nonfinite="record").mu
+        for first in range(0, len(cost), 64):  # in blocks that stay in the cache
+            block = slice(first, first + 64)
+            cost[block] = recorded_kl(stream.lam[block, None], cost[block])
         return {window: cost[at].mean(0) for window, at in windows.items()}
 
     def run(goal, lrs, seeds, rule):
@@ -154,11 +164,19 @@ class Backtest(NamedTuple):
 
 
 def backtest(method, lrs, stream: Stream, past: slice, warm: int, statistic=geometric) -> Backtest:
-    """Forecasts of every count, the learning rate chosen by the deviance over `past` alone; start from `level(warm)`."""
+    """Forecasts of every count, the learning rate chosen by the deviance over `past` alone; start from `level(warm)`.
+
+    A method is a rule, or a list of rules of which one is chosen along with the rate.
+    """
     theta, until = level(stream, warm), past.stop or len(stream.y)
     before = Stream(
         stream.x[:until], stream.y[:until], None, None if stream.exposure is None else stream.exposure[:until]
     )
-    tried = follow(at_rate(method, np.reshape(lrs, (-1, 1, 1))), before, theta, nonfinite="record")
-    choice = choose(statistic(2 * recorded_kl(before.y[:, None], tried.mu)[past].mean(0), axis=1), lrs)
-    return Backtest(choice, follow(at_rate(method, choice.lr), stream, theta).mu)
+
+    def curve(rule):
+        tried = follow(at_rate(rule, np.reshape(lrs, (-1, 1, 1))), before, theta, nonfinite="record")
+        return statistic(2 * recorded_kl(before.y[:, None], tried.mu)[past].mean(0), axis=1)
+
+    rules = method if isinstance(method, list) else [method]
+    choice = choose([curve(rule) for rule in rules], lrs, rules)
+    return Backtest(choice, follow(at_rate(choice.setting, choice.lr), stream, theta).mu)

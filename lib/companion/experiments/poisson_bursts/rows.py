@@ -7,7 +7,7 @@ import numpy as np
 from companion.evidence import Interval, bootstrap, geometric
 from stepsize.responses import steps_until, time_debt
 
-from .race import UNTUNED, Race, Twins, law
+from .race import UNTUNED, Backtest, Race, Twins, law
 
 #: The geometric mean with its interval.
 typical = partial(bootstrap, statistic=geometric)
@@ -19,11 +19,12 @@ SCORED = {"whole": "the burst itself is scored", "after": "only the time after t
 BOTH = {
     "rms": "RMSProp", "adam": "Adam", "beta1": "Adam, β₁ tuned", "beta": "RMSProp, β tuned",
     "prodigy": "Prodigy, as it is", "adagrad-asis": "AdaGrad, as it is", "free": "Schedule-Free Adam, β tuned",
+    "clip": "clipped AdaGrad", "percentile": "AdaGrad, percentile clip",
 }  # fmt: skip
 WHOLE = {
-    "adam99": "Adam, β₂ = 0.99", "nomomentum": "Adam without momentum", "clip": "clipped AdaGrad",
+    "adam99": "Adam, β₂ = 0.99", "nomomentum": "Adam without momentum",
     "clip-rms": "clipped RMSProp", "clip-adam": "clipped Adam", "clipsgd": "clipped SGD",
-    "implicit": "implicit SGD", "ewma": "EWMA",
+    "implicit": "implicit SGD", "ewma": "EWMA", "percentile-rms": "RMSProp, percentile clip",
 }  # fmt: skip
 
 
@@ -69,6 +70,8 @@ def costs(race: Race) -> dict[str, Interval]:
     compared = [(*pair, goal) for pair in first for goal in SCORED] + [
         (*pair, goal) for goal in SCORED for pair in then
     ]
+    percentile = "RMSProp, percentile clip", "AdaGrad, percentile clip"
+    compared += [("both are clipped at a percentile, the rule is RMSProp", *percentile, goal) for goal in SCORED]
     return {f"{words}, {SCORED[goal]}": typical(race.ratio(name, rival, goal)) for words, name, rival, goal in compared}
 
 
@@ -131,19 +134,30 @@ def cost_numbers(race: Race) -> dict:
         "beta1-chosen": race.tuned["whole"][BOTH["beta1"]].setting.beta1,
         "beta-chosen": race.tuned["after"][BOTH["beta"]].setting.beta,
         "free-chosen": race.tuned["whole"][BOTH["free"]].setting.beta,
+        "percentile-chosen": race.tuned["whole"][BOTH["percentile"]].setting.percentile,
+        "percentile-after-chosen": race.tuned["after"][BOTH["percentile"]].setting.percentile,
     }
 
 
-def street_numbers(losses: dict, late) -> dict:
-    """Typical deviance in the hours `late` over AdaGrad's; losses[method] (T, sensors). A dash for a method that was not run."""
+def street_numbers(forecasts: dict[str, Backtest], losses: dict, late) -> dict:
+    """Typical deviance in the hours `late` over AdaGrad's, losses[method] (T, sensors), and the clips that were chosen.
+
+    A dash for a method that was not run.
+    """
     typical = {name: geometric(loss[late].mean(0)) for name, loss in losses.items()}
     methods = {
         "rms": "RMSProp", "adam": "Adam", "sgd": "SGD", "implicit": "implicit SGD", "clip": "clipped AdaGrad",
-        "ewma": "EWMA",
+        "ewma": "EWMA", "limit": "AdaGrad, limit tuned", "percentile": "AdaGrad, percentile clip",
     }  # fmt: skip
     ratios = {key: typical.get(name, np.nan) / typical["AdaGrad"] for key, name in methods.items()}
     numbers = {f"akl-{key}": "–" if np.isnan(ratio) else (ratio, ".2f") for key, ratio in ratios.items()}
-    return numbers | {"akl-sensors": losses["AdaGrad"].shape[1]}
+    chosen = {name: forecasts[name].choice.setting if name in forecasts else None for name in methods.values()}
+    limit, percentile = chosen[methods["limit"]], chosen[methods["percentile"]]
+    return numbers | {
+        "akl-sensors": losses["AdaGrad"].shape[1],
+        "akl-limit-chosen": f"{limit.transforms[0].limit:g}" if limit else "–",
+        "akl-percentile-chosen": percentile.percentile if percentile else "–",
+    }
 
 
 def epidemic_numbers(losses: dict) -> dict:
