@@ -67,8 +67,27 @@ def test_the_peaks_are_those_of_the_race_and_those_at_the_rate_of_equal_scales()
     assert (peak[f"{rows.OLD_RATE}, minibatches of 16"] != peak[rows.OLD_RATE]).any()
 
 
+def test_the_peaks_at_stable_rates_are_registered_beyond_and_minibatches_have_them_where_a_rate_was_chosen():
+    races = {"fast": raced(1)._replace(peak=2 * raced(1).peak), "calm": unchosen(raced(1))}
+    peak = rows.stable_peaks(raced(1), 3, races, BIG, 50)
+    assert (peak["Adam is tuned with a ceiling on the loss"] == 1e5).all()
+    assert (peak["Adam is tuned for speed, minibatches of 16"] == 2e3).all()
+    np.testing.assert_array_equal(peak["Adam at its default rate"], time_and_peak(Adam(0.001, eps=0.0), BIG, 50)[1])
+    assert len(peak) == 3
+    both = rows.stable_peaks(raced(1), 3, dict.fromkeys(races, raced(1)), BIG, 5)
+    measure = read_claims("feature_scales")["S4c"].measures["peak"]
+    assert {measure.setting(condition) for condition in both} == {"beyond"}
+    assert len(both) == 4
+
+
 PACE = "pace is measured in weights, in the mean of 100 steps at the calm rate"
-PEAKS = {"Adam is tuned for speed": [7.0], rows.OLD_RATE: [8.0], f"{rows.OLD_RATE}, minibatches of 16": [9.0]}
+PEAKS = {
+    "Adam is tuned for speed": [7.0],
+    rows.OLD_RATE: [8.0],
+    f"{rows.OLD_RATE}, minibatches of 16": [9.0],
+    "Adam is tuned with a ceiling on the loss": [2.0],
+    "Adam at its default rate": [3.0],
+}
 PACES = {PACE: [0.25], f"{PACE}, minibatches of 16": [0.5]}
 RATIOS = {
     "the gradient is of the full batch, after 50 steps": [1 / 4000],
@@ -92,6 +111,9 @@ def test_slowdowns_of_all_races_are_registered_and_compare_with_equal_scales():
     assert (numbers["adagrad-1000"][0], numbers["ten-worst"][0]) == (pytest.approx(1000), pytest.approx(10))
     assert (numbers["peak"][0], numbers["pace-calm"][0], numbers["noisy-ratio"][0]) == (7, 0.25, 0.5)
     assert numbers["vanished"][0] == pytest.approx(4)
+    assert (numbers["peak-calm"][0], numbers["peak-default"][0], numbers["peak-noisy"]) == (2, 3, "–")
+    with_noise = PEAKS | {"Adam is tuned for speed, minibatches of 16": [4.0]}
+    assert rows.evidence_numbers(cost, with_noise, PACES, RATIOS)["peak-noisy"][0] == 4
 
 
 def test_first_steps_are_those_of_the_formula():

@@ -56,6 +56,21 @@ def peaks(
     }
 
 
+def stable_peaks(
+    calm: Race, at: int, of_batches: dict[str, Race], land: Regression, steps: int = 2000
+) -> dict[str, np.ndarray]:
+    """The peaks at rates at which Adam may be stable, (p,): tuned with a ceiling on the loss, at size `at`; its default; and tuned on minibatches.
+
+    `of_batches` has the "fast" and the "calm" race on minibatches; the second of their sizes counts, where they chose a rate.
+    """
+    tuned = {"fast": "Adam is tuned for speed", "calm": "Adam is tuned with a ceiling on the loss"}
+    chosen = {tuned[name]: race.peak[1] for name, race in of_batches.items() if race.choices[1]}
+    return {
+        tuned["calm"]: calm.peak[at],
+        "Adam at its default rate": time_and_peak(Adam(eps=0.0), land, steps)[1],
+    } | {f"{words}, minibatches of 16": peak for words, peak in chosen.items()}
+
+
 def all_slowdowns(
     free: dict, index: dict, steps: int, on_batches: dict, on_matrices: dict, short: int
 ) -> dict[str, np.ndarray]:
@@ -124,10 +139,14 @@ def noise_numbers(on_batches: dict[str, Race], on_matrices: dict[str, Race], ste
 
 
 def evidence_numbers(cost: dict, peak: dict, pace: dict, ratios: dict) -> dict:
-    """Medians over problems of evidence that the prose names: of S5, S4c, S4 and S1b."""
+    """Medians over problems of evidence that the prose names: of S5, S4c, S4 and S1b. A dash where minibatches left no rate to choose."""
     typical = {condition: np.median(values) for condition, values in (cost | peak | pace | ratios).items()}
     calm = "pace is measured in weights, in the mean of 100 steps at the calm rate"
+    noisy = typical.get("Adam is tuned for speed, minibatches of 16")
     return {
+        "peak-calm": (typical["Adam is tuned with a ceiling on the loss"], ".2g"),
+        "peak-default": (typical["Adam at its default rate"], ".2g"),
+        "peak-noisy": "–" if noisy is None else (noisy, ".2g"),
         "peak": (typical["Adam is tuned for speed"], ",.0f"),
         "peak-before": (typical[OLD_RATE], ",.0f"),
         "peak-batches": (typical[f"{OLD_RATE}, minibatches of 16"], ",.0f"),
