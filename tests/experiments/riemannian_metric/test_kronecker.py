@@ -5,7 +5,9 @@ import pytest
 
 from companion.experiments.riemannian_metric import kronecker
 from companion.experiments.riemannian_metric.kronecker import (
+    FACTORED,
     Softmax,
+    angles_by_kind,
     directions,
     matrix_angles,
     polar,
@@ -125,3 +127,11 @@ def test_in_other_units_the_true_weights_predict_the_same_and_the_labels_are_the
     np.testing.assert_allclose(plain.probabilities(one), other.probabilities(two), rtol=1e-10)
     wrong = mutant(kronecker.softmax_regression, "np.linalg.solve(units @ turn, W.T).T", "W")("unequal units", [7])
     assert np.abs(wrong[0].probabilities(wrong[1]) - plain.probabilities(one)).max() > 0.1
+
+
+def test_directions_are_compared_at_half_of_the_true_weights():
+    found = angles_by_kind(range(2))
+    assert tuple(found) == FACTORED
+    model, true = softmax_regression("unequal units", range(2))
+    np.testing.assert_array_equal(found["unequal units"]["K-FAC"], matrix_angles(model, true / 2)["K-FAC"])
+    assert np.abs(found["unequal units"]["K-FAC"] - matrix_angles(model, true)["K-FAC"]).max() > 0.1

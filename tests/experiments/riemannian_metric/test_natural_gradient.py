@@ -10,6 +10,7 @@ from companion.experiments.riemannian_metric.natural_gradient import (
     RACERS,
     angle,
     angles,
+    angles_by_kind,
     batch_moments,
     directions,
     distant,
@@ -191,6 +192,12 @@ def test_angles_are_those_of_the_directions():
     found = angles(model)
     assert "natural gradient" not in found
     assert np.array_equal(found["SGD"][1], angle(model.fisher(x), u["SGD"], u["natural gradient"]))
+
+
+def test_every_kind_has_the_angles_of_its_regressions():
+    found = angles_by_kind(range(2))
+    assert tuple(found) == KINDS
+    np.testing.assert_array_equal(found["collinear"]["SGD"], angles(regression("collinear", range(2)))["SGD"])
 
 
 def test_races_hold_the_race_of_each_method_on_each_kind(monkeypatch):

@@ -92,6 +92,17 @@ def test_two_kronecker_factors_are_compared_with_the_gradient_in_two_coordinate_
     assert nearer["Shampoo on a weight matrix, only the units differ, along the axes"].mean() == pytest.approx(8)
 
 
+def test_the_numbers_of_the_metric_are_medians():
+    information = np.ones((3, 2))
+    v = {1: information, 8: np.array([[1.0, 2], [1, 3], [1, 9]]), 500: np.array([[1.0, 40], [1, 50], [60, 1]])}
+    numbers = rows.metric_numbers(information, v, {"arrived": np.array([2.0, 7, 9]), "rested": np.ones(3)})
+    assert {key: format(*value) for key, value in numbers.items()} == {
+        "spread-8": "3.00",
+        "spread-n": "50",
+        "roads": "7",
+    }
+
+
 def test_the_numbers_of_the_angles_are_means_in_euclids_metric():
     numbers = {key: format(*value) for key, value in rows.angle_numbers(APART, FACTORED).items()}
     assert [numbers[key] for key in ("angle-sgd", "angle-adam", "angle-diag")] == ["80", "50", "20"]
@@ -118,8 +129,11 @@ def test_the_numbers_of_the_paths_are_angles_and_extra_lengths_in_one_chart():
     names = ("SGD", "Adam", "Adam, batches of 1", "Adam, batches of 16", "Adam, small rates")
     off = {(name, "μ, σ"): k + OFF for k, name in enumerate(names)}
     off["Adam", "μ, σ"] = 0.5 + 0 * OFF
-    lengths = {("geodesic", "μ, σ"): 1 + OFF, ("natural gradient", "μ, σ"): 1.01 * (1 + OFF)}
-    lengths |= {("SGD", "μ, σ"): 1.05 * (1 + OFF), ("Adam", "μ, σ"): 1.1 * (1 + OFF)}
-    numbers = {key: format(*value) for key, value in rows.path_numbers(off, lengths).items()}
+    # up the line mu = 0 the length of a path from sigma = 1 is sqrt(2) log sigma
+    paths = {}
+    for name, longer in {"geodesic": 1.0, "natural gradient": 1.01, "SGD": 1.05, "Adam": 1.1}.items():
+        ends = np.stack([np.ones(RUNS), np.exp(longer * (1 + OFF))])
+        paths[name, "μ, σ"] = np.stack([0 * ends, ends], axis=-1)
+    numbers = {key: format(*value) for key, value in rows.path_numbers(off, paths).items()}
     off = {"off-sgd": "0.5", "off-adam": "0.5", "off-one": "2.5", "off-16": "3.5", "off-limit": "4.5"}
     assert numbers == off | {"extra-ng": "1.0", "extra-sgd": "5.0", "extra-adam": "10.0", "worse": "50%"}

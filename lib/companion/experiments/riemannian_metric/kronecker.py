@@ -103,3 +103,13 @@ def matrix_angles(model: Softmax, W) -> dict[str, Any]:
     flat = {name: u.reshape(len(u), -1) for name, u in directions(model, W).items()}
     natural, F = flat.pop("natural gradient"), model.fisher(W)
     return {name: np.stack([angle(G, u, natural) for G in (np.eye(len(F[0])), F)]) for name, u in flat.items()}
+
+
+#: The kinds of inputs over which directions on a weight matrix are compared.
+FACTORED = ("unit scales", "unequal units", "unequal units, rotated")
+
+
+def angles_by_kind(seeds) -> dict[str, dict]:
+    """`matrix_angles` of softmax regressions at half of their true weights: {kind: {direction: (2, runs)}}."""
+    drawn = {kind: softmax_regression(kind, seeds) for kind in FACTORED}
+    return {kind: matrix_angles(model, W / 2) for kind, (model, W) in drawn.items()}

@@ -46,6 +46,11 @@ def angles(model: Linear, share: float = 0.5) -> dict[str, Any]:
     return {name: np.stack([angle(G, u, natural) for G in (np.eye(x.shape[-1]), F)]) for name, u in others.items()}
 
 
+def angles_by_kind(seeds) -> dict[str, dict]:
+    """`angles` of regressions of all kinds, half way to the minimiser: {kind: {direction: (2, runs)}}."""
+    return {kind: angles(regression(kind, seeds)) for kind in KINDS}
+
+
 def gains(apart: dict, name: str) -> dict[str, Any]:
     """Degrees by which a direction is nearer to the natural gradient than the plain gradient is, Euclid's metric: kind -> (runs,)."""
     return {kind: angles["SGD"][0] - angles[name][0] for kind, angles in apart.items()}

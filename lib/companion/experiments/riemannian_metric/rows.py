@@ -6,6 +6,7 @@ from companion.evidence.intervals import Interval, exact, middle
 from stepsize.measures import log_slope
 from stepsize.metric import DiagonalPower, steepest
 
+from .half_plane import length
 from .natural_gradient import KINDS, directions, gains, predicted_steps, share_of_gain, spread, stretched
 
 _AXES = "only the units differ, along the axes"
@@ -109,6 +110,18 @@ def angle_numbers(apart: dict, factored: dict) -> dict[str, tuple]:
     }
 
 
+def metric_numbers(information, v: dict, roads: dict) -> dict[str, tuple]:
+    """Medians of how far v is from proportional to the Fisher information, in batches of 8 and in the whole, and of how far apart the
+    metrics of two roads are on arrival."""  # fmt: skip
+    small, whole, _ = proportionality(information, v).values()
+    arrived, _ = roads.values()
+    return {
+        "spread-8": (np.median(small), ".2f"),
+        "spread-n": (np.median(whole), ".0f"),
+        "roads": (np.median(arrived), ".0f"),
+    }
+
+
 def step_numbers(middle: dict, distances, needed: dict, cap: int = 4000) -> dict[str, tuple]:
     """Median steps with equal units, the predicted exponent between the two largest distances, and how many data sets the empirical
     rule does not solve within `cap` steps from some distance."""  # fmt: skip
@@ -122,7 +135,7 @@ def step_numbers(middle: dict, distances, needed: dict, cap: int = 4000) -> dict
     }
 
 
-def path_numbers(off: dict, lengths: dict) -> dict[str, tuple]:
+def path_numbers(off: dict, paths: dict) -> dict[str, tuple]:
     """Mean angles of the paths in (mu, sigma) to the steepest descent of the surface, and how much longer than geodesics they are."""
     chart = "μ, σ"
     strayed = {
@@ -133,7 +146,8 @@ def path_numbers(off: dict, lengths: dict) -> dict[str, tuple]:
         "limit": "Adam, small rates",
     }
     longer = {"ng": "natural gradient", "sgd": "SGD", "adam": "Adam"}
-    extra = {key: 100 * (lengths[name, chart] / lengths["geodesic", chart] - 1).mean() for key, name in longer.items()}
+    shortest = length(paths["geodesic", chart])
+    extra = {key: 100 * (length(paths[name, chart]) / shortest - 1).mean() for key, name in longer.items()}
     return (
         {f"off-{key}": (off[name, chart].mean(), ".1f") for key, name in strayed.items()}
         | {f"extra-{key}": (percent, ".1f") for key, percent in extra.items()}
