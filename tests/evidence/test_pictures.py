@@ -1,7 +1,9 @@
 """What the moving pictures compute is what the library computes, under node: the same file that the pages load."""
 
+import inspect
 import json
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,16 +13,23 @@ from companion.evidence import pictures as module
 from companion.evidence.landscapes import _poisson, normals, uniform
 from companion.evidence.pictures import BEFORE, drawn, pictures
 from companion.experiments.adversarial_training import bilinear_game
+from companion.experiments.feature_scales.problem import Regression, paces, time_and_peak
 from companion.experiments.federated_learning.theory import crossover, noisy_error
+from companion.experiments.plateau_and_valley.landscapes import PlateauValley
+from companion.experiments.plateau_and_valley.transients import enter
+from companion.experiments.poisson_bursts.figures import law
+from companion.experiments.poisson_bursts.race import Twins
+from companion.experiments.poisson_bursts.streams import Stream, follow, length, log_rate, poisson_stream
 from companion.experiments.quasi_newton.race import learned_metrics
 from companion.experiments.quasi_newton.secant import bfgs_metric, gaussian_divergence
 from companion.experiments.sparse_embeddings.race import journey
 from companion.experiments.tau_leaping.theory import linear_law, stationary_inflation
 from node import evaluate, needs_node
 from small_book import ROOT
-from stepsize import SGD, Adam, descend
+from stepsize import SGD, AdaGrad, Adam, ClipByNorm, chain, descend
+from stepsize.measures import settle
 from stepsize.metric import diagonal, law_defect, unit_circle
-from stepsize.responses import adam_ratio, reach, spike_brake, steps_until
+from stepsize.responses import adam_ratio, reach, spike_brake, steps_until, time_debt
 from stepsize.signals import ZOO, respond, signals
 
 SCRIPT = ROOT / "chapters" / "_static" / "pictures.js"
@@ -74,6 +83,120 @@ def test_the_signals_of_the_page_are_the_chapter_s():
     for name in ("constant", "impulse", "alternating"):
         assert np.array_equal(drawn()[name], theirs[name][:, 0, 0])
     assert 20 < (drawn()["random signs"] > 0).sum() < 40
+
+
+def exact(name, lr, **settings):
+    rule = ZOO[name](lr=lr, **settings)
+    return replace(rule, eps=0.0) if hasattr(rule, "eps") else rule
+
+
+def plateau(slope):
+    return PlateauValley(*(np.array([[v]]) for v in (slope, 1000.0, 4.0, 0.3)))
+
+
+@needs_node
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"memory": 10, "t": 3},
+        {"rule": "AdaGrad", "lr": 0.063, "t": 90},
+        {"rule": "RMSProp", "slope": 1e-3, "t": -30},
+        {"rule": "sign", "lr": 0.01, "slope": 1.0},
+        {"rule": "SGD", "lr": 0.5},
+    ],
+    ids=str,
+)
+def test_the_walker_enters_the_valley_as_the_library_s_does(state, script):
+    (seen,) = shown("plateau_and_valley", [state], script)
+    s = PICTURES["plateau_and_valley"].start | state
+    land, n, lip, steps = plateau(s["slope"]), seen["numbers"], seen["lip"], 5000
+    rule = exact(s["rule"], s["lr"], **{"beta2": 1 - 1 / s["memory"]} if s["rule"] == "Adam" else {})
+    path, entry, end = descend(rule, land.grad, land.start, steps), enter(rule, land, steps), slice(0, lip + 100)
+    x, rate, step = path.x[:, 0, 0], path.rate[:, 0, 0], np.abs(path.rate * path.direction)[:, 0, 0]
+    near(seen["x"][end], x[end])
+    near(seen["rate"][end], rate[end] / rate[lip - 1])
+    near(seen["step"][end], step[end] / step[lip - 1])
+    near([n["lowest"], n["longest"]], [entry.rate[0], entry.peak[0]])
+    here = lip - 1 + s["t"]
+    near([n["gradient"], n["rate"], n["step"]], [land.grad(path.x[here])[0, 0], rate[here] / rate[lip - 1], step[here] / step[lip - 1]])  # fmt: skip
+    assert seen["back"] == entry.ejected
+    assert float(n["settled"]) == settle(rule, land.grad, land.start, land.settled, steps)
+
+
+@needs_node
+def test_gradient_descent_at_a_stable_rate_does_not_come_to_the_lip():
+    (seen,) = shown("plateau_and_valley", [{"rule": "SGD", "lr": 0.0019}])
+    land = plateau(0.01)
+    assert not seen["arrived"]
+    assert not enter(SGD(0.0019), land, 5000).arrived
+    near(seen["x"][-1], descend(SGD(0.0019), land.grad, land.start, 5000).x[-1, 0, 0])
+
+
+@needs_node
+def test_paces_and_times_of_two_features_are_those_of_the_chapter(script):
+    states = [
+        {},
+        {"size": 20.0, "lr": 0.01},
+        {"lr": 0.003},
+        {"lr": 0.001},
+        {"rule": "AdaGrad", "size": 100.0, "lr": 0.3},
+        {"rule": "heavy ball", "size": 10.0, "lr": 0.01},
+        {"rule": "SGD", "size": 1000.0, "lr": 1e-6},
+        {"rule": "SGD", "size": 10.0, "lr": 0.1},
+    ]
+    H, home = np.array([[[1.0, 0.3], [0.3, 1.0]]]), np.ones((1, 1, 2))
+    land = Regression(np.zeros((1, 1, 2)), np.zeros((1, 1)), H, home, np.ones(2))
+    for state, seen in zip(states, shown("feature_scales", states, script), strict=True):
+        s, n = PICTURES["feature_scales"].start | state, seen["numbers"]
+        rule, big = exact(s["rule"], s["lr"]), land.sized(s["size"])
+        done, peak = time_and_peak(rule, big, 1000, hold=200)
+        assert float(n["done"]) == done
+        assert float(n["equal"]) == time_and_peak(rule, land, 1000, hold=200)[0]
+        if peak > 1e12:
+            assert float(n["peak"]) == np.inf
+            continue
+        near(n["peak"], peak)
+        near([n["weights"], n["prediction"]], np.ravel(paces(rule, big, 100)))
+        for k in (0, 10):
+            near([seen["weights"][k], seen["prediction"][k]], [[10 ** (k / 10), pace] for pace in np.ravel(paces(rule, land.sized(10 ** (k / 10)), 100))])  # fmt: skip
+
+
+@needs_node
+@pytest.mark.parametrize("state", [{}, {"size": 7.0, "memory": 100}], ids=str)
+def test_a_burst_and_its_twin_are_followed_as_the_chapter_follows_them(state, script):
+    (seen,) = shown("poisson_bursts", [state], script)
+    s, n = PICTURES["poisson_bursts"].start | state, seen["numbers"]
+    quiet = [_poisson(0.5, uniform(1, t, 0)) for t in range(6000)]
+    burst = [_poisson(0.5 * (s["size"] - 1), uniform(1, t, 1)) if 2000 <= t < 2100 else 0 for t in range(6000)]
+    assert seen["counts"] == np.add(quiet, burst).tolist()
+    both = Stream(np.ones((6000, 2, 1)), np.stack([seen["counts"], quiet], -1))
+    rules = {
+        "AdaGrad": AdaGrad(1.0, 0.0),
+        "clipped AdaGrad": chain(ClipByNorm(5.0), AdaGrad(3.2, 0.0)),
+        "Adam": Adam(0.032, beta2=1 - 1 / s["memory"], eps=0.0),
+    }
+    for name, rule in rules.items():
+        followed, lane = follow(rule, both, watch=lambda now: (log_rate(now), length(now))), seen["lanes"][name]
+        pair = Twins(*(followed.watched[:, k].T[..., None] for k in (0, 1)))
+        near(lane["forecast"][:-1], followed.mu[:, 0])
+        near(lane["rate"], pair.ratio[:, 0])
+        near(lane["law"], law(pair, rule, 2100))
+        near(lane["moved"], [pair.path_length(slice(t, t + 100))[0] for t in range(0, 6000, 100)])
+        near(n[f"{name} kept"], pair.ratio[2099, 0])
+        near(n[f"{name} burst"], pair.path_length(slice(2000, 2100))[0])
+        near(n[f"{name} late"], pair.path_length(slice(2500, 3500))[0])
+        if name == "AdaGrad":
+            sums = np.exp(-2 * pair.log_rate[:, 2099, 0])
+            near(n["debt"], time_debt(sums[0] - sums[1], sums[1] / 2100))
+        if name == "Adam":
+            near(n["until"], steps_until(0.9, pair.ratio[2099, 0], 1 - 1 / s["memory"]))
+
+
+def test_the_burst_of_the_picture_is_the_chapter_s():
+    there = inspect.signature(poisson_stream).parameters
+    assert [there[k].default for k in ("base", "start", "stop", "steps")] == [0.5, 2000, 2100, 6000]
+    assert there["burst"].default == PICTURES["poisson_bursts"].start["size"]
 
 
 @needs_node
@@ -215,7 +338,17 @@ def test_the_numbers_without_a_script_are_those_with_one(name):
 
 #: In the script, an expression, what to put there, and the test that must notice.
 MUTANTS = [
-    ("      s = next;\n      out.rate", "      out.rate", test_a_drawn_gradient_meets_the_rule_of_the_library, "Adam"),
+    ("      s = next;\n", "", test_a_drawn_gradient_meets_the_rule_of_the_library, "Adam"),
+    ("v / values[lip - 1]", "v / values[lip]", test_the_walker_enters_the_valley_as_the_library_s_does, {}),
+    ("hold: 200", "hold: 2", test_paces_and_times_of_two_features_are_those_of_the_chapter),
+    ("[S, S * v]", "[S, v]", test_paces_and_times_of_two_features_are_those_of_the_chapter),
+    ("base * (size - 1)", "base * size", test_a_burst_and_its_twin_are_followed_as_the_chapter_follows_them, {}),
+    (
+        "owed * twin.rate[end + k]",
+        "owed * own.rate[end + k]",
+        test_a_burst_and_its_twin_are_followed_as_the_chapter_follows_them,
+        {},
+    ),
     ("limit: clip", "limit: 2 * clip", test_the_freeze_follows_the_closed_form),
     ("visits, settled(shared, 0)", "visits", test_the_three_adams_move_a_rare_row_as_the_library_s_do),
     ("v - r[0] * d[0]", "v - 1.001 * r[0] * d[0]", test_the_game_is_played_by_the_library_s_rules, "turns"),
@@ -237,7 +370,7 @@ def test_a_picture_with_another_formula_is_noticed(old, new, test, arguments):
 
 def test_the_script_is_small_and_asks_no_other_host():
     source = SCRIPT.read_text(encoding="utf-8") + data()
-    assert SCRIPT.stat().st_size <= 40_000
+    assert SCRIPT.stat().st_size + SCRIPT.with_suffix(".css").stat().st_size <= 55_000
     assert set(re.findall(r"https?://[^\"' ]+", source)) == {"http://www.w3.org/2000/svg"}
 
 

@@ -12,6 +12,9 @@ PICTURES = pictures()
 #: A change of the first state that the library's own numbers follow.
 CHANGED = {
     "the_rules": {"rule": "RMSProp", "gradients": np.random.default_rng(2).normal(size=60).tolist(), "t": 31},
+    "plateau_and_valley": {"rule": "AdaGrad", "lr": 0.063, "slope": 0.1, "t": 40},
+    "feature_scales": {"rule": "AdaGrad", "size": 100.0, "lr": 0.3},
+    "poisson_bursts": {"size": 20.0, "memory": 100},
     "gradient_clipping": {"size": 200.0, "clip": 30.0},
     "sparse_embeddings": {"gap": 37},
     "adversarial_training": {"start": [0.5, 1.25], "rate": 0.4},
@@ -23,6 +26,9 @@ CHANGED = {
 #: Where a pointer takes hold and where to, in pixels from the middle of the drawing's handle, and what of the state changes.
 DRAGGED = {
     "the_rules": ("gradients", (-40, 30)),
+    "plateau_and_valley": ("t", (-80, 0)),
+    "feature_scales": ("size", (-60, 0)),
+    "poisson_bursts": ("size", (0, 40)),
     "gradient_clipping": ("size", (0, 40)),
     "adversarial_training": ("start", (-40, -60)),
     "federated_learning": ("shift", (60, 0)),
