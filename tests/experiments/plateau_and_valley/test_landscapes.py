@@ -40,9 +40,23 @@ def points(land, where):
 def test_the_gradient_is_the_slope_of_the_value(where):
     x = points(LAND, where)
     assert slope_defect(LAND, x) < 1e-5
-    broken = mutant(PlateauValley, "self.curvature * (x + TINY)", "self.curvature * (x + self.width)")
     if where > 0:
-        assert slope_defect(broken(**vars(LAND)), x) > 1e-2
+        assert slope_defect(with_gradient("self.curvature * (x + self.width)"), x) > 1e-2
+
+
+def with_gradient(valley, land=LAND):
+    """`land` with another gradient behind the lip, in the operators of NumPy."""
+    broken = mutant(
+        PlateauValley,
+        "_gradient(x, self.slope, self.curvature, self.width)",
+        f"np.where(x < -self.width, -self.slope, {valley})",
+    )
+    return broken(**vars(land))
+
+
+def test_the_compiled_gradient_is_that_of_numpy_to_the_last_bit():
+    x = LAND.start * np.geomspace(1e-8, 1, 50)[:, None, None] * np.random.default_rng(7).uniform(-0.2, 1, (50, 40, 1))
+    assert np.array_equal(LAND.grad(x), with_gradient("self.curvature * (x + TINY)").grad(x))
 
 
 def test_the_value_is_continuous_at_the_lip_and_the_gradient_jumps_there():
@@ -68,7 +82,7 @@ def test_the_gradient_vanishes_nowhere_and_rounding_cannot_hold_a_run():
     path = descend(SignDescent(0.25), land.grad, land.start, 12)
     assert 0.0 in path.x[:, 0]
     assert (np.diff(path.x[:, 0]) != 0).all()
-    still = mutant(PlateauValley, "(x + TINY)", "x")(**vars(land))
+    still = with_gradient("self.curvature * x", land)
     assert (descend(SignDescent(0.25), still.grad, land.start, 12).x[-3:] == 0).all()
 
 

@@ -10,6 +10,7 @@ from companion.experiments.plateau_and_valley.race import (
     METHODS,
     Raced,
     decided_cost,
+    finite,
     plane_race,
     plateau_race,
     turned_race,
@@ -18,6 +19,7 @@ from mutants import mutant
 from stepsize import SGD
 from stepsize.errors import EvidenceError
 from stepsize.measures import settle
+from stepsize.quadratic import Quadratic
 
 LAND = PlateauValley.sample(60, seed=11)
 
@@ -94,6 +96,22 @@ def test_a_turned_valley_costs_adaptive_rules_their_lead_and_heavy_ball_nothing(
     assert turned > 5 * straight
     assert np.abs(np.array(pooled) / turned - 1).max() < 0.1
     assert abs(heavy[0] / heavy[1] - 1) < 0.1
+
+
+def test_runs_that_overflow_never_settle_and_leave_the_others_alone():
+    lrs, args = np.logspace(-4.5, 1.5, 7), ([0, 45], np.logspace(-4.5, 1.5, 7), 3, 5, 1500, 0)
+    everyone = mutant(
+        turned_race, "finite(twin(lr), land.grad, x0, max(1, steps // 100)).any(0)", "np.ones(len(x0), bool)"
+    )
+    for pooled in (False, True):
+        raced, whole = (race("heavy ball", *args, pooled=pooled) for race in (turned_race, everyone))
+        for one, other in zip(raced, whole, strict=True):
+            assert np.array_equal(one.times, other.times)
+            assert np.isfinite(one.times).any()
+    # one run has no steep part; the other grows by |1 - lr 1e4| a step
+    alive = finite(SGD(lrs[:, None, None]), Quadratic([1.0, 1e4]).grad, np.array([[1.0, 0.0], [0.5, 0.5]]), 200)
+    assert alive[:, 0].all()
+    assert np.array_equal(alive[:, 1], 200 * np.log10(np.abs(1 - 1e4 * lrs)) < 308)
 
 
 def test_a_twin_at_one_angle_is_what_it_is_among_many():

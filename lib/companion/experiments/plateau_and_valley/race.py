@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from stepsize.backend import norm
+from stepsize.descent import walk
 from stepsize.errors import EvidenceError
 from stepsize.measures import penalised, settle, times_as_long
 from stepsize.quadratic import Quadratic
@@ -94,6 +96,12 @@ def plateau_race(method: str, land: PlateauValley, lrs, tuning: int, steps: int)
     return Raced.of(times, lrs, tuning, steps)
 
 
+def finite(rule, grad: Callable, x0, steps: int) -> np.ndarray:
+    """Which runs have not overflowed after some steps, shape (...): those that have need not be followed any further."""
+    with np.errstate(all="ignore"):
+        return np.isfinite(next(islice(walk(rule, grad, x0), steps - 1, None)).x).all(-1)
+
+
 def turned_race(
     method: str, degrees, lrs, tuning: int, reporting: int, steps: int, seed: int, condition=1e4, pooled=False
 ):
@@ -109,8 +117,12 @@ def turned_race(
     land = Quadratic(np.array([1.0, condition]), np.deg2rad(np.asarray(degrees, float))[:, None])
     times = {}
     for name, make in METHODS[method].items():
-        rule = Pooled(make(lr)) if pooled else make(lr)
-        flat = settle(rule, land.grad, x0, lambda x: norm(x) <= 1e-3, steps)
+        twin = (lambda lr, make=make: Pooled(make(lr))) if pooled else make
+        alive = finite(twin(lr), land.grad, x0, max(1, steps // 100)).any(0)
+        flat = np.full((len(degrees), len(x0)), np.inf)
+        flat[:, alive] = settle(
+            twin(lr[alive]), land.grad, x0.T.compress(alive, 1).T, lambda x: norm(x) <= 1e-3, steps
+        )[..., 0]
         times[name] = flat.reshape(len(degrees), rates, n)
     return [Raced.of({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
