@@ -12,6 +12,7 @@ import pytest
 from companion.evidence import pictures as module
 from companion.evidence.landscapes import _poisson, normals, uniform
 from companion.evidence.pictures import BEFORE, drawn, pictures
+from companion.evidence.presets import value
 from companion.experiments.adversarial_training import bilinear_game
 from companion.experiments.feature_scales.problem import Regression, paces, time_and_peak
 from companion.experiments.federated_learning.theory import crossover, noisy_error
@@ -193,7 +194,14 @@ def test_a_burst_and_its_twin_are_followed_as_the_chapter_follows_them(state, sc
             near(n["until"], steps_until(0.9, pair.ratio[2099, 0], 1 - 1 / s["memory"]))
 
 
-def test_the_burst_of_the_picture_is_the_chapter_s():
+def test_the_pictures_begin_with_the_chapters_parameters():
+    walker, feature = PICTURES["plateau_and_valley"].start, PICTURES["feature_scales"].start
+    plateau_page, scales_page = (f"chapters/{name}.md" for name in ("plateau_and_valley", "feature_scales"))
+    assert walker["lr"] == value(plateau_page, "figures.lip_figure.1")["Adam"]
+    there = {name: value(plateau_page, f"PlateauValley.{name}") for name in ("slope", "curvature", "length", "width")}
+    assert there == {"slope": walker["slope"], "curvature": 1000.0, "length": 4.0, "width": 0.3}
+    assert feature["size"] == value(scales_page, "test.sized.0")
+    assert inspect.signature(Regression.sample).parameters["correlation"].default == 0.3
     there = inspect.signature(poisson_stream).parameters
     assert [there[k].default for k in ("base", "start", "stop", "steps")] == [0.5, 2000, 2100, 6000]
     assert there["burst"].default == PICTURES["poisson_bursts"].start["size"]
