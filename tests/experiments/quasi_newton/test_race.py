@@ -161,6 +161,22 @@ def test_a_batch_mixes_the_axes_by_the_root_of_their_curvatures():
     expected = (1 + 9 * np.eye(4)) / 8
     # a square of a mean of 8 products has a standard deviation below twice its mean: five standard errors are 16 %
     np.testing.assert_allclose(mixed_axes(), expected, rtol=0.16)
+    broken = type("Broken", (StreamingRegression,), {"grad": mutant(StreamingRegression.grad, "z.mT", "z.mT / 2")})
+    assert (mixed_axes(broken) < expected / 2).all()
+
+
+def covariance_at_the_minimum(stream=StreamingRegression):
+    """Covariance of 4000 batch gradients at the true weights, times batch over noise variance, in the frame of the Hessian's roots."""
+    p = stream.sample(1, 0.7, condition=100, d=4, seed=5, batch=8, noise=0.3)
+    g = np.stack([p.grad(p.w, t)[0] for t in range(4000)]) @ (p.R[0] / p._root)
+    return g.T @ g / 4000 * 8 / 0.3**2
+
+
+def test_at_the_minimum_the_covariance_of_sampled_gradients_is_the_hessian_but_for_a_factor():
+    # an entry's standard error is below 2 / sqrt(4000): five of them, a false alarm in two million for each of ten
+    assert np.abs(covariance_at_the_minimum() - np.eye(4)).max() < 10 / np.sqrt(4000)
+    broken = type("Broken", (StreamingRegression,), {"grad": mutant(StreamingRegression.grad, "z.mT", "z.mT**2")})
+    assert np.abs(covariance_at_the_minimum(broken) - np.eye(4)).max() > 0.3
 
 
 def known_axes(function, monkeypatch):
