@@ -19,6 +19,7 @@ RACES = {
     s: {"FedAvg": raced(4, 10), "inverse variance": raced(1, 1 + s), "FedAdam": raced(8, 10), "SCAFFOLD": raced(2, 10)}
     for s in (0.0, 0.5, 1.0, 2.0)
 }
+RACES[2.0]["client rate"] = raced(1, np.inf)
 
 
 def study():
@@ -125,12 +126,14 @@ def test_the_prose_is_told_what_was_measured():
         "one truth, coordinate median": np.full(5, -2.0),
         "the noisy client's truth lies 0 away": np.full(5, -4.0),
     }
-    numbers = rows.synthetic_numbers(RACES, {0.0: RACES[2.0]}, estimates, better, [0.09] * 5 + [9.0])
+    half = {0.0: RACES[0.5], 2.0: {"client rate": raced(6, 11)}}
+    numbers = rows.synthetic_numbers(RACES, half, estimates, better, [0.09] * 5 + [9.0])
     assert numbers["crossover-share"][0] == pytest.approx(numbers["crossover"][0] / 3)
     assert numbers["median-share"] == (0.5, ".0%")
     assert numbers["adam-half"] == "+0.69 [+0.69, +0.69]"  # log 2
     assert numbers["scaffold-half"] == "-0.69 [-0.69, -0.69]"
     assert numbers["quiet-estimate"][0] == 3
+    assert (numbers["lost-all"], numbers["lost-half"]) == (7, 0)
 
     spreads = {rows.HEART: exact(0.5)} | {what: exact(0.25) for what in rows.CONSORTIA}
     errors = {method: {what: exact(0.125) for what in rows.CONSORTIA} for method in ("inverse variance", "own levels")}

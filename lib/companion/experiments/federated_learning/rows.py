@@ -126,6 +126,8 @@ def synthetic_numbers(races, half, estimates: dict, better: dict, variance, d: i
         "adam-half": clean(some["FedAdam"], some["FedAvg"]),
         "adam-all": clean(everybody["FedAdam"], everybody["FedAvg"]),
         "scaffold-half": clean(some["SCAFFOLD"], some["FedAvg"]),
+        # a model that has learned nothing has the mean excess d
+        **{f"lost-{key}": (r[2.0]["client rate"].macro > d).sum() for key, r in (("all", races), ("half", half))},
     }
 
 
