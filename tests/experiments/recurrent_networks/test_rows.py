@@ -25,7 +25,7 @@ from companion.experiments.recurrent_networks.rows import (
     repeated_numbers,
     spike_numbers,
 )
-from companion.experiments.recurrent_networks.spikes import Brakes
+from companion.experiments.recurrent_networks.spikes import Brakes, corrected
 from companion.experiments.recurrent_networks.tasks import Adding
 from stepsize.responses import adam_worst, spike_brake
 
@@ -73,11 +73,19 @@ def test_a_share_of_networks_counts_those_that_are_finite_or_learned():
 
 def test_the_brake_is_read_at_the_largest_spikes_of_the_better_half_and_of_all_dead_networks():
     by_v = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 0.9, 0.9, 0.9, 0.9])
-    found = estimates(brake_rows({("Adam", 3): spiked(40.0, by_v)}, dead=spiked(40.0, by_v)))
+    exploding = {("Adam", 2): spiked(40.0, 0.8), ("Adam", 3): spiked(400.0, by_v)}
+    found = estimates(brake_rows(exploding, spiked(40.0, by_v), {("Adam", 2): spiked(40.0, 0.75)}))
     for k in (10, 30, 100, 1000):
         assert found.pop(f"a single spike has {k} times the usual size") == spike_brake(k)
     assert found == pytest.approx(
-        {"the better half of networks, gain 3, Adam": 0.3, "networks that do not learn, gain 3, Adam": 0.7}
+        {
+            "the better half of networks, gain 2, Adam": 0.8,
+            "the better half of networks, gain 3, Adam": 0.3,
+            "networks that do not learn, gain 3, Adam": 0.7,
+            "further networks, the better half, gain 2, Adam": 0.75,
+            "had the past been quiet: gain 2, Adam": spike_brake(40, corrected(103)),
+            "had the past been quiet: gain 3, Adam": spike_brake(400, corrected(103)),
+        }
     )
 
 
@@ -147,6 +155,7 @@ def test_the_formulas_of_one_spike_are_those_of_the_text():
     found = values(formula_numbers(Adding()))
     assert found["halved"] ** 2 == pytest.approx(3.001 / 0.001)
     assert found["halved-9"] ** 2 == pytest.approx(31)
+    assert found["halved-at-500"] ** 2 == pytest.approx(1 + 3000 * (1 - 0.999**500))
     assert found["bound"] == pytest.approx(7.27, abs=0.005)
     assert (found["T"], found["hidden"]) == (30, 16)
     assert found["freeze-1000"] == pytest.approx(np.log(0.001 * (1e6 - 1) / 3) / -np.log(0.999))
@@ -154,14 +163,21 @@ def test_the_formulas_of_one_spike_are_those_of_the_text():
 
 def test_what_a_moment_takes_off_is_one_minus_its_factor_and_never_less_than_nothing():
     exploding = {
-        ("Adam", 2): spiked(50.0, 0.8, by_m=0.4),
+        ("Adam", 2): spiked(40.0, 0.7, by_m=0.5),
         ("Adam", 3): spiked(400.0, 1.1, by_m=0.9, longest=2.5),
         ("Adam, β₂ = 0.9", 2): spiked(50.0, 0.3),
     }
-    found = values(spike_numbers({"spikes of any size": 3.0}, exploding))
+    further = {("Adam", 2): spiked(50.0, 0.8, by_m=0.4)}
+    found = values(spike_numbers({"spikes of any size": 3.0}, exploding, further))
     assert found == pytest.approx(
-        {"largest-2": 50, "v-brake-2": 0.2, "m-brake-2": 0.6, "formula-2": 1 - spike_brake(50)}
-        | {"largest-3": 400, "v-brake-3": 0, "m-brake-3": 0.1, "formula-3": 1 - spike_brake(400)}
+        {"largest-2": 50, "v-brake-2": 0.2, "m-brake-2": 0.6, "quiet-2": 1 - spike_brake(50, corrected(103))}
+        | {"largest-3": 400, "v-brake-3": 0, "m-brake-3": 0.1, "quiet-3": 1 - spike_brake(400, corrected(103))}
+        | {
+            "largest-first": 40,
+            "v-brake-first": 0.3,
+            "m-brake-first": 0.5,
+            "quiet-first": 1 - spike_brake(40, corrected(103)),
+        }
         | {"usual": 50, "usual-v": 0.2, "v-brake-short": 0.7, "longest-spike": 3, "longest-net": 2.5}
     )
 

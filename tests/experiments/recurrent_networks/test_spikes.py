@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from companion.experiments.recurrent_networks import spikes as module
-from companion.experiments.recurrent_networks.spikes import Brakes, aftermath, fates, largest_spikes, longest_steps
+from companion.experiments.recurrent_networks.spikes import (
+    Brakes,
+    aftermath,
+    corrected,
+    fates,
+    largest_spikes,
+    longest_steps,
+)
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, ClipByNorm, ClipByValue, HeavyBall, RMSProp, SignDescent, chain
 from stepsize.errors import ShapeError
@@ -38,6 +45,17 @@ def test_a_brake_that_came_a_step_late_would_be_seen():
     late = mutant(spike_brake, f"beta2 + {square}", f"1 + {square}")
     at, path = struck(0.9)
     assert np.abs(path.rate[at, :, 0] / path.rate[at - 1, :, 0] / late(SIZES, 0.9) - 1).max() > 0.01
+
+
+@pytest.mark.parametrize(("beta2", "t"), [(0.999, 2), (0.999, 102), (0.999, 500), (0.9, 30)])
+def test_early_in_training_the_bias_correction_makes_the_brake_stronger(beta2, t):
+    signs = np.where(np.arange(t) % 2, -1.0, 1.0)[:, None, None] * np.ones((1, len(SIZES), 1))
+    signs[-1, :, 0] = SIZES
+    rate = respond(Adam(1.0, 0.9, beta2, eps=0.0), signs).rate[:, :, 0]
+    np.testing.assert_allclose(rate[-1] / rate[-2], spike_brake(SIZES, corrected(t, beta2)), rtol=1e-10)
+    assert (spike_brake(SIZES, corrected(t, beta2)) < spike_brake(SIZES, beta2)).all()
+    late = mutant(corrected, "beta2**t", "beta2 ** (t - 1)")(t, beta2) if t > 2 else beta2
+    assert np.abs(rate[-1] / rate[-2] / spike_brake(SIZES, late) - 1).max() > 1e-4
 
 
 @pytest.mark.parametrize("beta2", [0.9, 0.99, 0.999])
@@ -121,6 +139,7 @@ def test_planted_spikes_are_found_with_the_brakes_of_their_rules():
     for rule, by_v in ((SGD(), 1.0), (HeavyBall(), 1.0), (RMSProp(beta=0.9), spike_brake(40.0, 0.9))):
         rows = watched(rule, 40.0).spikes()
         assert rows[:, 3].tolist() == [0, 1, 2, 3, 4, 5]
+        assert (rows[:, 4] == 201).all(), "step 200 makes the gradient number 201"
         np.testing.assert_allclose(rows[:, 0], 40, rtol=0.3)
         np.testing.assert_allclose(np.median(rows[:, 2]), by_v, rtol=0.15)
     rows = watched(SGD(), 40.0).spikes()

@@ -6,11 +6,12 @@ import numpy as np
 
 from companion.evidence import geometric
 from companion.evidence.figures import WIDTH, band, error_bars, forest, legend_below, method, panels, plain_ticks, plt
-from stepsize.responses import spike_brake, spike_knee
+from stepsize.responses import spike_brake
 
 from .comparisons import PROBLEMS_IN_WORDS, paired
 from .gradient_flow import Watched
 from .race import PROBLEMS
+from .spikes import corrected
 
 WORDS = {
     "gain 0.3": "0.3", "gain 0.5": "0.5", "gain 1": "1", "gain 1.5": "1.5", "gain 2": "2", "gain 3": "3",
@@ -74,18 +75,23 @@ def reach_figure(watched: dict, far: dict):
 
 
 def brake_figure(exploding: dict[tuple[str, int], Watched], gain: int, betas: dict[str, float]):
-    """Brake by v (above) and by m (below) against the size of the spike, in the better half of the networks of a gain; lines: `spike_brake`."""
+    """Brake by v (above) and by m (below) against the size of the spike, in the better half of the networks of a gain.
+
+    Lines: `spike_brake` after a quiet time, at the last gradient of the training; the bands reach down to the first that has a hundred before it.
+    """
     _, axes = panels(2, 2.6)
     observed = {name: run.better_spikes() for (name, of), run in exploding.items() if of == gain}
     sizes = np.geomspace(3, 1000, 200)
     edges = np.geomspace(3, 1000, 9)
     for name, beta2 in betas.items():
-        axes[0].plot(
-            sizes, spike_brake(sizes, beta2), **method(name) | {"marker": "", "label": f"formula, β₂ = {beta2}"}
+        first, last = (
+            spike_brake(sizes, corrected(t, beta2)) for t in (102, len(exploding[name, gain].brakes.size) + 1)
         )
+        label = f"after a quiet time, β₂ = {beta2}"
+        axes[0].plot(sizes, last, **method(name) | {"marker": "", "label": label})
+        axes[0].fill_between(sizes, first, last, color=method(name)["color"], alpha=0.25, lw=0)
     axes[0].plot(sizes, 3 / sizes, color="black", ls="--", lw=1, label="a clip at 3")
     axes[1].plot(sizes, 3 / sizes, color="black", ls="--", lw=1)
-    axes[0].axvline(spike_knee(), color="grey", lw=0.8)
     for shift, (name, rows) in zip(np.linspace(0.92, 1.08, len(observed)), observed.items(), strict=True):
         bins = [rows[(rows[:, 0] >= a) & (rows[:, 0] < b)] for a, b in pairwise(edges)]
         bins = [b for b in bins if len(b) >= 10]

@@ -79,16 +79,16 @@ def watched(name: str, entry: dict, problem: Problem, start: Start, seeds) -> Wa
     return Watched(brakes, scores, brakes.longest / entry["lr"])
 
 
-def watch_exploding(races: dict, digits: Problem, networks, few) -> dict[tuple[str, int], Watched]:
-    """RMSProp and Adam on the digits from gain 2 and 3, and Adam with beta2 = 0.9 from gain 2: (method, gain) -> `Watched`.
+def watch_exploding(races: dict, digits: Problem, networks: dict) -> dict[tuple[str, int], Watched]:
+    """Trainings on the digits from gain 2 or 3, (method, gain) -> `Watched`; `networks` is (method, gain) -> seeds.
 
-    Rates are those of the recorded `races`, for beta2 = 0.9 that of Adam. Adam trains `networks`, the others `few`.
+    Rates are those of the recorded `races`, for Adam with beta2 = 0.9 that of Adam.
     """
     found = {}
-    for name, gain in (("RMSProp", 2), ("RMSProp", 3), ("Adam", 2), ("Adam", 3), ("Adam, β₂ = 0.9", 2)):
+    for (name, gain), seeds in networks.items():
         where, start = "digits from gain 2" if gain == 2 else "digits", f"gain {gain}"
         entry = races[where, start, name.partition(",")[0]]
-        found[name, gain] = watched(name, entry, digits, STARTS[start], networks if name == "Adam" else few)
+        found[name, gain] = watched(name, entry, digits, STARTS[start], seeds)
     return found
 
 

@@ -9,7 +9,7 @@ from stepsize import responses
 from .comparisons import COMPANY, PROBLEMS_IN_WORDS, paired, paired_with_choice
 from .gradient_flow import Watched, far_share, gradient_reach, survivors
 from .race import METHODS, PROBLEMS, STARTS, WHOLE, chosen_on, failed, over_chance
-from .spikes import largest_spikes
+from .spikes import corrected, largest_spikes
 from .tasks import Adding
 
 #: Networks that explode and where some method learns: the words of the condition -> (problem, start) of the recorded grid.
@@ -30,17 +30,24 @@ def far_rows(task, gain: float, seeds, reach: int = 5) -> dict[str, Interval]:
     return {f"the gain is {gain:g}": middle(far_share(task, task.net.start(gain, seeds), seeds, reach))}
 
 
-def brake_rows(exploding: dict[tuple[str, int], Watched], dead: Watched) -> dict[str, Interval]:
+def brake_rows(exploding: dict, dead: Watched, further: dict) -> dict[str, Interval]:
     """The factor of v on the step of a spike: of a single one by formula, then medians over the largest spikes of networks.
 
-    `exploding` is (method, gain) -> networks, the better half of which counts; `dead` are networks from gain 3 that do not learn.
+    `exploding` and `further` are (method, gain) -> `Watched`, of which the better half counts; `dead` are networks from gain 3
+    that do not learn. The last rows are the formula again, for the spikes of Adam in `exploding`, of the same sizes at the same gradients.
     """
     rows = {
         f"a single spike has {k} times the usual size": exact(responses.spike_brake(k)) for k in (10, 30, 100, 1000)
     }
     for (name, gain), run in exploding.items():
         rows[f"the better half of networks, gain {gain}, {name}"] = middle(run.largest_spikes()[:, 2])
-    return rows | {"networks that do not learn, gain 3, Adam": middle(largest_spikes(dead.brakes.spikes(0.0))[:, 2])}
+    rows["networks that do not learn, gain 3, Adam"] = middle(largest_spikes(dead.brakes.spikes(0.0))[:, 2])
+    for (name, gain), run in further.items():
+        rows[f"further networks, the better half, gain {gain}, {name}"] = middle(run.largest_spikes()[:, 2])
+    for gain in (2, 3):
+        size, t = exploding["Adam", gain].largest_spikes()[:, [0, 4]].T
+        rows[f"had the past been quiet: gain {gain}, Adam"] = middle(responses.spike_brake(size, corrected(t)))
+    return rows
 
 
 def longest_rows(longest: dict[str, float], exploding: dict[tuple[str, int], Watched]) -> dict[str, Interval]:
@@ -123,30 +130,35 @@ def formula_numbers(task) -> dict:
         "T": task.T,
         "halved": (responses.spike_halved(), ".0f"),
         "halved-9": (responses.spike_halved(0.9), ".1f"),
-        "knee": (responses.spike_knee(), ".0f"),
         "kick": (responses.reach(), ".1f"),
         "bound": (responses.adam_worst(), ".2f"),
     }
+    for t in (100, 500):
+        numbers[f"halved-at-{t}"] = responses.spike_halved(corrected(t)), ".0f"
     for k in (100, 1000, 10_000):
         numbers[f"freeze-{k}"] = responses.steps_until(0.5, responses.spike_brake(k), 0.999), ",.0f"
     return numbers
 
 
-def spike_numbers(longest: dict[str, float], exploding: dict[tuple[str, int], Watched]) -> dict:
-    """Sizes of spikes in the better half of the networks, and what v and m take off the step there; medians. The longest steps."""
+def spike_numbers(longest: dict[str, float], exploding: dict, further: dict) -> dict:
+    """Sizes of spikes in the better half of the networks, what v and m take off the step there, and what v would after a quiet time; medians.
+
+    From gain 2 of the networks in `further`. And the longest steps.
+    """
     numbers = {
         "longest-spike": (longest["spikes of any size"], ".2f"),
         "longest-net": (exploding["Adam", 3].longest, ".1f"),
     }
-    for gain in (2, 3):
-        size, by_m, by_v = np.median(exploding["Adam", gain].largest_spikes()[:, :3], axis=0)
+    runs = {"2": further["Adam", 2], "3": exploding["Adam", 3], "first": exploding["Adam", 2]}
+    for name, run in runs.items():
+        size, by_m, by_v, _, t = run.largest_spikes().T
         numbers |= {
-            f"largest-{gain}": (size, ".0f"),
-            f"v-brake-{gain}": (max(0.0, 1 - by_v), ".0%"),
-            f"m-brake-{gain}": (max(0.0, 1 - by_m), ".0%"),
-            f"formula-{gain}": (1 - responses.spike_brake(size), ".0%"),
+            f"largest-{name}": (np.median(size), ".0f"),
+            f"v-brake-{name}": (max(0.0, 1 - np.median(by_v)), ".0%"),
+            f"m-brake-{name}": (max(0.0, 1 - np.median(by_m)), ".0%"),
+            f"quiet-{name}": (1 - np.median(responses.spike_brake(size, corrected(t))), ".0%"),
         }
-    size, _, by_v, _ = np.median(exploding["Adam", 2].better_spikes(), axis=0)
+    size, _, by_v, *_ = np.median(further["Adam", 2].better_spikes(), axis=0)
     short = np.median(exploding["Adam, β₂ = 0.9", 2].largest_spikes()[:, 2])
     return numbers | {
         "usual": (size, ".0f"),
@@ -180,6 +192,8 @@ def recorded_numbers(races: dict) -> dict:
         "cells": len(races),
         "edges": sum(entry["at_edge"] for entry in races.values()),
         "recall short": (over("recall"), ".2f"),
+        "recall learned": races["recall", "gain 0.3", "Adam"]["learned"],
+        "recall tuning": races["recall", "gain 0.3", "Adam"]["tuning"],
         "recall long": (over("recall, 24,000 steps"), ".3f"),
         "recall RMSProp": (over("recall, 24,000 steps", method="RMSProp"), ".3f"),
         "recall 39": (over("recall, twice as far, 48,000 steps"), ".3f"),

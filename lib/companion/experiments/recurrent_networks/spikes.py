@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from stepsize.errors import ShapeError
 from stepsize.responses import adam_worst_gradients
@@ -48,21 +49,33 @@ class Brakes:
         self.before = rate
 
     def spikes(self, least: float = 3.0, window: int = 100) -> np.ndarray:
-        """Rows (k, brake by m, brake by v, run) of the steps whose |g| is `least` times the median of the `window` steps before.
+        """Rows (k, brake by m, brake by v, run, t) of the steps whose |g| is `least` times the median of the `window` steps before.
 
-        m is always shorter than g, for an average cancels; its brake is by_m over its own median in that window.
+        m is always shorter than g, for an average cancels; its brake is by_m over its own median in that window. t counts the
+        gradients of the training, that of the spike included.
         """
         size, by_m, by_v = (np.stack(series).reshape(len(series), -1) for series in (self.size, self.by_m, self.by_v))
         if len(size) <= window:
             raise ShapeError(f"{len(size)} steps are no more than the window of {window}; train longer")
-        rows = []
-        for t in range(window, len(size)):
-            k = size[t] / np.median(size[t - window : t], axis=0)
-            run = np.flatnonzero((k >= least) & np.isfinite(k))
-            usual = np.median(by_m[t - window : t, run], axis=0)
-            rows.append(np.stack([k[run], by_m[t, run] / usual, by_v[t, run], run], 1))
-        rows = np.concatenate(rows)
+        # windows[t] are the `window` values before value t + window
+        usual_size, usual_m = (
+            np.median(sliding_window_view(series, window, axis=0)[:-1], axis=-1) for series in (size, by_m)
+        )
+        size, by_m, by_v = (series[window:] for series in (size, by_m, by_v))
+        k = size / usual_size
+        t, run = np.nonzero((k >= least) & np.isfinite(k))
+        # the first gradient has no rate before it, so that series[0] is the second
+        columns = k[t, run], by_m[t, run] / usual_m[t, run], by_v[t, run], run, t + window + 2
+        rows = np.stack(columns, axis=1)
         return rows[np.isfinite(rows).all(1) & (rows[:, 1:3] > 0).all(1)]
+
+
+def corrected(t, beta2=0.999):
+    """1 - (1 - beta2) / (1 - beta2^t): in place of beta2 it makes `responses.spike_brake` and `spike_halved` hold at gradient number t.
+
+    The bias correction gives the newest square the weight (1 - beta2) / (1 - beta2^t), and what came before the rest.
+    """
+    return 1 - (1 - beta2) / (1 - beta2**t)
 
 
 def largest_spikes(rows: np.ndarray) -> np.ndarray:
