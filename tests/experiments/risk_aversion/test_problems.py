@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from companion.experiments.risk_aversion.problems import PROBLEMS, noise_law, quadratic
+from companion.experiments.risk_aversion.problems import PROBLEMS, noise_law, noise_laws, quadratic
 from mutants import mutant
 from stepsize.errors import HyperparameterError
 
@@ -49,8 +49,10 @@ def test_noise_follows_curvature_with_the_power_that_theory_says():
         "least squares, stream": 0.5,
         "logistic regression": 0.5,
     }
+    found = noise_laws(range(10))
+    assert list(found) == list(PROBLEMS)
     for name, power in expected.items():
-        assert noise_law(PROBLEMS[name], range(10)).mean() == pytest.approx(power, abs=0.02)
+        assert found[name].mean() == pytest.approx(power, abs=0.02)
     broken = mutant(noise_law, "log_slope(problem.curvature, s)", "log_slope(s, problem.curvature)")
     assert broken(PROBLEMS["least squares, stream"], range(10)).mean() != pytest.approx(0.5, abs=0.1)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from companion.experiments.risk_aversion import race as module
 from companion.experiments.risk_aversion.filtering import averaged
 from companion.experiments.risk_aversion.problems import least_squares, logistic, quadratic
 from companion.experiments.risk_aversion.race import (
@@ -20,6 +21,7 @@ from companion.experiments.risk_aversion.race import (
     over_adam,
     powers_of_noise,
     race,
+    races,
     rate_exponent,
     tail,
     tail_ratio,
@@ -136,6 +138,14 @@ def test_ratios_are_to_adam_and_tails_leave_it_out():
     assert ratio["Adam"].estimate == 0
     assert ratio["SGD"].estimate == pytest.approx(np.log(raced["SGD"].scores / raced["Adam"].scores).mean())
     assert list(tails("t3", range(3), range(10, 16), 60)) == ["SGD", "risk-averse"]
+
+
+def test_races_hold_the_race_on_each_problem(monkeypatch):
+    monkeypatch.setattr(module, "PROBLEMS", {"a bowl": quadratic("constant"), "a stream": least_squares})
+    raced = races(range(2), range(10, 12), 30)
+    assert list(raced) == ["a bowl", "a stream"]
+    alone = race(least_squares, range(2), range(10, 12), 30, ["Adam"])["Adam"]
+    np.testing.assert_array_equal(raced["a stream"]["Adam"].scores, alone.scores)
 
 
 def test_a_race_is_reported_with_its_grid_and_momentum_by_its_name():

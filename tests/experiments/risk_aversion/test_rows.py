@@ -87,6 +87,14 @@ def test_losses_are_ratios_with_their_intervals_problem_by_problem():
     assert numbers["tail-normal"] == "2.00 [2.00, 2.00]"
 
 
+def test_the_numbers_of_the_training_are_those_of_its_lesson():
+    tuned = {beta: 1 + abs(beta - 0.9999) for beta in LONGER}
+    reported = dict.fromkeys(LONGER, np.full(3, 9.0)) | {0.9: np.full(3, 6.0), 0.995: np.full(3, 4.0)}
+    numbers = rows.training_numbers(Lesson(np.array([0.1, 0.2, 0.3]), tuned, reported | {0.9999: np.full(3, 3.0)}))
+    numbers = {key: format(*value) for key, value in numbers.items()}
+    assert numbers == {"informed": "20%", "beta": "0.995", "excess": "50%", "excess-longer": "100%"}
+
+
 def test_the_numbers_of_the_misfits_are_medians():
     unlike = misfits(8, 400, 0)
     numbers = rows.misfit_numbers(unlike, student(1 + np.arange(5.0)))

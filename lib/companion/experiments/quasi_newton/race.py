@@ -5,7 +5,7 @@ Shapes: problems (n, d), matrices (n, d, d); iterates (..., n, d), leading axes 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -100,14 +100,18 @@ class StreamingRegression:
         v = np.random.default_rng([seed, 2]).normal(size=(n, d)) / np.sqrt(_axes(condition, d) * d / 2)
         return cls(seed, R, apply(R, v), condition, **settings)
 
-    @property
+    @cached_property
     def _root(self):
         return np.sqrt(_axes(self.condition, self.w.shape[-1]))
+
+    @cached_property
+    def _features(self):
+        return self.R * self._root
 
     def grad(self, w, t):
         n, d = self.w.shape
         z, noise = _normals(self.seed, t, n, self.batch, d)
-        T = self.R * self._root  # features z T', never formed
+        T = self._features  # features z T', never formed
         residual = _times(z, _times(T.mT, w - self.w)) - self.noise * noise
         return _times(T, _times(z.mT, residual)) / self.batch
 

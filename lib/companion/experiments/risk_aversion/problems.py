@@ -100,3 +100,8 @@ def noise_law(sample: Callable, seeds, steps: int = 400) -> np.ndarray:
     problem = sample(seeds, steps)
     s = np.std([problem.grad(problem.best, t) for t in range(steps)], axis=0)
     return log_slope(problem.curvature, s)
+
+
+def noise_laws(seeds) -> dict[str, np.ndarray]:
+    """`noise_law` of all problems: name -> (seeds,)."""
+    return {name: noise_law(sample, seeds) for name, sample in PROBLEMS.items()}

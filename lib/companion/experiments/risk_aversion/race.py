@@ -82,6 +82,11 @@ def race(
     }
 
 
+def races(tuning, reporting, steps: int) -> dict[str, dict[str, Choice]]:
+    """`race` of every entry on every problem: {problem: {rule: choice}}."""
+    return {name: race(sample, tuning, reporting, steps) for name, sample in PROBLEMS.items()}
+
+
 def entered(raced: dict[str, Choice]) -> dict[str, tuple]:
     """rule -> (choice, its rates), for `Chapter.race`; the entry SGD has a momentum and is called heavy ball there."""
     return {("heavy ball" if rule == "SGD" else rule): (choice, RATES) for rule, choice in raced.items()}

@@ -91,6 +91,16 @@ def race_numbers(ratio: dict, worst: dict) -> dict[str, str]:
     }
 
 
+def training_numbers(learned: Lesson) -> dict[str, tuple]:
+    """What a gradient teaches along a training, the best memory, and by how much m's error exceeds that of the best of short and of longer ones."""
+    return {
+        "informed": (learned.informed.mean(), ".0%"),
+        "beta": (learned.best(), "g"),
+        "excess": (learned.excess().mean(), ".0%"),
+        "excess-longer": (learned.excess(LONGER).mean(), ".0%"),
+    }
+
+
 def misfit_numbers(unlike: dict, ivon: Interval) -> dict[str, tuple]:
     """Factors between the rates of Adam, of AdaBayes and of IVON and those of the best agent, from `misfits`: key -> (value, format)."""
     return {
