@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from companion.evidence import Chapter
 from companion.evidence.wording import median
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from companion.experiments.plateau_and_valley.network import Training
-from companion.experiments.plateau_and_valley.race import METHODS, Raced, plateau_race, reported
+from companion.experiments.plateau_and_valley.race import METHODS, Raced, lower_median, plateau_race, reported
 from companion.experiments.plateau_and_valley.rows import (
     alone_rows,
     closed_form_numbers,
@@ -26,6 +27,7 @@ from companion.experiments.plateau_and_valley.rows import (
     rest_numbers,
     turned_numbers,
     turned_rows,
+    verdict_of_all,
 )
 from companion.experiments.plateau_and_valley.transients import Entry, rate_left
 from mutants import mutant
@@ -130,10 +132,10 @@ def test_the_cost_of_one_rate_is_told_along_the_axis_and_at_the_last_angle():
         "the valley lies along an axis, AMSGrad": 4,
         "the valley is turned by 45°, AMSGrad": 1,
     }
-    names = turned | {name: turned["Adam"] for name in ("heavy ball", "AdaGrad")}
+    names = turned | {"heavy ball": [quick] * 3, "AdaGrad": turned["Adam"]}
     assert values(turned_numbers(names, pooled, [0, 5, 45], 10)) == {
         "heavy ball_0": "1", "AdaGrad_0": "1", "AdaGrad_1": "1", "AdaGrad turned": "80%", "Adam turned": "80%"
-    } | {"gain_0": 4, "gain_5": 4, "gain_45": 1}  # fmt: skip
+    } | {"gain_0": 4, "gain_5": 4, "gain_45": 1, "quickest turned": "heavy ball"}  # fmt: skip
 
 
 def test_on_a_plateau_in_the_plane_only_decided_landscapes_count():
@@ -149,6 +151,27 @@ def test_on_a_plateau_in_the_plane_only_decided_landscapes_count():
         "plane AdaGrad 0": "0%", "plane AdaGrad 45": "0%", "plane AdaGrad pooled": "0%",
         "patient pooled": "4", "patient each": "2", "patient": "100%",
     }  # fmt: skip
+
+
+def test_the_lower_median_is_the_time_of_a_run():
+    assert lower_median([1.0, 2, 4, 5]) == 2
+    assert lower_median([1.0, 2, np.inf, np.inf]) == 2
+    assert lower_median([1.0, np.inf, np.inf]) == np.inf
+
+
+def test_a_verdict_of_all_rows_knows_no_split_between_stated_and_beyond():
+    book = Chapter("plateau_and_valley")
+    many, one = np.full(9, 40.0), np.ones(9)
+    rows = cost_rows("the valley lies along an axis", {"Adam": many}) | cost_rows(
+        "there is one parameter", {"Adam": one}
+    )
+    verdict = book.judge("P6", loss_of_it=rows)
+    assert verdict.computed == verdict_of_all(verdict, but="one parameter") == "holds"
+    assert verdict_of_all(verdict, but="nowhere") == "in part"
+    turned = cost_rows("a plateau leads into the valley, turned by 45°", {"Adam": one})
+    verdict = Chapter("plateau_and_valley").judge("P6", loss_of_it=rows | turned)
+    assert verdict.computed == "holds"
+    assert verdict_of_all(verdict, but="one parameter") == "in part"
 
 
 def test_with_one_parameter_the_twin_is_the_rule():
@@ -170,7 +193,8 @@ def test_the_numbers_of_the_race_are_those_of_their_own_methods():
     assert found.pop("later") == "100%"
     assert found.pop("too_slow") == 1
     assert found.pop("thrown") == 1
-    assert found.pop("slower") == np.median(races["Adam"].one) / np.median(races["Adam, β₂ = 0.9"].one)
+    assert found.pop("slower") == lower_median(races["Adam"].one) / lower_median(races["Adam, β₂ = 0.9"].one)
+    assert found.pop("limit") == races["clipped SGD"].choice.setting
     for key, text in found.items():
         kind, _, name = key.partition(" ")
         times = races[name].one if kind == "one" else races[name].oracle

@@ -5,7 +5,7 @@ import numpy as np
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from companion.experiments.plateau_and_valley.transients import enter, peaks, rate_left, thrown_back
 from mutants import mutant
-from stepsize import SGD, AdaGrad, Adam, RMSProp, responses
+from stepsize import SGD, AdaGrad, Adam, RMSProp, descend, responses
 from stepsize.quadratic import Quadratic
 
 LAND = PlateauValley.sample(60, seed=11)
@@ -65,6 +65,20 @@ def test_a_run_that_stays_on_the_plateau_has_no_entry():
     seen = enter(SGD(1.0), bowl, 60)
     assert seen.ejected.all()
     assert seen.overshoot.max() > 1
+
+
+def overshoot_defect(rule):
+    """How far the second step ends from the start, in lengths of the first; and |rate * curvature - 1| from then on."""
+    path = descend(rule(1e4, eps=0.0), LAND.grad, LAND.start, 3)
+    return np.abs(path.x[2] - LAND.start).max() / 1e4, np.abs(path.rate[2] * LAND.curvature - 1).max()
+
+
+def test_an_overshoot_leaves_adagrad_at_its_start_with_the_rate_of_newton():
+    back, rate = overshoot_defect(AdaGrad)
+    assert back < 1e-9
+    assert rate < 2e-3
+    blind = mutant(AdaGrad, "s + g * g", "s + abs(g)")
+    assert overshoot_defect(blind)[1] > 0.1
 
 
 def test_a_quick_gradient_descent_is_thrown_back_where_its_rate_is_too_large_for_the_curvature():

@@ -12,7 +12,7 @@ from stepsize.descent import descend
 
 from .landscapes import PlateauValley
 from .network import Training
-from .race import METHODS, Raced, at_every_angle
+from .race import METHODS, Raced, at_every_angle, lower_median
 
 
 def title(name: str) -> str:
@@ -123,7 +123,7 @@ def turned_figure(degrees, turned: dict[str, list[Raced]], pooled: dict[str, lis
         (at_every_angle(pooled, turned), {"markerfacecolor": "white", "linestyle": (0, (1, 2))}),
     ):
         for name, races in group.items():
-            y = [min(np.quantile(r.one, 0.5, method="inverted_cdf"), 1.6 * steps) for r in races]
+            y = [min(lower_median(r.one), 1.6 * steps) for r in races]
             style = method(name) | {"markevery": 1} | hollow
             ax.plot(place, y, **style | {"label": f"{title(name)}, pooled" if hollow else title(name)})
     ax.axhline(1.6 * steps, color="black", lw=0.8, ls=":")

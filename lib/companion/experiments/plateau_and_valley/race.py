@@ -139,6 +139,11 @@ def plane_race(
     return [Raced.of({name: t[:, i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
 
+def lower_median(times) -> float:
+    """The lower one of the two times in the middle, inf if that run did not settle: the time of one of the runs, as tables print it."""
+    return float(np.quantile(times, 0.5, method="inverted_cdf"))
+
+
 def at_every_angle(pooled: dict[str, list[Raced]], turned: dict[str, list[Raced]]) -> dict[str, list[Raced]]:
     """Those of `pooled` that are raced at as many angles as their twins in `turned`."""
     return {name: races for name, races in pooled.items() if len(races) == len(turned[name])}

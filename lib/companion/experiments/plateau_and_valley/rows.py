@@ -1,14 +1,17 @@
 """Rows of the chapter's claims, condition -> interval, and the numbers of its prose, key -> value and format."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from companion.evidence.intervals import Interval, each, exact, middle
+from companion.evidence.verdict import Verdict, decide, joint
 from companion.evidence.wording import median, number, share
 from stepsize import responses
 
 from .landscapes import PlateauValley
 from .network import Training
-from .race import Raced, at_every_angle, chosen, decided_cost, settling_times, twin_cost, twin_cost_alone
+from .race import Raced, at_every_angle, chosen, decided_cost, lower_median, settling_times, twin_cost, twin_cost_alone
 from .transients import Entry, thrown_back
 
 
@@ -114,12 +117,19 @@ def patient_rows(pooled: Raced, turned: Raced, steps: int) -> dict[str, Interval
     return cost_rows("given twice the steps, turned by 45°", {"Adam": decided_cost(pooled, turned, steps)})
 
 
+def verdict_of_all(verdict: Verdict, but: str) -> str:
+    """The verdict if every row were stated, except where the condition says `but`; intervals hold jointly over all of them."""
+    rows = [replace(row, setting="stated") for row in verdict.evidence if but not in row.condition]
+    return decide(verdict.claim.quantifier, [row.says for row in joint(rows)])
+
+
 def turned_numbers(turned: dict[str, list[Raced]], pooled: dict[str, list[Raced]], degrees, steps: int) -> dict:
     """Steps and shares at the first two angles and at the last, and what AMSGrad gains at each from a rate for each coordinate."""
     first = {
         f"{name}_{i}": median(turned[name][i].one) for name, i in (("heavy ball", 0), ("AdaGrad", 0), ("AdaGrad", 1))
     }
     last = {f"{name} turned": share(turned[name][-1].one) for name in ("AdaGrad", "Adam")}
+    last["quickest turned"] = min(turned, key=lambda name: lower_median(turned[name][-1].one))
     gains = {
         angle: np.median(twin_cost({"AMSGrad": pooled["AMSGrad"]}, turned, i, steps)["AMSGrad"])
         for i, angle in enumerate(degrees)
@@ -143,7 +153,7 @@ def race_numbers(raced: dict[str, Raced], land: PlateauValley, steps: int) -> di
     on how many landscapes no stable rate crosses the plateau in time, and how often a quick one is thrown back.
     """
     names = "SGD", "heavy ball", "clipped SGD", "sign", "sign, 1/√t", "ADOPT"
-    slow, fast = (np.median(raced[name].one) for name in ("Adam", "Adam, β₂ = 0.9"))
+    slow, fast = (lower_median(raced[name].one) for name in ("Adam", "Adam, β₂ = 0.9"))
     too_long = land.curvature * land.length / (2 * land.slope) > 0.75 * steps
     return (
         {f"one {name}": share(raced[name].one) for name in names}
@@ -151,6 +161,7 @@ def race_numbers(raced: dict[str, Raced], land: PlateauValley, steps: int) -> di
         | {f"steps {name}": median(raced[name].oracle) for name in ("Adam", "sign")}
         | {
             "slower": (slow / fast, ".1f"),
+            "limit": raced["clipped SGD"].choice.setting,
             "later": share(settling_times(chosen("Adam", raced["Adam"]), land, 5 * steps)),
             "too_slow": (too_long.mean(), ".0%"),
             "thrown": (thrown_back(land, steps / 8, steps), ".0%"),
