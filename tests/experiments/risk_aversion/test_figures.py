@@ -59,4 +59,6 @@ def test_the_table_of_a_race_has_a_row_for_every_rule_and_marks_the_ends_of_both
 
 
 def test_tails_stand_under_their_noise():
-    assert tail_table({"t3": {"SGD": exact(np.log(3))}}).loc["SGD", "t3"] == "3.00 [3.00, 3.00]"
+    table = tail_table({"t3": {"SGD": exact(np.log(3))}})
+    assert table.loc["SGD", "t3"] == "3.00 [3.00, 3.00]"
+    assert "tail over Adam's" in table.to_html()

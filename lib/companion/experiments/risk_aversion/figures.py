@@ -85,4 +85,5 @@ def tail_table(worst: dict):
     """Tails over Adam's with their intervals, {kind of noise: {rule: Interval of a logarithm}}."""
     import pandas as pd
 
-    return pd.DataFrame({kind: {rule: as_ratio(i) for rule, i in found.items()} for kind, found in worst.items()})
+    ratios = {kind: {rule: as_ratio(i) for rule, i in found.items()} for kind, found in worst.items()}
+    return pd.DataFrame(ratios).rename_axis(columns="tail over Adam's")
