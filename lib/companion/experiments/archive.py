@@ -115,6 +115,11 @@ GRIDS = {
         "-m companion.experiments.sparse_embeddings.epochs",
         "12 minutes on one core",
     ),
+    "embedding_readings": Grid(
+        _HERE / "sparse_embeddings/embedding_readings.json",
+        "-m companion.experiments.sparse_embeddings.readings",
+        "10 minutes on one core",
+    ),
     "lazy_rows": Grid(
         _HERE / "sparse_embeddings/lazy_rows.json",
         "benchmarks/lazy_rows.py --record",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from companion.evidence import exact
-from companion.experiments.sparse_embeddings import epochs, race, rows
+from companion.experiments.sparse_embeddings import epochs, race, readings, rows
 from companion.experiments.sparse_embeddings.skip_gram import BINS, corpus
 from mutants import mutant
 
@@ -79,3 +79,14 @@ def test_a_race_is_shown_by_the_losses_of_rare_words_at_the_rate_for_all_words(r
     np.testing.assert_allclose(choice.curve, race.table()["Adam"][..., 1:3].mean((1, 2)))
     np.testing.assert_array_equal(lrs, race.grid("Adam"))
     assert list(BINS)[:2] == ["1-2", "3-9"]
+
+
+def test_rows_after_five_epochs_and_beside_wordnet_are_those_of_the_file():
+    steps = rows.five_epochs("distance", "steps of", minus="SGD")
+    own, sgd = (readings.exponents(name, "distance") for name in ("Adam", "SGD"))
+    np.testing.assert_array_equal(steps["five epochs, steps of dense Adam"], own - sgd)
+    often = rows.five_epochs("rate", of="often")["five epochs, words visited 1,000 times or more, AdaGrad"]
+    np.testing.assert_array_equal(often, readings.exponents("AdaGrad", "rate", "often"))
+    share, chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[..., 1].T
+    np.testing.assert_array_equal(rows.kinship()["WordNet, seen 3 to 9 times, dense Adam"], share - chance)
+    assert len(rows.kinship()) == 2 * len(rows.ADAPTIVE)

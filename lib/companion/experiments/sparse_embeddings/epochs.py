@@ -10,10 +10,10 @@ from functools import lru_cache
 import numpy as np
 
 from companion.experiments.archive import GRIDS
-from stepsize.tuning import choose
+from stepsize.tuning import Choice, choose
 
 from .race import DIMENSION, METHODS, chosen
-from .skip_gram import BINS, corpus, held_out, score, towards_common, train
+from .skip_gram import BINS, HeldOut, Trained, corpus, held_out, score, towards_common, train
 
 EPOCHS, BATCH, HELD = 5, 1024, 200_000
 SEEDS = {"tuning": 300, "reporting": [301, 302, 303, 304, 305], "held-out pairs": 306}
@@ -26,40 +26,59 @@ GRID = replace(
 )  # fmt: skip
 
 
-def trained(name: str, lr: float, seed: int):
-    """The tables (V, d) of words and neighbours after `EPOCHS`."""
+def trained(name: str, lr: float, seed: int) -> Trained:
+    """The tables of words and neighbours after `EPOCHS`; what idle rows owe is not yet in them."""
     text = corpus()
     steps = round(EPOCHS * len(text.train) / BATCH)
-    tables = train(METHODS[name][0], text, [lr], [seed], steps, BATCH, DIMENSION)
+    return train(METHODS[name][0], text, [lr], [seed], steps, BATCH, DIMENSION)
+
+
+def settled(tables: Trained) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors (V, d) of words and neighbours, every row up to date."""
     return tables.word.settle(), tables.neighbour.settle()
 
 
-def compute(name: str) -> dict:
-    """A cell: the rate with the least loss of all words on the tuning plays, and losses of mixtures with other seeds.
+def held(plays: str) -> HeldOut:
+    """The pairs of the tuning or the reporting plays that all trainings are scored on."""
+    return held_out(corpus(), plays, HELD, SEEDS["held-out pairs"])
+
+
+def tuned(name: str) -> tuple[Choice, dict[float, float]]:
+    """The rate with the least loss of all words on the tuning plays, and that loss at every rate tried.
 
     Rates are a factor of 2 apart: that of the short training and its neighbours, and more while the best is the first or last.
-    `tuning` and `reporting` (seeds, weights, 1 + bins) are losses on those plays.
     """
-    text = corpus()
-    pairs = {plays: held_out(text, plays, HELD, SEEDS["held-out pairs"]) for plays in ("tuning", "reporting")}
+    pairs = held("tuning")
     tried, around = {}, chosen(name).lr * 2.0 ** np.arange(-1, 2)
     while True:
         for lr in around:
             if lr not in tried:
                 with np.errstate(all="ignore"):
-                    a, b = trained(name, lr, SEEDS["tuning"])
-                tried[lr] = float(np.nan_to_num(score(a, b, pairs["tuning"], text.counts)[0], nan=99.0))
+                    a, b = settled(trained(name, lr, SEEDS["tuning"]))
+                tried[lr] = float(np.nan_to_num(score(a, b, pairs, corpus().counts)[0], nan=99.0))
         choice = choose([tried[lr] for lr in sorted(tried)], sorted(tried))
         if not choice.at_edge:
-            break
+            return choice, tried
         around = choice.lr * 2.0 ** np.arange(-1, 2)
+
+
+def plain(tried: dict[float, float]) -> dict[str, float]:
+    """Rate -> loss as the file keeps them."""
+    return {f"{lr:.6g}": round(tried[lr], 5) for lr in sorted(tried)}
+
+
+def compute(name: str) -> dict:
+    """A cell: what `tuned` gives, and losses of mixtures with other seeds: `tuning` and `reporting` (seeds, weights, 1 + bins) on those plays."""
+    counts = corpus().counts
+    pairs = {plays: held(plays) for plays in ("tuning", "reporting")}
+    choice, tried = tuned(name)
     losses = {plays: [] for plays in pairs}
     for seed in SEEDS["reporting"]:
-        a, b = trained(name, choice.lr, seed)
-        for plays, held in pairs.items():
-            mixed = [score(towards_common(a, text.counts, w), b, held, text.counts) for w in WEIGHTS]
+        a, b = settled(trained(name, choice.lr, seed))
+        for plays, asked in pairs.items():
+            mixed = [score(towards_common(a, counts, w), b, asked, counts) for w in WEIGHTS]
             losses[plays].append(np.round(mixed, 5).tolist())
-    return {"lr": choice.lr, "tried": {f"{lr:.6g}": round(tried[lr], 5) for lr in sorted(tried)}} | losses
+    return {"lr": choice.lr, "tried": plain(tried)} | losses
 
 
 @lru_cache

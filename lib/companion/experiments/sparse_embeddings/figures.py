@@ -8,7 +8,7 @@ from companion.evidence import student
 from companion.evidence.figures import WIDTH, ends, error_bars, legend_below, method, panels, plain_ticks, plt
 from stepsize.rules import Adam
 
-from . import epochs
+from . import epochs, readings
 from .race import GOALS, METHODS, chosen, costs, grid, journey, large_costs, state_bytes, table
 from .skip_gram import BINS, corpus
 
@@ -64,6 +64,23 @@ def common_figure():
     axes[1].set_xticks(range(len(shown)), shown)
     legend_below(axes[0], ncols=2)
     return axes
+
+
+def meaning_table():
+    """By class of words and rule, in points: share of ten neighbours with the word's WordNet category, or its hypernym, minus chance.
+
+    Means over the trainings of five epochs; the first row of each part is chance itself, under dense Adam.
+    """
+    import pandas as pd
+
+    shown, rows = list(BINS)[:5], {}
+    for label, said in (("category", "category"), ("hypernym", "same hypernym")):
+        chance = np.array(readings.recorded()["Adam"]["agreement"][label])[:, 1].mean(0)
+        rows[f"{said}: chance"] = {words: f"{100 * c:.1f} %" for words, c in zip(shown, chance, strict=False)}
+        for name in readings.NAMES:
+            gains = {words: 100 * readings.kinship(name, words, label).mean() for words in shown}
+            rows[f"{said}: {name}"] = {words: f"{gain:+.1f}" for words, gain in gains.items()}
+    return pd.DataFrame(rows).T
 
 
 def bins_figure(raced: dict, rival: str = "SGD"):

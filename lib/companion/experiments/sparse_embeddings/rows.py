@@ -5,7 +5,7 @@ import numpy as np
 from companion.evidence import Interval
 from stepsize.responses import reach
 
-from . import epochs
+from . import epochs, readings
 from .race import GOALS, Raced, chosen, grid, slopes, speedup, table
 from .skip_gram import corpus
 
@@ -25,6 +25,26 @@ def exponents(raced: dict[str, Raced], field: str, words: str, minus: str = "") 
     slope = {name: slopes(getattr(run, field), run.visits) for name, run in raced.items() if name in WITH_MOMENTS}
     less = slopes(getattr(raced[minus], field), raced[minus].visits) if minus else 0.0
     return {f"{words} {title(name)}": slope[name] - less for name in WITH_MOMENTS}
+
+
+def five_epochs(field: str, words: str = "", minus: str = "", of: str = "all") -> dict[str, np.ndarray]:
+    """As `exponents`, after five epochs; `of` is a key of `readings.LEAST`."""
+    lead = "five epochs, words visited 1,000 times or more," if of == "often" else "five epochs,"
+    less = readings.exponents(minus, field, of) if minus else 0.0
+    return {
+        " ".join(filter(None, (lead, words, title(name)))): readings.exponents(name, field, of) - less
+        for name in ADAPTIVE
+    }
+
+
+def kinship() -> dict[str, np.ndarray]:
+    """Share of rare words' neighbours that are of their WordNet category, minus chance, after five epochs."""
+    classes = {"seen once or twice": RAREST, "seen 3 to 9 times": "3-9"}
+    return {
+        f"WordNet, {said}, {title(name)}": readings.kinship(name, words)
+        for said, words in classes.items()
+        for name in ADAPTIVE
+    }
 
 
 def beside_common(raced: dict[str, Raced]) -> dict[str, np.ndarray]:
@@ -82,7 +102,18 @@ def _of_epochs() -> dict:
     asked |= {"few-Adam": ("Adam", "3-9"), "some-Adam": ("Adam", "10-49")}
     weight, mixed = epochs.best_mixture("Adam", RAREST)
     said = {key: (epochs.against_common(*of).mean(), "+.3f") for key, of in asked.items()}
-    return said | {"epochs": epochs.EPOCHS, "mixed-Adam": (mixed.mean(), "+.3f"), "weight": (weight.mean(), ".2f")}
+    said |= {"epochs": epochs.EPOCHS, "mixed-Adam": (mixed.mean(), "+.3f"), "weight": (weight.mean(), ".2f")}
+    for name in ADAPTIVE:
+        for of, key in (("all", "late"), ("often", "late-often")):
+            said[f"{key}-{name}"] = (readings.exponents(name, "rate", of).mean(), "+.2f")
+    for words, key in ((RAREST, "rarest"), ("3-9", "few"), ("10-49", "some"), ("300-1999", "many")):
+        points = [100 * readings.kinship(name, words).mean() for name in ADAPTIVE]
+        said |= {f"kin-{key}-low": (min(points), "+.1f"), f"kin-{key}-high": (max(points), "+.1f")}
+        said[f"kin-{key}-SGD"] = (100 * readings.kinship("SGD", words).mean(), "+.1f")
+    chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[:, 1, 0].mean()
+    known = (corpus().counts >= readings.KNOWN) & (readings.meanings()["category"] >= 0)
+    kinds = len(np.unique(readings.meanings()["category"])) - 1
+    return said | {"kin-chance": (chance, ".1%"), "known": (known.sum(), ","), "kinds": kinds}
 
 
 def cost_numbers(costs: dict[str, Interval], memory: dict[str, Interval]) -> dict:
