@@ -115,14 +115,19 @@ def turned_race(
     x0 = np.stack([np.tile(a(phase), rates) for a in (np.cos, np.sin)]).T
     lr = np.repeat(np.asarray(lrs, float), n)[:, None]
     land = Quadratic(np.array([1.0, condition]), np.deg2rad(np.asarray(degrees, float))[:, None])
-    times = {}
+    # the Hessian by its columns, once for all steps
+    (h11, h12), (_, h22) = (np.split(land.grad(e), 2, -1) for e in np.eye(2)[:, None])
+    diagonal, times = np.concatenate([h11, h22], -1), {}
+
+    def grad(x, t):
+        return diagonal * x + h12 * x[..., ::-1]
+
     for name, make in METHODS[method].items():
         twin = (lambda lr, make=make: Pooled(make(lr))) if pooled else make
-        alive = finite(twin(lr), land.grad, x0, max(1, steps // 100)).any(0)
-        flat = np.full((len(degrees), len(x0)), np.inf)
-        flat[:, alive] = settle(
-            twin(lr[alive]), land.grad, x0.T.compress(alive, 1).T, lambda x: norm(x) <= 1e-3, steps
-        )[..., 0]
+        alive = finite(twin(lr), grad, x0, max(1, steps // 100)).any(0)
+        start = x0.T.compress(alive, 1).T
+        flat = np.full((len(degrees), len(x0), 1), np.inf)
+        flat[:, alive] = settle(twin(lr[alive]), grad, start, lambda x: norm(x) <= 1e-3, steps)
         times[name] = flat.reshape(len(degrees), rates, n)
     return [Raced.of({name: t[i] for name, t in times.items()}, lrs, tuning, steps) for i in range(len(degrees))]
 
