@@ -48,9 +48,8 @@ def enter(rule, land: PlateauValley, steps: int, after: int = 100) -> Entry:
             for series, value in zip(seen, (now.x, now.rate, now.rate * now.direction), strict=True):
                 series[t] = value[..., 0]
         (x, rate, step), width = seen, np.ravel(land.width)
-        steep = (
-            np.concatenate([land.start.reshape(1, -1), x[:-1]]) >= -width
-        )  # where the gradient of every step is taken
+        # the gradient of a step is taken where the step before has ended
+        steep = np.concatenate([land.start.reshape(1, -1), x[:-1]]) >= -width
         k = steep.argmax(0)[None]  # the first steep step
         soon = np.minimum(k + np.arange(after)[:, None], steps - 1)
         inside = steep.any(0) & (np.arange(steps)[:, None] >= k)
