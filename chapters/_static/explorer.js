@@ -551,7 +551,7 @@
         past: svg("use", { href: "#" + id("curves-" + name), "clip-path": `url(#${id("clip-" + name)})` }, picture), cursor: svg("line", { class: "cursor", y1: PLOT.t, y2: hgt - PLOT.b }, picture),
         marks: svg("g", {}, picture),
       };
-      figure.append(h("figcaption", {}, { rate: "Learning rate of each coordinate", step: "Step: |rate × direction|", loss: "Loss f" }[name]), picture);
+      figure.append(h("figcaption", {}, { rate: "Learning rate", step: "Step: |rate × direction|", loss: "Loss f" }[name]), picture);
       hovers(picture, () => {
         const box = picture.getBoundingClientRect();
         return (px) => Math.round(Math.max(state.first, Math.min(state.steps, state.first + ((((px - box.left) / box.width) * w - PLOT.l) / (w - PLOT.l - PLOT.r)) * (state.steps - state.first))));
@@ -777,7 +777,8 @@
       if (then?.tune) Object.assign(after, { linked: false, lanes: state.lanes.map((l) => ({ ...l, p: { ...l.p, lr: null } })) });
       set(after, { keep: !then?.tune });
       question(choice);
-      if (matchMedia("(max-width: 800px)").matches) ui.question.querySelector(".reveal").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
+      const small = matchMedia("(max-width: 800px)").matches;
+      ui.question.children[+small].scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
       play();
     }
 
@@ -796,7 +797,7 @@
       ui.question.replaceChildren(
         h("p.asked", {}, p.question),
         h("div.answers", { role: "group", "aria-label": "Your prediction" }, ...p.answers.map((a, k) =>
-          h("button" + (answered && k === p.right ? ".right" : ""), { "aria-pressed": String(choice === k), onclick: () => answer(p, k) }, answered && k === p.right ? "✓ " : "", a))),
+          h("button" + (answered && k === p.right ? ".right" : ""), { "aria-pressed": String(choice === k), onclick: () => answer(p, k) }, answered ? (k === p.right ? "✓ " : choice === k ? "✗ " : "") : "", a))),
       );
       if (answered && choice !== undefined) ui.question.append(h("p.reveal", { role: "status" }, choice === p.right ? "Right. " : "Not so. ", text));
       if (strip) return ui.question.append(h("p.chapters", {}, h("a", { href: "explorer.html#preset=" + p.name }, "More in the explorer")));
@@ -999,7 +1000,7 @@
       ui.question = h("section.question", { "aria-label": "Question" });
       ui.map = h("canvas.map", { role: "application", tabindex: "0", "aria-label": "Map of the loss with the paths. Arrow keys move the start; the table below has the numbers." });
       ui.plots = Object.fromEntries((strip ? ["rate", "step"] : ["rate", "step", "loss"]).map((name) => [name, plotFrame(name)]));
-      ui.play = h("button.play", { onclick: play }, "Play");
+      ui.play = h("button.play", { onclick: () => { play(); if (playing) ui.map.scrollIntoView({ block: "nearest" }); } }, "Play");
       ui.scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "step" });
       ui.scrub.addEventListener("input", () => go(+ui.scrub.value));
       ui.clock = h("output.clock", {}, "");

@@ -154,7 +154,7 @@ def test_replications_are_merged_where_the_book_has_a_record_of_them(book, run):
 
 def test_the_sentence_counts_claims_and_measurements(rows):
     assert pages.sentence(rows) == (
-        "3 claims, 5 measurements. Under the conditions of which the text speaks, 1 holds, 1 holds in part, 1 is not yet tested."
+        "3 claims, 5 measurements. In the situations that the text describes, 1 holds, 1 holds in part, 1 is not yet tested."
     )
     assert pages.sentence([]) == "There are no claims yet."
 
@@ -163,7 +163,7 @@ def test_the_sentence_says_how_far_claims_that_hold_reach(book, tmp_path):
     t1 = verdict(book, "T1", case_a="supports", far_a="supports", far_b="contradicts", far_c="undecided")
     rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", t1)))
     assert pages.sentence(rows).endswith(
-        "Under other conditions, 1 of 3 measurements still support the claims that hold."
+        "In other situations, 1 of 3 measurements of the claims that hold support them."
     )
 
 
@@ -253,8 +253,8 @@ def test_a_row_of_the_ledger_unfolds_into_the_strips_of_its_claim(rows):
     assert len([a for a in page.of("svg", role="img") if a["class"].startswith("strip")]) == 5
     assert page.of("a", href="tiny.html#claim-T1")
     assert not page.of("a", href="unwritten.html#claim-U1")
-    for words in ("mean & more", "Breaks when: far b", "In part: if it rains", "deviation (all): 3.0 × 10⁻¹⁶", "not yet tested",
-                  "“the mean is <positive>”", "A claim of ours."):  # fmt: skip
+    for words in ("mean & more", "Breaks when: far b", "In part, supported by 1 of 2: if it rains", "deviation (all): 3.0 × 10⁻¹⁶", "not yet tested",
+                  "“the mean is <positive>”", "A claim of ours, not the text’s."):  # fmt: skip
         assert words in page.text
 
 

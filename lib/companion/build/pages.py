@@ -81,8 +81,8 @@ def sentence(rows: list[dict]) -> str:
     found = [count(n, v) for v, n in counts(rows).items()]
     measured = support(rows, "stated", "beyond", "control")[1]
     kept, of = support([r for r in rows if r["verdict"] == "holds"], "beyond")
-    beyond = f" Under other conditions, {kept} of {of} measurements still support the claims that hold." if of else ""
-    return f"{len(rows)} claims, {measured} measurements. Under the conditions of which the text speaks, {', '.join(found)}.{beyond}"
+    beyond = f" In other situations, {kept} of {of} measurements of the claims that hold support them." if of else ""
+    return f"{len(rows)} claims, {measured} measurements. In the situations that the text describes, {', '.join(found)}.{beyond}"
 
 
 def by_subject(rows: list[dict]) -> list[dict]:
