@@ -33,9 +33,26 @@ HARDENED = {kind: {name: leaves(70 + k) for k, name in enumerate(duels)} for kin
 
 
 def test_points_standing_are_differences_to_the_right_attacker():
-    assert values(comparisons.attack_numbers(RACED, HARDENED)) == pytest.approx(
+    pooled = {"L∞": leaves(44), "L2": leaves(40)}
+    assert values(comparisons.attack_numbers(RACED, HARDENED, pooled)) == pytest.approx(
         {"lazy-gain": 41, "box-gap": 1, "disc-gap": -7, "hard-gap": 2, "euclid-gap": 12, "disc-control": -9}
-        | {"pooled-gap": -2, "adam-gap": 2}
+        | {"pooled-gap": -2, "adam-gap": 2, "rms-gap": 1, "rms-pixel": -3, "rms-pixel-box": -5}
+    )
+
+
+def test_the_scale_per_pixel_is_compared_with_the_same_rule_without_it():
+    box = RACED["L∞"] | {"pooled Adam": leaves(43, 60)}
+    rows = comparisons.scale_per_pixel({"L∞": box, "L2": RACED["L2"]}, {"L∞": leaves(44), "L2": leaves(40)})
+    assert {row: points.mean() for row, points in rows.items()} == pytest.approx(
+        {
+            "rates tuned, L∞ ball": -2,
+            "both at the lazy rate, L∞ ball": -19,
+            "rates tuned, L2 ball": 4,
+            "both at the lazy rate, L2 ball": 10,
+            "Euclidean projection, rates tuned, L2 ball": 23,
+            "RMSProp, rates tuned, L∞ ball": -5,
+            "RMSProp, rates tuned, L2 ball": -3,
+        }
     )
 
 

@@ -27,8 +27,10 @@ from companion.experiments.adversarial_training.robustness import (
     harden,
     masked,
     race,
+    race_pooled_rmsprop,
     rate_of_each,
     reached,
+    rematch,
     spread_of_lengths,
     standard,
     unseen,
@@ -116,6 +118,18 @@ def test_each_model_has_the_rate_that_is_the_strongest_on_its_own(raced, models)
     )
     assert each_its_own[1] == one_for_all[1]
     assert own[0] != own[1] or own[1] != own[2]
+
+
+def test_a_rematch_is_the_race_of_the_named_attackers_against_hardened_models(models):
+    few = VALIDATION[:10], TEST[:10]
+    again = rematch({"L2": robustness.Hardened(models[:3], None)}, SEEDS[:3], 1, 2, *few)["L2"]
+    assert list(again) == ["SGD", "Adam", "RMSProp", "normalised SGD"]
+    alone = race("L2", models[:3], SEEDS[:3], 1, 2, *few, ["Adam"])["Adam"]
+    assert np.array_equal(again["Adam"].fate, alone.fate)
+    pooled = race_pooled_rmsprop(models[:3], SEEDS[:3], 1, 2, *few)
+    assert list(pooled) == ["L∞", "L2"]
+    assert pooled["L2"].lr in ATTACKERS["pooled RMSProp"].rates(BALLS["L2"])
+    assert "pooled RMSProp" not in robustness.RACED
 
 
 def test_gradients_of_hardened_models_differ_less_in_length(models):

@@ -57,15 +57,16 @@ def cost_of_the_lazy_rate(raced: Raced) -> dict[str, Samples]:
     return {kind: {name: d.lazy - d.tuned for name, d in duels.items()} for kind, duels in raced.items()}
 
 
-def scale_per_pixel(raced: Raced) -> Samples:
-    """Points standing, Adam minus Adam with one second moment per image."""
+def scale_per_pixel(raced: Raced, pooled: dict[str, Duel]) -> Samples:
+    """Points standing, Adam and RMSProp minus the same with one second moment per image; `pooled` are the duels of that RMSProp."""
     rows = {}
     for kind, duels in raced.items():
-        adam, pooled = duels["Adam"], duels["pooled Adam"]
-        rows[f"rates tuned, {kind} ball"] = adam.tuned - pooled.tuned
-        rows[f"both at the lazy rate, {kind} ball"] = adam.lazy - pooled.lazy
+        adam, without = duels["Adam"], duels["pooled Adam"]
+        rows[f"rates tuned, {kind} ball"] = adam.tuned - without.tuned
+        rows[f"both at the lazy rate, {kind} ball"] = adam.lazy - without.lazy
     euclidean = raced["L2"][EUCLIDEAN["Adam"]]
-    return rows | {"Euclidean projection, rates tuned, L2 ball": euclidean.tuned - raced["L2"]["pooled Adam"].tuned}
+    rows["Euclidean projection, rates tuned, L2 ball"] = euclidean.tuned - raced["L2"]["pooled Adam"].tuned
+    return rows | {f"RMSProp, rates tuned, {k} ball": raced[k]["RMSProp"].tuned - pooled[k].tuned for k in raced}
 
 
 def gained_by_strength(raced: Raced, cells: dict[str, dict]) -> Samples:
@@ -102,8 +103,11 @@ def choices(duels: dict[str, Duel]) -> dict[str, tuple[Choice, np.ndarray]]:
     return {name: (Choice(d.lr, None, (), d.at_edge, 100 * d.curve, d.tuned), d.rates) for name, d in duels.items()}
 
 
-def attack_numbers(raced: Raced, hardened: Raced) -> dict:
-    """Points standing beyond those under plain ascent or, in the Euclidean ball, under its steepest ascent; means over models."""
+def attack_numbers(raced: Raced, hardened: Raced, pooled: dict[str, Duel]) -> dict:
+    """Points standing beyond those under plain ascent or, in the Euclidean ball, under its steepest ascent; means over models.
+
+    And what the scale per pixel makes of RMSProp, whose duels with one second moment per image are `pooled`.
+    """
     L2, rows = {name: d.tuned.mean() for name, d in raced["L2"].items()}, standing(raced, hardened)
     return {
         "lazy-gain": (-rows["both at the lazy rate, L∞ ball"].mean(), ".0f"),
@@ -114,6 +118,9 @@ def attack_numbers(raced: Raced, hardened: Raced) -> dict:
         "disc-control": (L2["normalised SGD"] - L2["SGD"], "+.1f"),
         "pooled-gap": (L2["pooled Adam"] - L2["normalised SGD"], "+.1f"),
         "adam-gap": (L2["Adam"] - L2["normalised SGD"], "+.1f"),
+        "rms-gap": (L2["RMSProp"] - L2["normalised SGD"], "+.1f"),
+        "rms-pixel": (L2["RMSProp"] - pooled["L2"].tuned.mean(), "+.1f"),
+        "rms-pixel-box": (raced["L∞"]["RMSProp"].tuned.mean() - pooled["L∞"].tuned.mean(), "+.1f"),
     }
 
 

@@ -39,6 +39,11 @@ def pooled_adam(lr):
     return Pooled(Adam(lr))
 
 
+def pooled_rmsprop(lr):
+    """RMSProp with one second moment per image instead of one per pixel."""
+    return Pooled(RMSProp(lr))
+
+
 class Attacker(NamedTuple):
     """A rule as lr -> rule and its grid of rates: in units of the radius, but for plain ascent, whose gradients have units."""
 
@@ -68,6 +73,9 @@ ATTACKERS |= {
     words: ATTACKERS[name]._replace(rule=lambda lr, rule=ATTACKERS[name].rule: EuclideanProjection(rule(lr)))
     for name, words in EUCLIDEAN.items()
 }
+#: What `race` pits against each other, unless told otherwise: pooled RMSProp is only compared with RMSProp.
+RACED = tuple(ATTACKERS)
+ATTACKERS |= {"pooled RMSProp": Attacker(pooled_rmsprop, _STEPS / 10)}
 _TITLES = {"SGD, lazy": "plain ascent, lazy rate", "SGD": "plain ascent", "normalised SGD": "normalised ascent"}
 
 
@@ -162,8 +170,14 @@ def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names
     The first `tuned_on` models are for tuning; `seeds`, one for each model, are for the random starts.
     """
     victims = Victims(Classifier(), x[:tuned_on], x[tuned_on:], (seeds[:tuned_on], seeds[tuned_on:]))
-    names = names or [name for name in ATTACKERS if kind == "L2" or name not in EUCLIDEAN.values()] + ["Auto-PGD"]
+    names = names or [name for name in RACED if kind == "L2" or name not in EUCLIDEAN.values()] + ["Auto-PGD"]
     return {name: duel(name, victims, BALLS[kind], steps, validation, test) for name in names}
+
+
+def race_pooled_rmsprop(x, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, Duel]:
+    """The duel of RMSProp with one second moment per image in each ball, against models x as in `race`."""
+    name = "pooled RMSProp"
+    return {kind: race(kind, x, seeds, tuned_on, steps, validation, test, (name,))[name] for kind in BALLS}
 
 
 def rematch(hardened: dict, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, dict[str, Duel]]:
