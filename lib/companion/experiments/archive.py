@@ -103,7 +103,7 @@ GRIDS = {
     "graph_variants": Grid(
         _HERE / "graph_hubs/graph_variants.json",
         "-m companion.experiments.graph_hubs.race",
-        "3 minutes on one core",
+        "8 minutes on one core",
     ),
     "embedding_rates": Grid(
         _HERE / "sparse_embeddings/embedding_rates.json",

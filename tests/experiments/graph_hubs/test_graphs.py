@@ -7,6 +7,8 @@ import torch
 from convolution import Propagation, TwoLayers
 
 from companion.errors import DatasetError
+from companion.evidence import Chapter, student
+from companion.evidence.verdict import compare
 from companion.experiments import datasets
 from companion.experiments.graph_hubs import figures, gcn, graphs, import_graph, link_prediction, race
 from companion.experiments.graph_hubs.gcn import GCN, split
@@ -81,7 +83,7 @@ def test_degrees_of_a_generated_graph_follow_their_power_law():
 
 @pytest.mark.parametrize(("package", "size"), [("torch", (2146, 11_236)), ("sympy", (1434, 13_215))])
 def test_an_import_graph_has_hubs_and_its_words_do_not_name_the_classes(package, size):
-    graph = graphs.import_graph(package)
+    graph = graphs.committed_graph(package)
     assert (graph.n, len(graph.edges)) == size
     assert graph.degree.min() >= 1
     assert graph.degree.max() > 60 * np.median(graph.degree)
@@ -158,6 +160,44 @@ def test_the_gradient_of_every_run_is_autograds(aggregate):
         np.testing.assert_allclose(back.gradient[i], gradient, atol=1e-13)
     broken = mutant(gcn.GCN, "inner *= hidden > 0", "inner *= 1").of(graph, 5, aggregate, float)
     assert np.abs(broken.backward(x, graph.label, rows).gradient - back.gradient).max() > 1e-4
+
+
+def test_the_gradient_under_dropout_is_autograds_and_evaluation_drops_nothing():
+    graph = small()
+    net = GCN.of(graph, 5, dtype=float)
+    x, rows = net.start(0)[None], split(graph, 0)[2][None]
+    keep = (np.random.default_rng(3).random((1, 60, 5)) >= 0.5) / 0.5
+    t = torch.tensor(x[0], requires_grad=True)
+    A, first = torch.tensor(net.A.toarray()), 7 * 5
+    hidden = torch.relu(torch.tensor(net.smoothed) @ t[:first].reshape(7, 5)) * torch.tensor(keep[0])
+    out = A @ (hidden @ t[first:].reshape(5, -1))
+    torch.nn.functional.cross_entropy(out[rows[0]], torch.tensor(graph.label[rows[0]])).backward()
+    back = net.backward(x, graph.label, rows, keep)
+    np.testing.assert_allclose(back.gradient[0], t.grad, atol=1e-14)
+    np.testing.assert_array_equal(
+        net.backward(x, graph.label, rows, np.ones((1, 60, 5))).gradient, net.backward(x, graph.label, rows).gradient
+    )
+    broken = mutant(gcn.GCN, "inner *= keep", "inner *= 1").of(graph, 5, dtype=float)
+    assert np.abs(broken.backward(x, graph.label, rows, keep).gradient - back.gradient).max() > 1e-4
+
+
+def test_runs_of_a_seed_drop_the_same_hidden_numbers():
+    graph, plan = small(400), [("SGD", 0.5, 7), ("SGD", 0.5, 7), ("SGD", 0.5, 8)]
+    plain, twin, other = race.nodes(graph, plan, steps=10, dropout=0.5)
+    np.testing.assert_array_equal(plain.gradient, twin.gradient)
+    assert np.abs(plain.gradient - other.gradient).max() > 0
+    undropped = race.nodes(graph, plan[:1], steps=10)[0]
+    assert np.abs(undropped.gradient - plain.gradient).max() > 1e-6
+
+
+def test_decay_adds_its_share_of_the_first_layer_to_the_gradient():
+    graph, decay = small(400), 1e6
+    net = GCN.of(graph, dtype=float)
+    W0, _ = net.weights(net.start(7)[None])
+    run = race.nodes(graph, [("SGD", 1e-15, 7)], steps=5, decay=decay)[0]
+    np.testing.assert_allclose(run.row, decay * np.sqrt((W0[0] ** 2).mean(1)), rtol=1e-4)
+    weak = mutant(race.nodes, "decay * fleet.x[:, :first]", "decay / 2 * fleet.x[:, :first]")
+    assert np.abs(weak(graph, [("SGD", 1e-15, 7)], steps=5, decay=decay)[0].row / run.row - 1).min() > 0.4
 
 
 def test_the_signal_of_a_node_is_the_slope_along_its_hidden_state():
@@ -343,7 +383,7 @@ def test_light_gcn_is_the_mean_over_layers_and_is_its_own_way_back():
 
 
 def test_the_propagated_runs_of_a_seed_use_its_edges_to_learn_from_alone():
-    graph = graphs.import_graph("sympy")
+    graph = graphs.committed_graph("sympy")
     plan = [("SGD", 3.0, 5), ("SGD", 3.0, 6), ("Adam", 0.01, 5)]
     together = race.links(graph, plan, steps=20, every=10, propagated=True)
     for run, cell in zip(together, plan, strict=True):
@@ -357,7 +397,7 @@ def test_the_propagated_runs_of_a_seed_use_its_edges_to_learn_from_alone():
 
 
 def test_decoys_of_like_degree_have_the_degree_of_the_partner_and_ranking_by_degree_is_chance():
-    graph = graphs.import_graph("sympy")
+    graph = graphs.committed_graph("sympy")
     task, plain = LinkTask(graph, 3, matched=True), LinkTask(graph, 3)
     np.testing.assert_array_equal(task.validation.decoys, plain.validation.decoys)
     known = {tuple(e) for e in graph.edges} | {tuple(e[::-1]) for e in graph.edges}
@@ -377,7 +417,7 @@ def test_a_query_counts_the_decoys_below_the_true_neighbour_and_ties_by_half():
 
 
 def test_a_split_keeps_its_parts_apart_and_decoys_are_no_neighbours():
-    graph = graphs.import_graph("torch")
+    graph = graphs.committed_graph("torch")
     task = LinkTask(graph, 3)
     keys = [
         {tuple(sorted(e)) for e in part}
@@ -401,7 +441,7 @@ def test_negatives_are_drawn_by_degree_to_three_quarters():
 
 
 def test_a_node_is_visited_as_often_as_its_degree_predicts():
-    task = LinkTask(graphs.import_graph("sympy"), 0)
+    task = LinkTask(graphs.committed_graph("sympy"), 0)
     count = np.zeros(task.graph.n)
     for _ in range(200):
         u, v, _ = task.draw()
@@ -429,7 +469,7 @@ def test_a_static_rate_is_one_over_the_root_of_the_count():
 
 def test_the_rate_that_is_reported_for_a_row_is_the_rules_own():
     run = race.links(
-        graphs.import_graph("sympy"),
+        graphs.committed_graph("sympy"),
         [("SGD", 3.0, 0), ("static rate", 3.0, 0), ("pooled Adam", 0.01, 0)],
         steps=20,
         every=10,
@@ -446,7 +486,7 @@ def test_rates_are_never_reported_on_the_seeds_that_chose_them():
 
 
 def test_ranking_by_degree_is_above_one_half_and_knows_no_pair():
-    task = LinkTask(graphs.import_graph("sympy"), 3)
+    task = LinkTask(graphs.committed_graph("sympy"), 3)
     u, v, decoys = task.test.u, task.test.v, task.test.decoys
     d = task.degree
     rank = (d[decoys] < d[v][:, None]).mean(1) + (d[decoys] == d[v][:, None]).mean(1) / 2
@@ -482,6 +522,34 @@ def test_what_was_learned_is_counted_above_its_floor():
     assert i.low < i.estimate < i.high
     assert i.again(0.99, 0).low < i.low
     assert figures.ratio("links, torch", "SGD", "Adam", 0, 0.0).estimate != pytest.approx(i.estimate, rel=1e-3)
+
+
+def test_the_verdict_on_rates_is_the_same_whichever_graph_without_features_is_stated():
+    rows = figures.rate_exponents()
+    without = ["Adam, X = I, a row is a node (classes, torch)", "Adam, X = I (classes, SymPy)"]
+    region = Chapter("graph_hubs").region("GN3", "exponent")
+    for place in without:
+        widest = student(rows[place], level=1 - 0.05 / len(rows))  # whatever other rows are stated with it
+        assert compare(widest, region) == "supports"
+    assert compare(student(rows[without[1]] + 0.5), region) == "undecided"
+
+
+def test_longer_trainings_leave_the_gap_between_bins_undecided():
+    rows = [i for of in (figures.gaps(), figures.lifts()) for place, i in of.items() if "200 steps" in place]
+    assert len(rows) == 6
+    wide = [i.again(1 - 0.05 / 29, 0) for i in rows]  # as wide as beside the other rows beyond
+    assert {compare(i, Chapter("graph_hubs").region("GN4", "gap")) for i in wide} == {"undecided"}
+
+
+def test_rows_of_the_third_graph_and_of_longer_trainings_are_named_for_what_they_are():
+    gain = figures.values("nodes, sympy, regularised", "Adam", "bins")
+    gain = gain - figures.values("nodes, sympy, regularised", race.single("nodes, sympy, regularised"), "bins")
+    lift = figures.lifts()["200 steps, regularised, within bins (classes, SymPy)"]
+    assert lift.estimate == pytest.approx((gain[:, 0] - gain[:, 3]).mean())
+    nouns = figures.values("links, wordnet", "Adam", "rate")[:, 0]
+    np.testing.assert_array_equal(figures.rate_exponents()["Adam, WordNet, a row is a node (links)"], nouns)
+    mean = figures.gradient_exponents({})["WordNet, mean aggregation (classes)"]
+    np.testing.assert_array_equal(mean, figures.values("nodes, wordnet, mean", "SGD", "gradient"))
 
 
 def test_slopes_are_those_of_powers():

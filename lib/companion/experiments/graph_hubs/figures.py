@@ -14,6 +14,9 @@ from .race import CUTS, VARIANTS, Run, best_rate, by_degree, cell, counts, expon
 TITLES = {"links": "link prediction", "nodes": "classification"}
 NAMES = {"torch": "torch", "sympy": "SymPy"}
 LINKS, NODES = ("links, torch", "links, sympy"), ("nodes, torch", "nodes, sympy")
+#: The third graph, whose rows are all beyond, and the longer, regularised trainings.
+NOUNS = "links, wordnet", "nodes, wordnet"
+REGULARISED = "nodes, torch, regularised", "nodes, sympy, regularised", "nodes, wordnet, regularised"
 #: A field or a variant -> where its rows say that they stand.
 PLACES = {
     "links, torch": "a row is a node (links, torch)",
@@ -30,6 +33,13 @@ PLACES = {
     "nodes, sympy, sum": "sum aggregation (classes, SymPy)",
     "nodes, torch, X = I, one rate": "X = I (classes, torch)",
     "nodes, sympy, X = I, one rate": "X = I (classes, SymPy)",
+    "links, wordnet": "WordNet, a row is a node (links)",
+    "nodes, wordnet": "WordNet, weights are shared (classes)",
+    "nodes, wordnet, mean": "WordNet, mean aggregation (classes)",
+    "nodes, wordnet, X = I, one rate": "WordNet, X = I (classes)",
+    "nodes, torch, regularised": "200 steps, regularised (classes, torch)",
+    "nodes, sympy, regularised": "200 steps, regularised (classes, SymPy)",
+    "nodes, wordnet, regularised": "WordNet, 200 steps, regularised (classes)",
 }
 
 
@@ -45,7 +55,10 @@ def values(key: str, name: str, part: str) -> np.ndarray:
 
 def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
     """Place -> exponent of a node's gradient in its degree under SGD, seed by seed; `averaged` are the runs of `race.averaged`."""
-    rows = {PLACES[key]: values(key, "SGD", "gradient") for key in (*LINKS, *NODES, *variants("sum"))}
+    rows = {
+        PLACES[key]: values(key, "SGD", "gradient")
+        for key in (*LINKS, *NODES, *variants("sum"), *NOUNS, "nodes, wordnet, mean")
+    }
     rows |= {PLACES[key]: values(key, "SGD", "row") for key in variants("X = I", "LightGCN", "root")}
     for name, runs in averaged.items():
         title = f"weights are shared, mean aggregation (classes, {NAMES[name]})"
@@ -56,7 +69,8 @@ def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
 def hub_shares() -> dict[str, np.ndarray]:
     """Place -> share of the squared gradient that the top tenth of the nodes has under a single rate, and the tops of other sizes."""
     rows = {PLACES[key]: values(key, single(key), "hubs") for key in LINKS}
-    tops = {key: values(key, single(key), "shares") for key in variants("X = I", "LightGCN", "root", "matched")}
+    asked = (*variants("X = I", "LightGCN", "root", "matched"), NOUNS[0])
+    tops = {key: values(key, single(key), "shares") for key in asked}
     for key, shares in tops.items():
         of_cuts = dict(zip(CUTS, shares.T, strict=True))
         tenth = of_cuts.pop(0.1)
@@ -72,7 +86,7 @@ def hub_shares() -> dict[str, np.ndarray]:
 
 def learned() -> dict[str, Interval]:
     """Place -> what nodes with one or two neighbours learn above chance under the single rate, over what they learn under Adam."""
-    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"))
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"), *NOUNS, *REGULARISED)
     return {PLACES[key]: ratio(key, single(key), "Adam", 0, chance(key)) for key in keys}
 
 
@@ -80,29 +94,37 @@ def rate_exponents() -> dict[str, np.ndarray]:
     """Rule and place -> exponent of the rate of a node's row in its degree, seed by seed."""
     rules = ("Adam", "RMSProp", "AdaGrad")
     cells = [(m, key) for key in (*LINKS, "nodes, torch, X = I") for m in rules]
-    cells += [("Adam", key) for key in ("nodes, sympy, X = I, one rate", *variants("LightGCN", "root"))]
+    others = (
+        "nodes, sympy, X = I, one rate",
+        "nodes, wordnet, X = I, one rate",
+        *variants("LightGCN", "root"),
+        NOUNS[0],
+    )
+    cells += [("Adam", key) for key in others]
     return {f"{m}, {PLACES[key]}": values(key, m, "rate")[:, 0] for m, key in cells}
 
 
 def gaps() -> dict[str, Interval]:
     """Place -> by how much the distance between the best and the worst bin is smaller with Adam than with the single rate."""
-    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"))
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"), *NOUNS, *REGULARISED)
     return {PLACES[key]: fairer(key, "Adam", single(key)) for key in keys}
 
 
 def lifts() -> dict[str, Interval]:
     """Field -> Adam's gain over the single rate at the lowest degrees minus its gain at the highest."""
     rows = {}
-    for key in (*LINKS, *NODES):
+    for key in (*LINKS, *NODES, *NOUNS, *REGULARISED):
         gain = values(key, "Adam", "bins") - values(key, single(key), "bins")
-        place = PLACES[key]
-        rows[f"within bins {place[place.index('(') :]}"] = student(gain[:, 0] - gain[:, 3])
+        what, _, where = PLACES[key].partition(" (")
+        what = f"{what}, within bins" if key in REGULARISED else "within bins"
+        named = f"WordNet, {what}" if key in NOUNS else what
+        rows[f"{named} ({where}"] = student(gain[:, 0] - gain[:, 3])
     return rows
 
 
 def jumps() -> dict[str, Interval]:
     """Place -> how much more the validation score jumps with Adam than with the single rate."""
-    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root"))
+    keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root"), *NOUNS, *REGULARISED)
     return {PLACES[key]: calmer(key, "Adam", single(key)) for key in keys}
 
 
@@ -244,13 +266,16 @@ def signal_figure(by_rule: dict[str, list[Run]], bins_per_decade: int = 4):
     return ax
 
 
-def degree_figure(names=("torch", "sympy")):
-    """How many nodes have at least a given degree."""
+def degree_figure():
+    """How many nodes of each graph have at least a given degree."""
     _, ax = plt.subplots(figsize=(WIDTH, 2.8))
-    for name, line, colour in zip(names, ("-", "--"), ("#0072B2", "#B87700"), strict=True):
+    titles = NAMES | {"wordnet": "WordNet's nouns"}
+    for (name, title), line, colour in zip(
+        titles.items(), ("-", "--", ":"), ("#0072B2", "#B87700", "#00805F"), strict=True
+    ):
         degree = np.sort(graph_of(name).degree)[::-1]
-        ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=NAMES[name])
-    ax.set(xlabel="degree", ylabel="share of modules with\nat least that degree")
+        ax.loglog(degree, np.arange(1, len(degree) + 1) / len(degree), line, color=colour, label=title)
+    ax.set(xlabel="degree", ylabel="share of nodes with\nat least that degree")
     ax.legend()
     return ax
 
@@ -265,6 +290,10 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "gain-sympy": ("links, sympy", "static rate", 3, ".1f"),
         "gain-sgd": ("links, sympy", "SGD", 3, ".1f"),
         "gain-class": ("nodes, torch", "SGD", 0, ".1f"),
+        "wordnet-hub": (NOUNS[0], "SGD", 3, "+.1f"),
+        "wordnet-low": (NOUNS[0], "SGD", 0, "+.1f"),
+        "wordnet-static": (NOUNS[0], "static rate", 3, "+.1f"),
+        "wordnet-class": (NOUNS[1], "SGD", 0, "+.1f"),
     }
     said = {
         k: (100 * paired(key, "Adam", other, "bins", b).estimate, spec) for k, (key, other, b, spec) in gains.items()
@@ -274,10 +303,16 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "word-": "nodes, torch",
         "bare-": "nodes, torch, X = I",
         "light-": "links, torch, LightGCN",
+        "bare-sympy-": "nodes, sympy, X = I, one rate",
+        "wordnet-": NOUNS[0],
+        "wordnet-bare-": "nodes, wordnet, X = I, one rate",
     }
     for start, key in rates.items():
         fitted, correlation = values(key, "Adam", "rate").mean(0)
-        said |= {f"{start}slope": (fitted, ".2f"), f"{start}corr": (correlation, ".2f" if start else ".3f")}
+        said |= {
+            f"{start}slope": (fitted, ".2f"),
+            f"{start}corr": (correlation, ".3f" if "links" in key and "GCN" not in key else ".2f"),
+        }
     for name, title in NAMES.items():
         end = "" if name == "torch" else "-sympy"
         degree = np.sort(graph_of(name).degree)
@@ -294,6 +329,9 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "light": "LightGCN (links, torch)",
         "bare": "X = I (classes, torch)",
         "rootless": "root left out (links, torch)",
+        "wordnet-links": PLACES[NOUNS[0]],
+        "wordnet-classes": PLACES[NOUNS[1]],
+        "wordnet-mean": PLACES["nodes, wordnet, mean"],
     }
     said |= {f"{kind}-gradient": (means[place].mean(), ".2f") for kind, place in kinds.items()}
     shares = hub_shares()
@@ -306,6 +344,25 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         f"lift-{name}": (100 * lifts()[f"within bins (links, {title})"].estimate, "+.1f")
         for name, title in NAMES.items()
     }
+    for name in (*NAMES, "wordnet"):
+        degree = graph_of(name).degree
+        said[f"spread-{name}"] = (degree.max() / np.median(degree), ".0f")
+    for k, end in ((0, "low"), (3, "hub")):
+        said[f"nouns-{end}"] = (values(NOUNS[1], "Adam", "bins").mean(0)[k], ".0%")
+    nouns = graph_of("wordnet")
+    said |= {"nouns": (nouns.n, ","), "noun-edges": (len(nouns.edges), ",")}
+    said["wordnet-share"] = (shares[PLACES[NOUNS[0]]].mean(), ".0%")
+    said["wordnet-lift"] = (100 * lifts()["WordNet, within bins (links)"].estimate, "+.1f")
+    said["gain-pooled"] = (100 * paired("links, torch", "pooled Adam", "SGD", "bins", 3).estimate, "+.1f")
+    for long in REGULARISED:
+        short, name = long.removesuffix(", regularised"), long.split(", ")[1]
+        gain = paired(long, "Adam", single(long), "bins", 0).estimate
+        said |= {
+            f"long-{name}": (values(long, "Adam", "score").mean(), ".3f"),
+            f"short-{name}": (values(short, "Adam", "score").mean(), ".3f"),
+            f"long-single-{name}": (values(long, single(long), "score").mean(), ".3f"),
+            f"long-low-{name}": (100 * gain, "+.1f"),
+        }
     task = LinkTask(graph_of("torch"), 0)
     said["predicted"] = (slope(task.degree, np.sqrt(visits(task.degree)))[0], ".2f")
     return said

@@ -77,16 +77,20 @@ class GCN:
         W0, W1 = self.weights(x)
         return side_by_side(self.A, np.maximum(side_by_side(self.smoothed, W0), 0) @ W1)
 
-    def backward(self, x, label, rows) -> Backward:
-        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,)."""
+    def backward(self, x, label, rows, keep=None) -> Backward:
+        """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,).
+
+        `keep` (runs, n, hidden) multiplies the hidden layer: dropout has 0 there, or one over the share that it keeps.
+        """
         block = max(16, CACHED // (self.smoothed.shape[0] * self.hidden))
         cuts = range(0, len(x), block)
-        parts = [self._backward(x[c : c + block], label, rows[c : c + block]) for c in cuts]
+        keep = np.ones((len(x), 1, 1), x.dtype) if keep is None else keep
+        parts = [self._backward(*(a[c : c + block] for a in (x, rows, keep)), label) for c in cuts]
         return Backward(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def _backward(self, x, label, rows):
+    def _backward(self, x, rows, keep, label):
         W0, W1 = self.weights(x)
-        hidden = np.maximum(side_by_side(self.smoothed, W0), 0)
+        hidden = np.maximum(side_by_side(self.smoothed, W0), 0) * keep
         out = side_by_side(self.A, hidden @ W1)
         runs, k = rows.shape
         which = np.arange(runs)[:, None]
@@ -102,6 +106,7 @@ class GCN:
         inner = spread @ W1.transpose(0, 2, 1)
         signal = np.sqrt(np.einsum("rnk,rnk->rn", inner, inner))
         inner *= hidden > 0
+        inner *= keep
         parts = side_by_side(self.smoothed.T, inner), hidden.transpose(0, 2, 1) @ spread
         loss = -np.log(np.maximum(of_truth, np.finfo(out.dtype).tiny)).mean(1)
         return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal)

@@ -92,9 +92,13 @@ def power_law(n: int, mean_degree: float = 10.0, exponent: float = 2.2, seed: in
     return Graph(n, np.unique(ends[ends[:, 0] < ends[:, 1]], axis=0))
 
 
-def import_graph(package: str = "torch") -> Graph:
-    """The committed import graph of `package`, "torch" or "sympy", with its bag of words as features, which sum to 1 in every module.  Kipf & Welling (2017), section 5.2."""
-    data = load(f"imports_{package}")
+#: Name -> data set of the committed graphs.
+COMMITTED = {"torch": "imports_torch", "sympy": "imports_sympy", "wordnet": "wordnet_nouns"}
+
+
+def committed_graph(name: str = "torch") -> Graph:
+    """A graph of `COMMITTED`, its bags of words as features, which sum to 1 in every node.  Kipf & Welling (2017), section 5.2."""
+    data = load(COMMITTED[name])
     n = len(data["label"])
     features = np.zeros((n, len(data["vocabulary"])), np.float32)
     features[np.repeat(np.arange(n), np.diff(data["word_start"])), data["word"]] = 1

@@ -18,7 +18,7 @@ from stepsize.tuning import Choice, choose, require_apart
 from stepsize.wrappers import Pooled
 
 from .gcn import GCN, split
-from .graphs import BINS, Graph, adjacency, bins, import_graph
+from .graphs import BINS, Graph, adjacency, bins, committed_graph
 from .link_prediction import LinkTask, light_gcn, pair_gradient
 
 RACES, OTHERS = GRIDS["graph_races"], GRIDS["graph_variants"]
@@ -27,6 +27,8 @@ TUNING, SEEDS = (1000, 1001, 1002), {"links": range(20), "nodes": range(40)}
 #: The same of the variants.
 VARIANT_TUNING, VARIANT_SEEDS = (2000, 2001, 2002), {"links": range(100, 108), "nodes": range(100, 110)}
 LINK_STEPS, NODE_STEPS = 1000, 100
+#: A training that is longer and regularised, as in Kipf & Welling (2017), section 5.2: decay of W0, dropout of the hidden layer.
+REGULARISED = {"steps": 200, "decay": 5e-4, "dropout": 0.5}
 #: Shares of the nodes, those with the highest degrees, whose part of the squared gradient is kept.
 CUTS = 0.01, 0.05, 0.1, 0.2
 
@@ -64,8 +66,8 @@ NODE_RATES = {
 
 @cache
 def graph_of(name: str) -> Graph:
-    """ "torch", "sympy": their import graphs; "torch, X = I": without features; "torch, no root": without its largest hub."""
-    graph = import_graph(name.partition(",")[0])
+    """ "torch", "sympy", "wordnet": as committed; "torch, X = I": without features; "torch, no root": without its largest hub."""
+    graph = committed_graph(name.partition(",")[0])
     graph = graph.without(graph.degree.argmax()) if "no root" in name else graph
     return Graph(graph.n, graph.edges, graph.label) if "X = I" in name else graph
 
@@ -163,9 +165,10 @@ def links(graph: Graph, plan, steps: int = LINK_STEPS, every: int = 50, propagat
     return runs
 
 
-def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate: str = "symmetric") -> list[Run]:
+def nodes(graph: Graph, plan, steps=NODE_STEPS, every=5, aggregate="symmetric", decay=0.0, dropout=0.0) -> list[Run]:
     """Classification of nodes by a graph convolution for every (method, lr, seed) of `plan`; full gradients.
 
+    `decay` W0 is added to the gradient of W0; `dropout` is the share of hidden numbers left out of a step, the same in all runs of a seed.
     In float64: full gradients at a large rate blow rounding up, and in float32 another processor's scores would differ by points.
     """
     net = GCN.of(graph, aggregate=aggregate, dtype=float)
@@ -179,8 +182,14 @@ def nodes(graph: Graph, plan, steps: int = NODE_STEPS, every: int = 5, aggregate
     fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
     rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
     first, of_rows = F * net.hidden, 0.0
+    masks, keep = {seed: np.random.default_rng([seed, 6]) for seed in parts}, None
     for t in range(1, steps + 1):
-        back = net.backward(fleet.x, graph.label, rows)
+        if dropout:
+            drawn = {s: (rng.random((graph.n, net.hidden)) >= dropout) / (1 - dropout) for s, rng in masks.items()}
+            keep = np.stack([drawn[seed] for *_, seed in plan])
+        back = net.backward(fleet.x, graph.label, rows, keep)
+        if decay:
+            back.gradient[:, :first] += decay * fleet.x[:, :first]
         fleet.step(back.gradient)
         squares = squares + back.signal.astype(float) ** 2
         of_rows = of_rows + (back.gradient[:, :first] ** 2).reshape(len(plan), F, net.hidden).mean(2)
@@ -339,6 +348,7 @@ def _some(rates: dict, *names: str) -> dict:
 #: Without words, X = I, an entry of A X is larger; a sum is as large as the degree.
 _WITHOUT_WORDS = {"SGD": _decades(1, 3), "heavy ball": _decades(0.5, 2.5), "Adam": _decades(-2, 0)}
 _SUM = {"SGD": _decades(-4, -1)}
+_SINGLE = "SGD", "heavy ball", "Adam"
 #: key -> (rates, or None for the rates that the field was reported at; settings of `links` or `nodes`).
 VARIANTS = {
     "links, torch, matched decoys": (None, {"matched": True}),
@@ -350,6 +360,13 @@ VARIANTS = {
     "nodes, sympy, sum": (_SUM, {"aggregate": "sum"}),
     "nodes, torch, X = I, one rate": (_WITHOUT_WORDS, {}),
     "nodes, sympy, X = I, one rate": (_WITHOUT_WORDS | {"heavy ball": _decades(0, 2)}, {}),
+    "links, wordnet": (_some(LINK_RATES, *_SINGLE, "static rate"), {}),
+    "nodes, wordnet": (_some(NODE_RATES, *_SINGLE), {}),
+    "nodes, wordnet, mean": (_some(NODE_RATES, "SGD"), {"aggregate": "mean"}),
+    "nodes, wordnet, X = I, one rate": (_WITHOUT_WORDS | {"heavy ball": _decades(0, 2)}, {}),
+    "nodes, torch, regularised": (_some(NODE_RATES, *_SINGLE), REGULARISED),
+    "nodes, sympy, regularised": (_some(NODE_RATES, *_SINGLE), REGULARISED),
+    "nodes, wordnet, regularised": (_some(NODE_RATES, *_SINGLE), REGULARISED),
 }  # fmt: skip
 
 
