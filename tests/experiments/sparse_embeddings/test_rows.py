@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from companion.evidence import exact
+from companion.evidence import Chapter, exact, student
+from companion.evidence.verdict import compare
 from companion.experiments.sparse_embeddings import epochs, race, readings, rows
 from companion.experiments.sparse_embeddings.skip_gram import BINS, corpus
 from mutants import mutant
@@ -90,3 +91,20 @@ def test_rows_after_five_epochs_and_beside_wordnet_are_those_of_the_file():
     share, chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[..., 1].T
     np.testing.assert_array_equal(rows.kinship()["WordNet, seen 3 to 9 times, dense Adam"], share - chance)
     assert len(rows.kinship()) == 2 * len(rows.ADAPTIVE)
+
+
+def test_after_five_epochs_frequent_words_still_have_smaller_rates_and_shorter_steps():
+    book = Chapter("sparse_embeddings")
+    measured = {
+        ("N4", "slope"): rows.five_epochs("rate") | rows.five_epochs("rate", of="often"),
+        ("N5", "steps"): rows.five_epochs("distance", "steps of", minus="SGD"),
+        ("N5", "moment"): rows.five_epochs("moment", "second moment of"),
+    }
+    for (claim, measure), found in measured.items():
+        for values in found.values():
+            assert compare(student(values, level=1 - 0.05 / 10), book.region(claim, measure)) == "supports"
+    shared, dense = (
+        rows.five_epochs("rate", of="often")[f"five epochs, words visited 1,000 times or more, {n}"].mean()
+        for n in ("lazy Adam, shared clock", "dense Adam")
+    )
+    assert 0.4 < shared / dense < 0.6
