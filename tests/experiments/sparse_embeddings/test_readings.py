@@ -22,29 +22,41 @@ def words(n=400, labels=7, seed=0):
 
 
 def test_where_all_words_are_neighbours_they_agree_as_often_as_chance():
-    share, chance = readings.agreement(*words(), nearest=400)
+    share, chance, _ = readings.agreement(*words(), nearest=400)
     np.testing.assert_allclose(share[3:], chance[3:], atol=1e-12)  # words that are neighbours themselves
     assert (share > 0.05).all()
     selfish = mutant(readings.agreement, "near[asking[:, None] == asked] = -np.inf", "pass")
-    assert np.abs(np.subtract(*selfish(*words(), nearest=400))[3:]).max() > 1e-4
+    assert np.abs(np.subtract(*selfish(*words(), nearest=400)[:2])[3:]).max() > 1e-4
     of_any_speech = mutant(readings.agreement, "speech[near] == speech[asking, None]", "speech[near] >= 0")
-    assert np.abs(np.subtract(*of_any_speech(*words(), nearest=400))[3:]).max() > 1e-2
+    assert np.abs(np.subtract(*of_any_speech(*words(), nearest=400)[:2])[3:]).max() > 1e-2
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")  # classes without a word
 def test_neighbours_are_the_nearest_known_words_with_a_label_by_the_angle():
     vectors = np.array([[1, 0], [5, 0.1], [1, 0.5], [0, 1], [0.1, 3], [1, 0.01]])
     counts, label = np.array([1, 60, 60, 60, 60, 2]), np.array([0, 0, 1, 1, -1, 0])
-    share, _ = readings.agreement(vectors, counts, label, np.zeros(6, int), nearest=1)
+    share, *_ = readings.agreement(vectors, counts, label, np.zeros(6, int), nearest=1)
     # the words seen once and twice lie nearest to the second; the second and the fourth to the third, the third to the second
     assert share[0] == 1
     assert share[3] == pytest.approx(1 / 3)
 
 
+def test_neighbours_that_all_rare_words_have_in_common_are_no_more_than_dealt():
+    vectors, counts, label, speech = words(3000)
+    vectors[counts < 10] = vectors[0]  # all of them lie in one place
+    share, chance, dealt = readings.agreement(vectors, counts, label, speech)
+    np.testing.assert_allclose(share[:2], dealt[:2], atol=1e-12)
+    assert abs(share[0] - chance[0]) > 1e-3
+    with_itself = mutant(
+        readings.agreement, "alike[which[asking, None], label[near]] - same", "alike[which[asking, None], label[near]]"
+    )
+    assert abs(np.subtract(*with_itself(vectors, counts, label, speech)[::2])[0]) > 1e-4
+
+
 def test_vectors_that_know_the_part_of_speech_alone_are_not_above_chance():
     _, counts, label, speech = words(3000)
     vectors = np.random.default_rng(1).normal(size=(3000, 5)) + 20 * np.eye(5)[speech]
-    share, chance = readings.agreement(vectors, counts, label, speech)
+    share, chance, _ = readings.agreement(vectors, counts, label, speech)
     assert abs((share - chance)[:3].mean()) < 0.02
     blind = readings.agreement(vectors, counts, label, np.zeros(3000, int))
     assert (blind[0] - blind[1])[:3].mean() > 0.05
@@ -53,7 +65,7 @@ def test_vectors_that_know_the_part_of_speech_alone_are_not_above_chance():
 def test_vectors_that_know_the_label_are_above_chance():
     _, counts, label, speech = words(3000)
     vectors = np.random.default_rng(1).normal(size=(3000, 8)) + 20 * np.eye(8)[label]
-    share, chance = readings.agreement(vectors, counts, label, speech)
+    share, chance, _ = readings.agreement(vectors, counts, label, speech)
     np.testing.assert_allclose(share, 1)
     assert chance.max() < 0.5
 

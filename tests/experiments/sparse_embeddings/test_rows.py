@@ -88,7 +88,7 @@ def test_rows_after_five_epochs_and_beside_wordnet_are_those_of_the_file():
     np.testing.assert_array_equal(steps["five epochs, steps of dense Adam"], own - sgd)
     often = rows.five_epochs("rate", of="often")["five epochs, words visited 1,000 times or more, AdaGrad"]
     np.testing.assert_array_equal(often, readings.exponents("AdaGrad", "rate", "often"))
-    share, chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[..., 1].T
+    share, chance, _ = np.array(readings.recorded()["Adam"]["agreement"]["category"])[..., 1].T
     np.testing.assert_array_equal(rows.kinship()["WordNet, seen 3 to 9 times, dense Adam"], share - chance)
     assert len(rows.kinship()) == 2 * len(rows.ADAPTIVE)
 

@@ -69,16 +69,22 @@ def common_figure():
 def meaning_table():
     """By class of words and rule, in points: share of ten neighbours with the word's WordNet category, or its hypernym, minus chance.
 
-    Means over the trainings of five epochs; the first row of each part is chance itself, under dense Adam.
+    Means over the trainings of five epochs; the first row of each part is chance itself, under dense Adam. Neighbours "dealt"
+    are those of another word of the same class and part of speech: row 2 of `readings.agreement`.
     """
     import pandas as pd
 
     shown, rows = list(BINS)[:5], {}
-    for label, said in (("category", "category"), ("hypernym", "same hypernym")):
-        chance = np.array(readings.recorded()["Adam"]["agreement"][label])[:, 1].mean(0)
+    parts = (
+        ("category", 1, "category"),
+        ("category", 2, "category, neighbours dealt"),
+        ("hypernym", 1, "same hypernym"),
+    )
+    for label, null, said in parts:
+        chance = np.array(readings.recorded()["Adam"]["agreement"][label])[:, null].mean(0)
         rows[f"{said}: chance"] = {words: f"{100 * c:.1f} %" for words, c in zip(shown, chance, strict=False)}
         for name in readings.NAMES:
-            gains = {words: 100 * readings.kinship(name, words, label).mean() for words in shown}
+            gains = {words: 100 * readings.kinship(name, words, label, null).mean() for words in shown}
             rows[f"{said}: {name}"] = {words: f"{gain:+.1f}" for words, gain in gains.items()}
     return pd.DataFrame(rows).T
 

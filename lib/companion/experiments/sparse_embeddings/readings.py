@@ -45,10 +45,11 @@ def meanings() -> dict[str, np.ndarray]:
 
 
 def agreement(vectors, counts, label, speech, known: int = KNOWN, nearest: int = NEAREST) -> np.ndarray:
-    """Share of a word's `nearest` neighbours that have its label, less that of words of like count and its part of speech; (2, bins).
+    """Share of a word's `nearest` neighbours that have its label, and what two kinds of chance would give; (3, bins).
 
-    Row 0 is the share, row 1 what chance would give: each neighbour replaced by a word of its own class of counts and part of
-    speech, drawn at random, the word itself left out. Means over the words of each of `BINS` that have a label. Neighbours,
+    Row 0 is the share. Row 1: each neighbour replaced by a word of its own class of counts and part of speech, drawn at random,
+    the word itself left out. Row 2: the word replaced by another of its own class and part of speech, its neighbours kept, which
+    counts for nothing that a few words are neighbours of many. Means over the words of each of `BINS` that have a label. Neighbours,
     by the cosine, are words with a label that occur `known` times or more. vectors (V, d); counts, label, speech (V,).
     """
     which = np.searchsorted([low for low, _ in BINS.values()], counts, side="right") - 1
@@ -69,7 +70,12 @@ def agreement(vectors, counts, label, speech, known: int = KNOWN, nearest: int =
         kin * (of_label[which[near], label[asking, None]] - own) / np.maximum(sizes[which[near], speech[near]] - own, 1)
     )
     same = label[near] == label[asking, None]
-    return np.array([[part[which[asking] == b].mean() for b in range(len(BINS))] for part in (same, chance)])
+    peers, alike = np.zeros((len(BINS), 2), int), np.zeros((len(BINS), label.max() + 1), int)
+    np.add.at(peers, (which[asking], speech[asking]), 1)
+    np.add.at(alike, (which[asking], label[asking]), 1)
+    others = np.maximum(peers[which[asking], speech[asking]] - 1, 1)[:, None]
+    dealt = kin * (alike[which[asking, None], label[near]] - same) / others
+    return np.array([[part[which[asking] == b].mean() for b in range(len(BINS))] for part in (same, chance, dealt)])
 
 
 def reading(name: str) -> dict:
@@ -108,10 +114,10 @@ def exponents(name: str, field: str, of: str = "all") -> np.ndarray:
     return np.array(recorded()[name]["slopes"][of][field])
 
 
-def kinship(name: str, words: str, label: str = "category") -> np.ndarray:
-    """Share of neighbours with a word's label minus chance, seed by seed, for the words of a bin: `agreement`."""
-    share, chance = np.array(recorded()[name]["agreement"][label])[..., list(BINS).index(words)].T
-    return share - chance
+def kinship(name: str, words: str, label: str = "category", chance: int = 1) -> np.ndarray:
+    """Share of neighbours with a word's label minus chance, row 1 or 2 of `agreement`, seed by seed, for the words of a bin."""
+    shares = np.array(recorded()[name]["agreement"][label])[..., list(BINS).index(words)]
+    return shares[:, 0] - shares[:, chance]
 
 
 if __name__ == "__main__":

@@ -110,6 +110,8 @@ def _of_epochs() -> dict:
         points = [100 * readings.kinship(name, words).mean() for name in ADAPTIVE]
         said |= {f"kin-{key}-low": (min(points), "+.1f"), f"kin-{key}-high": (max(points), "+.1f")}
         said[f"kin-{key}-SGD"] = (100 * readings.kinship("SGD", words).mean(), "+.1f")
+        points = [100 * readings.kinship(name, words, chance=2).mean() for name in ADAPTIVE]
+        said |= {f"dealt-{key}-low": (min(points), "+.1f"), f"dealt-{key}-high": (max(points), "+.1f")}
     chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[:, 1, 0].mean()
     known = (corpus().counts >= readings.KNOWN) & (readings.meanings()["category"] >= 0)
     kinds = len(np.unique(readings.meanings()["category"])) - 1
