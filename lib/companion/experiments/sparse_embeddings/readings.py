@@ -78,7 +78,7 @@ def agreement(vectors, counts, label, speech, known: int = KNOWN, nearest: int =
     return np.array([[part[which[asking] == b].mean() for b in range(len(BINS))] for part in (same, chance, dealt)])
 
 
-def reading(name: str) -> dict:
+def reading(name: str, seeds=tuple(epochs.SEEDS["reporting"])) -> dict:
     """A cell: the rate, and of every training its loss on the reporting plays, slopes by `LEAST`, and `agreement` by `LABELS`.
 
     The trainings are those of `epochs`; SGD, which has none there, is tuned in the same manner.
@@ -89,7 +89,7 @@ def reading(name: str) -> dict:
         choice, tried = epochs.tuned(name)
         cell = {"lr": choice.lr, "tried": epochs.plain(tried)}
     kept = {"loss": [], "slopes": {of: {} for of in LEAST}, "agreement": {label: [] for label in LABELS}}
-    for seed in epochs.SEEDS["reporting"]:
+    for seed in seeds:
         tables = epochs.trained(name, cell["lr"], seed)
         for field, values in last_visit(tables).items():
             for of, least in LEAST.items():
