@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
@@ -224,3 +225,12 @@ def test_a_forest_draws_ratios_from_intervals_of_logarithms():
     np.testing.assert_allclose(bar[:, 0], [1.5, 3])
     fig.canvas.draw()
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_a_legend_that_was_slow_on_a_busy_machine_is_no_warning(in_house_style):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        house_style()
+        warnings.warn('Creating legend with loc="best" can be slow with large amounts of data.', stacklevel=1)
+        warnings.warn("another", stacklevel=1)
+    assert [str(w.message) for w in said] == ["another"]

@@ -15,6 +15,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", page_names() or [pytest.param("", id="no pages")])
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """All of a page on one worker, which visits it once; other tests stay with their file."""
     here = Path(__file__).parent

@@ -1,5 +1,7 @@
 """House style of the book's figures: one look, one colour and marker per method in every chapter."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -152,6 +154,8 @@ def legend_below(axes, ncols: int) -> None:
 def house_style() -> None:
     """Set the look of every figure of a chapter; call once, with the imports."""
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    # said where drawing took over a second, on a busy machine of any figure; a warning would stop the chapter
+    warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')
     plt.rcParams.update(
         {
             "figure.figsize": (WIDTH, 4.0),
