@@ -1,5 +1,7 @@
 """Rows and numbers of the chapter: each says what was measured where, on networks whose answers are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -237,3 +239,14 @@ def test_a_choice_on_eight_networks_would_have_called_the_rotation_harmful():
     assert found["rotation fixed low"] < 1 < found["rotation fixed"] < found["rotation eight"]
     assert found["rotation free"] == pytest.approx(found["rotation fixed"])
     assert found["rotation free high"] > found["rotation fixed high"]
+
+
+def test_networks_without_a_spike_leave_a_dash_in_the_prose():
+    def watched(ordinary):
+        largest = np.array([[50.0, 0.5, 0.5, 1.0, 100.0]])
+        return SimpleNamespace(longest=1.0, largest_spikes=lambda: largest, better_spikes=lambda: ordinary)
+
+    some = np.array([[12.0, 0.9, 0.8, 1.0, 100.0]])
+    for ordinary, said in ((some, (12.0, ".0f")), (some[:0], "–")):
+        runs = {key: watched(ordinary) for key in (("Adam", 2), ("Adam", 3), ("Adam, β₂ = 0.9", 2))}
+        assert module.spike_numbers({"spikes of any size": 1.0}, runs, runs)["usual"] == said

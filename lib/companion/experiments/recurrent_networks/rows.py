@@ -158,13 +158,13 @@ def spike_numbers(longest: dict[str, float], exploding: dict, further: dict) -> 
             f"m-brake-{name}": (max(0.0, 1 - np.median(by_m)), ".0%"),
             f"quiet-{name}": (1 - np.median(responses.spike_brake(size, corrected(t))), ".0%"),
         }
-    size, _, by_v, *_ = np.median(further["Adam", 2].better_spikes(), axis=0)
+    ordinary = further["Adam", 2].better_spikes()
+    numbers |= {"usual": "–", "usual-v": "–"}  # a few networks may have had no spike
+    if len(ordinary):
+        size, _, by_v, *_ = np.median(ordinary, axis=0)
+        numbers |= {"usual": (size, ".0f"), "usual-v": (max(0.0, 1 - by_v), ".0%")}
     short = np.median(exploding["Adam, β₂ = 0.9", 2].largest_spikes()[:, 2])
-    return numbers | {
-        "usual": (size, ".0f"),
-        "usual-v": (max(0.0, 1 - by_v), ".0%"),
-        "v-brake-short": (1 - short, ".0%"),
-    }
+    return numbers | {"v-brake-short": (1 - short, ".0%")}
 
 
 def defence_numbers(finite: dict[str, Interval], learn: dict[str, Interval]) -> dict:
