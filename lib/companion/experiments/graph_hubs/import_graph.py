@@ -68,6 +68,19 @@ def largest_component(n: int, edges: np.ndarray) -> np.ndarray:
     return part == np.bincount(part).argmax()
 
 
+def word_arrays(bags: list[set], least: float) -> dict:
+    """The words of nodes that occur in a share of `least` to a half of them: `vocabulary`, and node i's at word[word_start[i]:word_start[i + 1]]."""
+    used = Counter(w for bag in bags for w in bag)
+    vocabulary = sorted(w for w, c in used.items() if least * len(bags) <= c <= 0.5 * len(bags))
+    place = {w: k for k, w in enumerate(vocabulary)}
+    rows = [sorted(place[w] for w in bag if w in place) for bag in bags]
+    return {
+        "word_start": np.cumsum([0, *map(len, rows)]).astype(np.int32),
+        "word": np.concatenate([np.array(r, np.uint16) for r in rows]),
+        "vocabulary": np.array(vocabulary),
+    }
+
+
 def import_graph(package: str) -> dict[str, np.ndarray]:
     """edges (m, 2) with u < v, label (n,), -1 for small classes, word_start (n + 1,) and word (k,), vocabulary.
 
@@ -92,16 +105,9 @@ def import_graph(package: str) -> dict[str, np.ndarray]:
     sizes = Counter(area)
     classes = sorted(a for a, size in sizes.items() if size >= SMALLEST_CLASS and a)
     banned = {w for a in sizes for w in re.findall("[a-z]+", a.lower())} | {package}
-    used = Counter(w for i in kept for w in bags[i])
-    vocabulary = sorted(w for w, c in used.items() if 0.01 * len(kept) <= c <= 0.5 * len(kept) and w not in banned)
-    place = {w: k for k, w in enumerate(vocabulary)}
-    rows = [sorted(place[w] for w in bags[i] if w in place) for i in kept]
-    return {
+    return word_arrays([set(bags[i]) - banned for i in kept], 0.01) | {
         "edges": new[edges[new[edges[:, 0]] >= 0]].astype(np.uint16),
         "label": np.array([classes.index(a) if a in classes else -1 for a in area], np.int8),
-        "word_start": np.cumsum([0, *map(len, rows)]).astype(np.int32),
-        "word": np.concatenate([np.array(r, np.uint16) for r in rows]),
-        "vocabulary": np.array(vocabulary),
         "classes": np.array(classes),
         "modules": np.array(names),
     }

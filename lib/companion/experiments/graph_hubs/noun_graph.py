@@ -7,7 +7,7 @@ import numpy as np
 
 from companion.experiments.wordnet import CATEGORIES, licence, senses, synsets, tagged
 
-from .import_graph import SMALLEST_CLASS, largest_component
+from .import_graph import SMALLEST_CLASS, largest_component, word_arrays
 
 #: Occurrences in WordNet's tagged texts from which a noun is a node.
 LEAST = 5
@@ -42,16 +42,9 @@ def noun_graph() -> dict[str, np.ndarray]:
     classes = sorted(a for a, size in sizes.items() if size >= SMALLEST_CLASS)
     banned = {a.partition(".")[2].lower() for a in sizes}
     bags = [set().union(*(definition(meaning.gloss) for meaning in meanings)) - banned for meanings in glosses]
-    used = Counter(w for bag in bags for w in bag)
-    vocabulary = sorted(w for w, c in used.items() if 0.005 * len(kept) <= c <= 0.5 * len(kept))
-    place = {w: k for k, w in enumerate(vocabulary)}
-    rows = [sorted(place[w] for w in bag if w in place) for bag in bags]
-    return {
+    return word_arrays(bags, 0.005) | {
         "edges": new[edges[new[edges[:, 0]] >= 0]].astype(np.uint16),
         "label": np.array([classes.index(a) if a in classes else -1 for a in area], np.int8),
-        "word_start": np.cumsum([0, *map(len, rows)]).astype(np.int32),
-        "word": np.concatenate([np.array(r, np.uint16) for r in rows]),
-        "vocabulary": np.array(vocabulary),
         "classes": np.array(classes),
         "nouns": np.array([nouns[i] for i in kept]),
         "licence": licence(),
