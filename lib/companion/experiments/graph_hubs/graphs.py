@@ -1,7 +1,7 @@
 """Graphs with hubs: degrees, the symmetric adjacency of graph convolutions, and generated graphs with heavy tails."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -32,13 +32,21 @@ class Graph:
             raise ShapeError(f"edges name node {e.max() if e.max() >= self.n else e.min()} of 0 ... {self.n - 1}")
         if (e[:, 0] == e[:, 1]).any():
             raise ShapeError("edges contain a loop; the adjacency adds one to every node by itself")
-        if len(np.unique(np.sort(e, 1), axis=0)) < len(e):
+        if len(np.unique(e.min(1) * self.n + e.max(1))) < len(e):
             raise ShapeError("an edge stands twice; give each pair once, in either direction")
 
     @cached_property
     def degree(self) -> np.ndarray:
         """Neighbours of every node, (n,)."""
         return np.bincount(self.edges.ravel(), minlength=self.n)
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """Whether two nodes are neighbours, or one and the same, (n, n)."""
+        near = np.eye(self.n, dtype=bool)
+        u, v = self.edges.T
+        near[u, v] = near[v, u] = True
+        return near
 
     def relabelled(self, order) -> "Graph":
         """The same graph with node i renamed order[i]: labels and features travel along."""
@@ -96,6 +104,7 @@ def power_law(n: int, mean_degree: float = 10.0, exponent: float = 2.2, seed: in
 COMMITTED = {"torch": "imports_torch", "sympy": "imports_sympy", "wordnet": "wordnet_nouns"}
 
 
+@cache
 def committed_graph(name: str = "torch") -> Graph:
     """A graph of `COMMITTED`, its bags of words as features, which sum to 1 in every node.  Kipf & Welling (2017), section 5.2."""
     data = load(COMMITTED[name])

@@ -64,17 +64,11 @@ class Queries:
 
     def __init__(self, edges, graph: Graph, count, draw):
         self.u, self.v = np.concatenate([edges, edges[:, ::-1]]).T.copy()
-        known = np.sort(
-            np.concatenate(
-                [graph.edges @ [graph.n, 1], graph.edges[:, ::-1] @ [graph.n, 1], np.arange(graph.n) * (graph.n + 1)]
-            )
-        )
         partners = np.repeat(self.v[:, None], count, axis=1)
         self.decoys = draw(partners)
         asking, drawn, again = self.u.repeat(count), self.decoys.reshape(-1), np.arange(self.decoys.size)
         for _ in range(100):  # draw again what is a neighbour, or the node itself
-            key = asking[again] * graph.n + drawn[again]
-            again = again[known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key]
+            again = again[graph.near[asking[again], drawn[again]]]
             if not again.size:
                 break
             drawn[again] = draw(partners.reshape(-1)[again])
