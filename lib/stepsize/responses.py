@@ -27,7 +27,8 @@ def adam_cliff(k, beta1=0.9, beta2=0.999, plateau=np.inf, contrast=np.inf):
 
 def adam_cliff_peak(beta1=0.9, beta2=0.999):
     """(k, u_k) of the longest step that a cliff makes; k = 1 where nothing is gained by waiting."""
-    k = np.arange(1, 4 + int(20 / (1 - max(beta1, beta2))))
+    # where beta2 remembers more than twice as long as beta1, u falls from 2.2 / (1 - beta1) on
+    k = np.arange(1, 4 + int(min(20 / (1 - max(beta1, beta2)), 40 / (1 - beta1))))
     u = adam_cliff(k, beta1, beta2)
     return int(k[u.argmax()]), float(u.max())
 

@@ -25,7 +25,7 @@ def lip_figure(land: PlateauValley, rates: dict[str, float], before=30, after=60
     _, axes = plt.subplots(3, figsize=(WIDTH, 7.2), height_ratios=[1.1, 1, 1])
     ground, rate, step = axes
     for name, lr in rates.items():
-        path = descend(METHODS[name][""](lr), land.grad, land.start, 2500)
+        path = descend(METHODS[name][""](lr), land.grad, land.start, 1500)
         x, size = path.x[:-1, 0], np.abs(path.rate * path.direction)[:, 0]
         k = int(np.argmax(x >= -land.width))  # the first gradient of the valley
         window, style = slice(k - before, k + after), method(name) | {"markevery": 8}
