@@ -157,6 +157,7 @@ def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: f
             language="python",
             cwd=str(home),
             progress_bar=False,
+            request_save_on_cell_execute=False,  # else the whole notebook is written twice a cell
             start_timeout=60,
             # a socket file of its own: by default all kernels started from one folder share "kernel-ipc" and mix up
             config=Config(KernelManager={"transport": "ipc", "ip": str(scratch / "k")}),

@@ -221,6 +221,10 @@ class Target(NamedTuple):
         u = images.u.expand(len(x), *images.u.shape)
         return cls(classifier, x, u, images.y.expand(u.shape[:2]), **loss)
 
+    def of_images(self, rows: slice):
+        """The same attack on some of the images; `loss` must treat all images alike, as the cross-entropy does."""
+        return self._replace(u=self.u[:, rows], y=self.y[:, rows])
+
     def check(self, ball) -> None:
         """An error that names what cannot be attacked: weights, pixels, labels or ball."""
         _require_tensors(x=self.x, u=self.u)
@@ -298,8 +302,13 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
     One gradient per step. The state begins empty for every attack, and every image has its own. Confined as by `confine`,
     but projected in the metric of the rule.
     """
+    return walk_from(target.start(ball, rngs), rule, target, ball, steps)
+
+
+def walk_from(delta, rule, target: Target, ball, steps: int) -> WorstPoint:
+    """`walk_in_ball` from the points delta (models, 1, images, pixels) that `target.start` gave."""
     descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
-    delta, room, y = target.start(ball, rngs), target.room(), target.y[:, None]
+    room, y = target.room(), target.y[:, None]
     state, best = require_rule(rule, "walk_in_ball").init(delta), None
     for _ in range(whole(steps, "walk_in_ball: steps", 1)):
         z, g = descent.look(delta)

@@ -3,6 +3,7 @@
 Attackers are tuned on validation images and models of their own, and reported on test images and other models.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,13 +11,14 @@ import numpy as np
 import torch
 
 from companion.evidence import Interval, student
+from stepsize.contract import hyperparameters
 from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent
 from stepsize.transforms import chain
 from stepsize.tuning import choose, require_apart
 from stepsize.wrappers import LinearDecay, Pooled
 
-from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, walk_in_ball
-from .classifiers import Classifier, losses, of_runs, train
+from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, walk_from, walk_in_ball
+from .classifiers import BLOCK, Classifier, losses, of_runs, train
 
 #: Radii at which a standard model errs on about half of the images and a person reads nearly all.
 BALLS = {"L∞": Box(0.1), "L2": Disc(0.6)}
@@ -140,13 +142,25 @@ def _walk(rule, target, ball, steps, rngs) -> WorstPoint:
 
 
 def _attack(rule, classifier, x, images, ball, steps, rngs) -> WorstPoint:
-    """Against one model after the other: all rates and images of one stay in the cache from step to step."""
-    each = (slice(k, k + 1) for k in range(len(x)))
-    walks = [
-        _walk(rule and of_runs(rule, one, 4), Target.of(classifier, x[one], images), ball, steps, rngs[one])
-        for one in each
-    ]
-    return WorstPoint(*map(torch.cat, zip(*walks, strict=True)))
+    """Against one model after the other, and a rule some images at a time: what they need stays in the cache from step to step."""
+    walks = []
+    for one in (slice(k, k + 1) for k in range(len(x))):
+        target = Target.of(classifier, x[one], images)
+        if rule is None:
+            walks.append(auto_pgd(target, ball, steps, rngs[one]))
+            continue
+        own, start = of_runs(rule, one, 4), target.start(ball, rngs[one])
+        rates = max(math.prod(np.shape(v)) for v in hyperparameters(own).values())
+        few = max(1, BLOCK // (rates * start.shape[-1]))
+        parts = (slice(k, k + few) for k in range(0, len(images.y), few))
+        walks.append(
+            _joined([walk_from(start[:, :, rows], own, target.of_images(rows), ball, steps) for rows in parts], 2)
+        )
+    return _joined(walks, 0)
+
+
+def _joined(walks, axis):
+    return WorstPoint(*(torch.cat(parts, axis) for parts in zip(*walks, strict=True)))
 
 
 def duel(name: str, victims: Victims, ball, steps: int, validation, test) -> Duel:
