@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stepsize.descent import descend, walk
+from stepsize.descent import walk
 from stepsize.errors import NonFiniteError
 from stepsize.metric import apply, inner, pull_back, solve
 from stepsize.rules import Adam
@@ -160,6 +160,18 @@ def approach(path, radius: float = 0.05):
     return np.concatenate([path, np.broadcast_to(target, path[:1].shape)])
 
 
+def until_near(points, start, steps: int, radius: float = 0.05, often: int = 250):
+    """`start` (..., 2) and the first `steps` of the points that follow; every `often` of them it is seen whether any run is still on
+    its way, since what follows after the last has come within `radius` of the target is no part of a path: `approach` drops it.
+    """
+    path, near = [np.asarray(start, float)], False
+    while len(path) <= steps and not np.all(near):
+        more = list(islice(points, min(often, steps + 1 - len(path))))
+        near = near | (distance(np.stack(more), np.array([0.0, 1.0])) <= radius).any(0)
+        path += more
+    return np.stack(path)
+
+
 def detour(path):
     """Mean angle in degrees, weighted with Fisher length, between a path and the steepest descent of the manifold, -F^-1 grad."""
     middle, leg = (path[1:] + path[:-1]) / 2, path[1:] - path[:-1]
@@ -214,8 +226,8 @@ def sampled_walk(chart: Chart, starts, batch: int, seed: int, runs: int = 32, lr
         return apply(np.swapaxes(chart.jacobian(phi), -1, -2), sampled_grad(chart.point(phi), batch, rng))
 
     begin = np.broadcast_to(chart.coordinates(starts), (runs, *starts.shape))
-    moves = islice(walk(Adam(lr), grad, begin), steps)
-    return approach(np.stack([starts, *(chart.point(now.x).mean(0) for now in moves)]))
+    means = (chart.point(now.x).mean(0) for now in walk(Adam(lr), grad, begin))
+    return approach(until_near(means, starts, steps))
 
 
 def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:
@@ -224,13 +236,14 @@ def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6
     shortest = np.stack([geodesic(start, target) for start in starts], 1)
     natural, paths = approach(flow(PLAIN, True, starts, 60.0)), {}
     for chart in charts:
-        adam = descend(Adam(lr), chart.grad, chart.coordinates(starts), steps).x
+        begin = chart.coordinates(starts)
+        adam = (chart.point(now.x) for now in walk(Adam(lr), chart.grad, begin))
         gradient = flow(chart, False, starts, 400.0, 800)
         paths |= {
             ("geodesic", chart.name): shortest,
             ("natural gradient", chart.name): natural,
             ("SGD", chart.name): approach(gradient),
-            ("Adam", chart.name): approach(chart.point(adam)),
+            ("Adam", chart.name): approach(until_near(adam, chart.point(begin), steps)),
         }
     return paths
 
