@@ -32,11 +32,11 @@ class Streets(NamedTuple):
         }
 
 
-def auckland(hours: int) -> Streets:
-    """The first `hours` hours from 1 January 2019 on."""
+def auckland(first: int, last: int) -> Streets:
+    """The hours from the `first` up to the `last`, counted from the beginning of 1 January 2019."""
     city = load("auckland_pedestrians")
-    counts = city["counts"][:hours, city["silence"] <= 24]
-    return Streets(counts, *(city[key][:hours] for key in ("date", "hour", "weekend")))
+    counts = city["counts"][first:last, city["silence"] <= 24]
+    return Streets(counts, *(city[key][first:last] for key in ("date", "hour", "weekend")))
 
 
 def cholera() -> Stream:
