@@ -54,11 +54,11 @@ def corpus(seed: int = 0) -> Corpus:
     part = np.repeat(range(3), PLAYS)[np.random.default_rng(seed).permutation(sum(PLAYS))][data["play"]]
     counts = np.bincount(data["word"][part == 0], minlength=len(data["vocabulary"]))
     known = counts > 0
-    number = np.cumsum(known) - 1
+    word = np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)[data["word"]]
     split = []
     for k in range(3):
-        inside = pairs(data["word"][part == k], data["play"][part == k])
-        split.append(number[inside[known[inside].all(1)]].astype(np.int32))
+        inside = pairs(word[part == k], data["play"][part == k])
+        split.append(inside[(inside[:, 0] >= 0) & (inside[:, 1] >= 0)])
     counts = counts[known]
     share = np.cumsum(counts**0.75) / np.sum(counts**0.75)
     noise = np.searchsorted(share, (np.arange(2**20) + 0.5) / 2**20).astype(np.int32)
@@ -139,6 +139,12 @@ class Trained(NamedTuple):
     distance: np.ndarray
 
 
+@lru_cache(8)
+def _start(seed: int, V: int, d: int):
+    """Where the words of a seed begin, the same for every rule."""
+    return np.random.default_rng([seed, 1]).normal(size=(V, d)) * 0.1
+
+
 def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int = 16, dtype=np.float32) -> Trained:
     """Every learning rate with every seed, runs in the order of (lrs, seeds). `rule(lr, counts)` takes columns of runs * V rows."""
     lrs, seeds, V = np.atleast_1d(np.asarray(lrs, float)), list(seeds), len(text.counts)
@@ -148,7 +154,7 @@ def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int =
     # one rate for all is a number: rows need not look theirs up
     lr = lrs[0] if len(lrs) == 1 else np.repeat(lrs, len(seeds) * V)[:, None]
     made = rule(lr, np.tile(text.counts, runs)[:, None])
-    start = [np.random.default_rng([seed, 1]).normal(size=(V, d)) * 0.1 for seed in seeds]
+    start = [_start(seed, V, d) for seed in seeds]
     word = Table(made, np.tile(np.concatenate(start), (len(lrs), 1)).astype(dtype))
     neighbour = Table(made, np.zeros((runs * V, d), dtype))
     visits, distance, place = np.zeros(runs * V), np.zeros(runs * V), word.x.copy()
