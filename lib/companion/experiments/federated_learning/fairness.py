@@ -1,6 +1,7 @@
 """How unequally a model serves its clients. Measures act on excess losses, from which each client's own noise was taken out."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,13 @@ def macro(excess):
     return np.mean(excess, axis=-1)
 
 
+@lru_cache(1)
+def _resampled(patients: tuple[int, ...], resamples: int, seed) -> list[np.ndarray]:
+    """What share of each hospital's resample every patient is, (resamples, patients) each: the same for all measures of one seed."""
+    rng = np.random.default_rng(seed)
+    return [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in patients]
+
+
 @at_any_level
 def by_patient(losses: list[np.ndarray], statistic: Callable, *, level, seed, resamples: int = 2000) -> Interval:
     """statistic(means) with its percentile interval, patients resampled within their hospitals.  Efron & Tibshirani (1993), chapters 8 and 13.
@@ -46,11 +54,9 @@ def by_patient(losses: list[np.ndarray], statistic: Callable, *, level, seed, re
     losses[k] (patients, ...) are the losses of hospital k's patients under several methods, which stay paired; means has
     shape (..., hospitals), with an axis of resamples in front. Patients are the independent units; trained models are held fixed.
     """
-    rng, means = np.random.default_rng(seed), []
     resamples = max(resamples, round(40 / (1 - level)))  # twenty in each tail
-    for table in losses:
-        counts = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=resamples)
-        means.append(np.tensordot(counts / len(table), table, 1))
+    shares = _resampled(tuple(map(len, losses)), resamples, seed)
+    means = [np.tensordot(share, table, 1) for share, table in zip(shares, losses, strict=True)]
     estimate = float(statistic(np.stack([table.mean(0) for table in losses], axis=-1)))
     method = f"percentile bootstrap over patients within hospitals, {percent(level)}"
     return around(estimate, statistic(np.stack(means, axis=-1)), level, method, sum(map(len, losses)))

@@ -115,5 +115,5 @@ def ratio_of_extremes(patients: Patients, *, level, seed, splits: int = 1000, re
 
 def _extremes(chosen, values):
     """values at the largest minus values at the smallest of `chosen`, both (..., hospitals); mean over all else."""
-    most, least = (index(axis=-1)[..., None] for index in (chosen.argmax, chosen.argmin))
-    return np.mean(np.take_along_axis(values, most, -1) - np.take_along_axis(values, least, -1))
+    values, row = values.reshape(-1, values.shape[-1]), np.arange(chosen.size // chosen.shape[-1])
+    return np.mean(values[row, chosen.argmax(-1).ravel()] - values[row, chosen.argmin(-1).ravel()])
