@@ -201,13 +201,16 @@ def time_and_peak(rule, land: Regression, steps: int, target: float = 1e-4, hold
     It is inf where that does not happen within `steps`; peak is the largest excess before. What comes after `hold`
     steps counts for nothing: training would have stopped.
     """
-    last, peak, time = 0, 1.0, np.inf
+    last, peak, time, running = 0, 1.0, np.inf, True
     for t, loss in monitor(rule, land.grad, land.start, steps + hold - 1, lambda w: land.excess(w)[..., 0]):
         last = np.where(loss <= target, last, t)
-        peak = np.where(np.isinf(time), np.fmax(peak, np.where(np.isnan(loss), np.inf, loss)), peak)
-        time = np.where(np.isinf(time) & (t - last >= hold), last + 1, time)
-        if np.isfinite(time).all():
-            break
+        peak = np.where(running, np.maximum(peak, loss), peak)
+        if t >= hold:
+            time = np.where(running & (t - last >= hold), last + 1, time)
+            running = np.isinf(time)
+            if not running.any():
+                break
+    peak = np.where(np.isnan(peak), np.inf, peak)  # NaN, once there, stays the maximum
     return time, peak
 
 

@@ -122,7 +122,7 @@ def descent_race(sizes, tuning, reporting, standardised: bool = False, correlati
     choices, times = [], []
     for size in np.asarray(sizes, float):
         first, second = (a.standardised() if standardised else a.sized(size) for a in (practice, land))
-        choices.append(choose([np.mean(descent_time(first, lr)) for lr in FINE], FINE))
+        choices.append(choose(descent_time(first, FINE).mean(0), FINE))
         times.append(descent_time(second, choices[-1].lr)[:, 0])
     return Race(choices, np.stack(times), np.ones((len(choices), len(reporting))))
 
