@@ -61,7 +61,7 @@ def rest_figure(rests: dict):
     """Lengths of Cao's leaps at rest, {level: Rest}, a panel for each level; the line is the limit of stability."""
     _, axes = panels(len(rests), 1.5)
     for panel, (level, rest) in zip(axes, rests.items(), strict=True):
-        panel.hist(rest.z, np.linspace(0, 6, 121), density=True, color="#B5568C")
+        panel.hist(rest.z, np.linspace(0, 6, 121), density=True, color="#B5568C", histtype="stepfilled")
         panel.axvline(2, color="black")
         panel.set(title=f"mean {level:,}: variance {rest.ratio:.3g} times the true one", yticks=[])
     axes[-1].set_xlabel("length of a leap in units of the relaxation time")
