@@ -67,17 +67,18 @@ def _problems(tuning, reporting, correlation=0.3):
     return (Regression.sample(seeds, correlation=correlation) for seeds in (tuning, reporting))
 
 
-def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target: float) -> list[Race]:
+def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target: float, hold: int) -> list[Race]:
     """One `Race` per ceiling. `practice` and `land` are problems whose `sized` takes one of `sizes`, or a row of it, for each run."""
     axes = (1,) * (practice.start.ndim - 2)  # of one weight: a vector's, or a matrix's
     large, lr = practice.sized(np.repeat(sizes, lrs.size, axis=0)), np.tile(lrs, len(sizes)).reshape(-1, *axes)
-    tried = [time_and_peak(make(lr), large, steps, target) for make in makers.values()]
+    tried = [time_and_peak(make(lr), large, steps, target, hold) for make in makers.values()]
     shape = len(makers), len(sizes), lrs.size
 
     @cache
     def report(i, setting, lr):
         # ceilings often choose alike
-        return time_and_peak(makers[setting](np.full((1, *axes), lr)), land.sized(sizes[i : i + 1]), steps, target)
+        rule, problems = makers[setting](np.full((1, *axes), lr)), land.sized(sizes[i : i + 1])
+        return time_and_peak(rule, problems, steps, target, hold)
 
     def at(ceiling):
         score = np.reshape([penalised(np.where(peak <= ceiling, time, np.inf).T, steps) for time, peak in tried], shape)
@@ -95,7 +96,7 @@ def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target
 
 def race(
     method: str, sizes, tuning, reporting, steps: int, ceilings=(np.inf,), correlation: float = 0.3,
-    batches: tuple[int, int, int] | None = None, target: float = 1e-4,
+    batches: tuple[int, int, int] | None = None, target: float = 1e-4, hold: int = 500,
 ) -> list[Race]:  # fmt: skip
     """One `Race` per ceiling, its rates chosen on the problems of the seeds `tuning`. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after.
 
@@ -105,15 +106,15 @@ def race(
     if batches:
         problems = (Minibatches.of(land, batches[0], seed) for land, seed in zip(problems, batches[1:], strict=True))
     lrs = FINE if method == "heavy ball" else COARSE
-    return _race(METHODS[method], lrs, *problems, np.asarray(sizes, float), steps, ceilings, target)
+    return _race(METHODS[method], lrs, *problems, np.asarray(sizes, float), steps, ceilings, target, hold)
 
 
-def matrix_race(method: str, sizes, tuning, reporting, steps: int) -> Race:
+def matrix_race(method: str, sizes, tuning, reporting, steps: int, hold: int = 500) -> Race:
     """The same for weights that are a matrix, with a rule of `MATRIX_METHODS`: `sizes` are pairs, of one feature and of one output."""
     require_apart(tuning, reporting)
     problems = (MatrixRegression.sample(seeds) for seeds in (tuning, reporting))
     makers = {"": MATRIX_METHODS[method]}
-    return _race(makers, COARSE[::2], *problems, np.asarray(sizes, float), steps, (np.inf,), 1e-4)[0]
+    return _race(makers, COARSE[::2], *problems, np.asarray(sizes, float), steps, (np.inf,), 1e-4, hold)[0]
 
 
 def descent_race(sizes, tuning, reporting, standardised: bool = False, correlation: float = 0.3) -> Race:
