@@ -69,16 +69,21 @@ class Raced(NamedTuple):
 def last_visit(trained: Trained) -> dict[str, np.ndarray]:
     """Of every row of the words: `moment`, its second moment, `rate`, in units of lr, and `distance` per visit; (runs * V,) each.
 
-    To be read before the tables are settled, which lets idle rows decay.
+    NaN in rows that no batch has brought. To be read before the tables are settled, which lets idle rows decay.
     """
-    state = rebuild(trained.word.state, iter(trained.word.memory))
-    with np.errstate(divide="ignore", invalid="ignore"):  # words that no batch has brought
+    seen, facts = np.flatnonzero(trained.visits), {}
+    state = rebuild(trained.word.state, iter([leaf[seen] for leaf in trained.word.memory]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # words whose gradients were all 0
         if hasattr(state, "v"):
             v = state.v.mean
         else:  # the sum of AdaGrad, or none
-            v = np.ones(trained.word.x.shape) if isinstance(state, tuple) else state
-        per_visit = trained.distance / trained.visits
-        return {"moment": v.mean(-1), "rate": (v**-0.5).mean(-1), "distance": per_visit}
+            v = np.ones((seen.size, trained.word.x.shape[1])) if isinstance(state, tuple) else state
+        rate = (v**-0.5).mean(-1)
+    per_visit = trained.distance[seen] / trained.visits[seen]
+    for name, of_seen in (("moment", v.mean(-1)), ("rate", rate), ("distance", per_visit)):
+        facts[name] = np.full(trained.visits.size, np.nan, of_seen.dtype)
+        facts[name][seen] = of_seen
+    return facts
 
 
 @lru_cache(2)
