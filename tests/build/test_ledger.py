@@ -44,7 +44,7 @@ def test_the_gate_is_open_when_verdict_region_and_setting_are_as_registered(book
 
 def test_the_gate_names_claim_both_verdicts_and_numbers(book, tmp_path):
     (line,) = ledger.differences(book, executed(tmp_path / "x", verdict(book, shift=-3)))
-    assert line.startswith("claim T1 of tiny: published holds, computed fails: mean = -2")
+    assert line.startswith("claim T1 of tiny: published holds, computed fails: mean = −2")
     assert "claimed at least 0, contradicts (stated: the values are these)" in line
 
 
@@ -86,7 +86,7 @@ def test_the_condition_of_in_part_is_checked_against_the_rows(book, tmp_path, ri
 
 def test_a_chapter_s_verdicts_in_a_line_each(book, tmp_path):
     lines = ledger.lines(book, "tiny", executed(tmp_path / "x", verdict(book, shift=-3)))
-    assert lines[0].startswith("T1: fails, -2")
+    assert lines[0].startswith("T1: fails, −2")
     assert lines[0].endswith("<- claims.yml has holds")
 
 

@@ -215,7 +215,7 @@ def test_margins_are_told_in_short_and_sorted_by_the_smallest_move():
         with_margin("narrow", 0.8, 0.88, 1.1),
         with_margin("moved", -0.2, 0.3),
     ]
-    assert [pages.in_short(r) for r in rows] == ["–", "× 3", "× 1.1", "-0.2 → 0.3"]
+    assert [pages.in_short(r) for r in rows] == ["–", "× 3", "× 1.1", "−0.2 → 0.3"]
     order = pages.ranks(rows)["margin"]
     assert sorted(order, key=order.get) == ["narrow", "wide", "moved", "none"]
     assert pages.tightness(rows[0]) == math.inf

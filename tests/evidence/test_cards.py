@@ -169,16 +169,22 @@ def test_the_boundary_in_words(boundary, words):
 
 def test_the_margin_in_words():
     move = {"measure": "size", "edge": 0.8, "moved_to": 0.93, "factor": 1.1625}
-    assert cards.margin(record(margin=move)) == "The verdict changes if the edge 0.8 moves to 0.93, a factor 1.16."
+    assert cards.margin(record(margin=move)) == (
+        "The verdict would be another if the claimed edge were 0.93 instead of 0.8, a factor 1.16 away."
+    )
     two = record(row(), row(key="other"), margin=move | {"edge": -0.1, "moved_to": 0.2, "factor": None})
-    assert cards.margin(two) == "The verdict changes if the edge -0.1 (size of it) moves to 0.2."
+    assert cards.margin(two) == (
+        "The verdict would be another if the claimed edge of the size of it were 0.2 instead of −0.1."
+    )
     assert cards.margin(record()) == "No move of one edge changes the verdict."
 
 
 def test_how_intervals_were_made_is_said_once_for_each_kind():
     many = [row(interval=interval(1.5, 1, 2, method, n)) for method, n in
             (("Student t, 97.5%", 20), ("Student t, 98%", 30), ("Wilson score, 95%", 9))]  # fmt: skip
-    assert cards.methods(record(*many)).endswith("within a setting: Student t, n = 20 to 30; Wilson score, n = 9.")
+    assert cards.methods(record(*many)).endswith(
+        "within a setting: Student t of 20 to 30 values; Wilson score of 9 values."
+    )
 
 
 def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_called_so():

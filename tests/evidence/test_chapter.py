@@ -88,9 +88,9 @@ def test_the_summary_lists_every_claim_in_the_order_of_the_book(monkeypatch):
         c.summary()
     c.judge("P1", size={"here": exact(1.0)})
     c.summary()
-    c.glue_all({"share": (0.456, ".0%"), "name": "Adam"})
+    c.glue_all({"share": (0.456, ".0%"), "name": "half-plane", "fall": (-0.3, ".2f")})
     assert repr(glued["c:verdicts"]) == "P1: holds\nP2: fails"
-    assert (repr(glued["c:share"]), repr(glued["c:name"])) == ("46%", "Adam")
+    assert [repr(glued[f"c:{key}"]) for key in ("share", "name", "fall")] == ["46%", "half-plane", "−0.30"]
 
 
 def test_a_number_that_is_none_is_not_glued():

@@ -23,10 +23,10 @@ from companion.evidence.wording import describe_region, number
         (123456, "1.2 × 10⁵"),
         (0.001, "0.001"),
         (0.00012, "1.2 × 10⁻⁴"),
-        (-3.5e-17, "-3.5 × 10⁻¹⁷"),
-        (-0.25, "-0.25"),
+        (-3.5e-17, "−3.5 × 10⁻¹⁷"),
+        (-0.25, "−0.25"),
         (math.inf, "∞"),
-        (-math.inf, "-∞"),
+        (-math.inf, "−∞"),
         (math.nan, "NaN"),
     ],
 )
@@ -36,7 +36,7 @@ def test_a_number_as_the_book_prints_it(value, text):
 
 @given(st.floats(-1e15, 1e15).filter(lambda x: abs(x) > 1e-15))
 def test_a_printed_number_is_within_five_percent(value):
-    text = number(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    text = number(value).translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789"))
     assert "e" not in text
     assert float(text.replace(",", "").replace(" × 10", "e")) == pytest.approx(value, rel=0.051)
 

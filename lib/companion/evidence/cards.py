@@ -175,10 +175,10 @@ def margin(record: dict) -> str:
     if m is None:
         return "No move of one edge changes the verdict."
     words = {e["key"]: e["measure"] for e in record["evidence"]}
-    which = f" ({words[m['measure']]})" if len(words) > 1 else ""
+    which = f" of the {words[m['measure']]}" if len(words) > 1 else ""
     edge, moved = number(float(m["edge"])), number(float(m["moved_to"]))
-    factor = "" if m["factor"] is None else f", a factor {number(float(m['factor']))}"
-    return f"The verdict changes if the edge {edge}{which} moves to {moved}{factor}."
+    factor = "" if m["factor"] is None else f", a factor {number(float(m['factor']))} away"
+    return f"The verdict would be another if the claimed edge{which} were {moved} instead of {edge}{factor}."
 
 
 def methods(record: dict) -> str:
@@ -188,7 +188,7 @@ def methods(record: dict) -> str:
         if e["kind"] == "measurement":
             # "Wilson score, 98.33%": the level is that of one row, widened until all hold together
             sizes.setdefault(e["interval"]["method"].partition(",")[0], set()).add(e["interval"]["n"])
-    made = [f"{how}, n = {min(n)}" + (f" to {max(n)}" if len(n) > 1 else "") for how, n in sizes.items()]
+    made = [f"{how} of {min(n)}{f' to {max(n)}' if len(n) > 1 else ''} values" for how, n in sizes.items()]
     return f"Intervals, jointly valid at 95% within a setting: {'; '.join(made)}." if made else ""
 
 

@@ -13,6 +13,7 @@ from .glue import Text, glue
 from .intervals import Interval
 from .races import MIME, race_record
 from .verdict import Evidence, Verdict, joint
+from .wording import minus
 
 
 class Chapter:
@@ -90,7 +91,8 @@ class Chapter:
         """Store a number for the prose, as {glue:text}`chapter:key`; `spec` is a format such as '.2f' or '.0%'."""
         if isinstance(value, float) and math.isnan(value):
             raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
-        glue(f"{self.name}:{key}", Text(format(value, spec) if spec else str(value)))
+        text = format(value, spec) if spec else str(value)
+        glue(f"{self.name}:{key}", Text(text if isinstance(value, str) else minus(text)))
 
     def glue_all(self, values: dict) -> None:
         """Store many numbers for the prose: key -> value, or key -> (value, spec)."""

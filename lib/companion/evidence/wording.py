@@ -5,20 +5,25 @@ import math
 import numpy as np
 
 
+def minus(text: str) -> str:
+    """The text of a number with minus signs where Python writes hyphens."""
+    return text.replace("-", "−")
+
+
 def number(value: float) -> str:
     """A number as the book prints it: three significant digits, whole from 1000 on, powers of ten where they are shorter."""
     if not math.isfinite(value):
-        return "∞" if value > 0 else "-∞" if value < 0 else "NaN"
+        return "∞" if value > 0 else "−∞" if value < 0 else "NaN"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+        return minus(f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}")
     digits, _, power = f"{value:.1e}".partition("e")
-    return f"{digits} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{minus(digits)} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def describe_region(region: tuple[float, float]) -> str:
     """A region in words."""
     low, high = map(number, region)
-    return f"at most {high}" if low == "-∞" else f"at least {low}" if high == "∞" else f"{low} to {high}"
+    return f"at most {high}" if low == "−∞" else f"at least {low}" if high == "∞" else f"{low} to {high}"
 
 
 def median(times):

@@ -90,7 +90,7 @@ def test_the_points_of_adam_and_adagrad_lie_on_the_formula_and_those_of_rmsprop_
 def test_a_table_of_formats_names_what_is_no_number():
     row = dict(zip(FORMATS, (np.nan, np.inf, -np.inf, 2519.9), strict=True))
     table = figures.format_table({"case": {"Adam": row, "other": row}}, ("Adam",))
-    assert table.loc[("case", "Adam")].tolist() == ["NaN", "∞", "-∞", "2,520"]
+    assert table.loc[("case", "Adam")].tolist() == ["NaN", "∞", "−∞", "2,520"]
     assert list(table.columns) == list(FORMATS)
 
 
