@@ -27,6 +27,8 @@ ONE_THREAD = dict.fromkeys(
 )
 GLUE = "application/papermill.record/"
 NUMERICAL = ("numpy", "scipy", "torch", "numba")
+#: Python looks for reference cycles after every 700 new objects; while packages are imported that is a second in vain.
+FEWER_COLLECTIONS = "import gc; gc.set_threshold(20_000); del gc"
 
 
 class Places:
@@ -163,6 +165,7 @@ def run(notebook, parameters: dict, home: Path, scratch: Path, place, timeout: f
             config=Config(KernelManager={"transport": "ipc", "ip": str(scratch / "k")}),
             kernel_manager_class=kernel_that_logs(log),
             timeout_func=time_left,
+            extra_arguments=[f"--IPKernelApp.exec_lines={FEWER_COLLECTIONS}"],
         )
     except papermill.PapermillExecutionError as error:
         cell = next((c for c in notebook.cells if c.cell_type == "code" and c.source == error.source), {})
