@@ -88,9 +88,11 @@ def test_the_summary_lists_every_claim_in_the_order_of_the_book(monkeypatch):
         c.summary()
     c.judge("P1", size={"here": exact(1.0)})
     c.summary()
-    c.glue_all({"share": (0.456, ".0%"), "name": "half-plane", "fall": (-0.3, ".2f")})
+    c.glue_all({"share": (0.456, ".0%"), "name": "half-plane", "fall": (-0.3, ".2f"), "off": (np.float64(5e-7), ".1e")})
     assert repr(glued["c:verdicts"]) == "P1: holds\nP2: fails"
-    assert [repr(glued[f"c:{key}"]) for key in ("share", "name", "fall")] == ["46%", "half-plane", "−0.30"]
+    assert [repr(glued[f"c:{key}"]) for key in ("share", "name", "fall", "off")] == [
+        "46%", "half-plane", "−0.30", "5.0 × 10⁻⁷",
+    ]  # fmt: skip
 
 
 def test_a_number_that_is_none_is_not_glued():

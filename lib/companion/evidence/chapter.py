@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from numbers import Number
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .glue import Text, glue
 from .intervals import Interval
 from .races import MIME, race_record
 from .verdict import Evidence, Verdict, joint
-from .wording import minus
+from .wording import typeset
 
 
 class Chapter:
@@ -92,7 +93,7 @@ class Chapter:
         if isinstance(value, float) and math.isnan(value):
             raise EvidenceError(f"{self.name}:{key} is NaN; the prose cannot say it")
         text = format(value, spec) if spec else str(value)
-        glue(f"{self.name}:{key}", Text(text if isinstance(value, str) else minus(text)))
+        glue(f"{self.name}:{key}", Text(typeset(text) if isinstance(value, Number) else text))
 
     def glue_all(self, values: dict) -> None:
         """Store many numbers for the prose: key -> value, or key -> (value, spec)."""

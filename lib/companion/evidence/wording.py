@@ -5,9 +5,13 @@ import math
 import numpy as np
 
 
-def minus(text: str) -> str:
-    """The text of a number with minus signs where Python writes hyphens."""
-    return text.replace("-", "−")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def typeset(text: str) -> str:
+    """The text that Python gives a number, with a minus sign for its hyphen and a power of ten for its exponent."""
+    digits, exponent, power = text.partition("e")
+    return digits.replace("-", "−") + (f" × 10{str(int(power)).translate(SUPERSCRIPTS)}" if exponent else "")
 
 
 def number(value: float) -> str:
@@ -15,9 +19,8 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞" if value < 0 else "NaN"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return minus(f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}")
-    digits, _, power = f"{value:.1e}".partition("e")
-    return f"{minus(digits)} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+        return typeset(f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}")
+    return typeset(f"{value:.1e}")
 
 
 def describe_region(region: tuple[float, float]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 
 from companion.evidence import bootstrap
 from companion.evidence.figures import method, panels, plt
-from companion.evidence.wording import median, minus
+from companion.evidence.wording import median, typeset
 from stepsize.descent import descend, walk
 from stepsize.rules import AdaGrad, Adam, RMSProp
 from stepsize.signals import respond
@@ -115,7 +115,7 @@ def format_table(tables: dict[str, dict[str, dict[str, float]]], optimizers=("to
     import pandas as pd
 
     def words(a):
-        return "NaN" if np.isnan(a) else ("∞" if a > 0 else "−∞") if np.isinf(a) else minus(f"{a:,.4g}")
+        return "NaN" if np.isnan(a) else ("∞" if a > 0 else "−∞") if np.isinf(a) else typeset(f"{a:,.4g}")
 
     rows = {
         (case, name): {format: words(table[name][format]) for format in FORMATS}
