@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
