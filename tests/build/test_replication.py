@@ -75,6 +75,9 @@ def test_a_claim_is_constant_where_no_stated_estimate_depends_on_the_seed(first,
     assert replication.constant(beyond) == ["A"], "rows beyond decide nothing"
     found = replication.gather(made, "smoke") | {"claims": {"A": ["holds", "holds"]}}
     assert replication.replicated(found, "A", "holds")["constant"] == same
+    registered_anew = replication.replicated(found, "A", "fails")
+    assert registered_anew["same"] == (2 if same else 0), "what no seed can change needs no new replications"
+    assert registered_anew["fragile"] != same
 
 
 def test_a_claim_is_registered_as_fragile_exactly_where_replications_disagree():
@@ -115,6 +118,7 @@ def test_a_chapter_of_a_replication_chosen_at_random_gives_the_recorded_verdicts
     seed = random.choice(seeds)
     _, again = execute(book, chapter, {"seed": seed})
     recorded = {claim: verdicts[made["seeds"].index(seed)] for claim, verdicts in made["claims"].items()}
+    recorded |= {claim.id: claim.verdict for claim in book.claims()[chapter].values() if claim.id in made["constant"]}
     assert {v["claim"]: (chapter, seed, v["computed"]) for v in again["verdicts"]} == {
         claim: (chapter, seed, recorded[claim]) for claim in book.claims()[chapter]
     }

@@ -91,15 +91,19 @@ def read(root: Path) -> dict:
 
 
 def replicated(record: dict, claim: str, verdict: str) -> dict | None:
-    """{runs, same, others, fragile, constant} of one claim: in how many replications its verdict is `verdict`; None without a record."""
+    """{runs, same, others, fragile, constant} of one claim: in how many replications its verdict is `verdict`; None without a record.
+
+    What no seed can change has the published verdict under every seed, also where the register has changed since the replications.
+    """
     verdicts = record.get("claims", {}).get(claim)
     if not verdicts:
         return None
-    counts = Counter(verdicts)
+    steady = claim in record.get("constant", ())
+    counts = Counter([verdict] * len(verdicts) if steady else verdicts)
     return {
         "runs": len(verdicts),
         "same": counts[verdict],
         "others": {v: n for v, n in counts.items() if v != verdict},
         "fragile": counts[verdict] < FRAGILE * len(verdicts),
-        "constant": claim in record.get("constant", ()),
+        "constant": steady,
     }
