@@ -216,6 +216,8 @@ def test_margins_are_told_in_short_and_sorted_by_the_smallest_move():
         with_margin("moved", -0.2, 0.3),
     ]
     assert [pages.in_short(r) for r in rows] == ["–", "× 3", "× 1.1", "−0.2 → 0.3"]
+    near = [with_margin("on it", 0.0, 0.0), with_margin("beside it", 1.000001, 1.0, 1.000001)]
+    assert [pages.in_short(r) for r in near] == ["at the edge", "× 1.000001"]
     order = pages.ranks(rows)["margin"]
     assert sorted(order, key=order.get) == ["narrow", "wide", "moved", "none"]
     assert pages.tightness(rows[0]) == math.inf

@@ -179,6 +179,21 @@ def test_the_margin_in_words():
     assert cards.margin(record()) == "No move of one edge changes the verdict."
 
 
+def test_a_margin_never_names_one_number_twice():
+    near = {"measure": "size", "edge": 1.000001, "moved_to": 1.0, "factor": 1.000001}
+    assert cards.margin(record(margin=near)) == (
+        "The verdict would be another if the claimed edge were 1 instead of 1.000001, a factor 1.000001 away."
+    )
+    on_it = {"measure": "size", "edge": 0.0, "moved_to": 0.0, "factor": None}
+    assert cards.margin(record(margin=on_it)) == (
+        "The claimed edge, 0, is itself what was measured: past it by however little, the verdict would be another."
+    )
+    assert cards.margin(record(row(kind="identity"))) == (
+        "Checked to round-off: the edges are tolerances, and no margin is read from them."
+    )
+    assert cards.margin(record(row(kind="identity"), row())) == "No move of one edge changes the verdict."
+
+
 def test_how_intervals_were_made_is_said_once_for_each_kind():
     many = [row(interval=interval(1.5, 1, 2, method, n)) for method, n in
             (("Student t, 97.5%", 20), ("Student t, 98%", 30), ("Wilson score, 95%", 9))]  # fmt: skip

@@ -167,6 +167,16 @@ def test_a_margin_is_the_smallest_move_of_an_edge_that_changes_the_verdict():
     assert failed.margin["factor"] == pytest.approx(4 / 2)
 
 
+def test_a_margin_moves_no_tolerance():
+    exact_row = Evidence(
+        replace(SIZE, key="round-off", identity=True), "0", Interval(1.99, 1.99, 1.99, "m", 1), "stated"
+    )
+    claim = verdict("always", ["supports"]).claim
+    measured = verdict("always", ["supports"]).evidence
+    assert Verdict(claim, (exact_row,)).margin is None
+    assert Verdict(claim, (exact_row, *measured)).margin == Verdict(claim, measured).margin
+
+
 @given(quantifiers, rows)
 def test_a_region_moved_to_the_margin_changes_the_verdict_and_moved_half_as_far_does_not(quantifier, says):
     made = verdict(quantifier, says)

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.evidence.wording import describe_region, number
+from companion.evidence.wording import apart, describe_region, number
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,12 @@ def test_a_region_in_words():
     assert describe_region((-math.inf, 2)) == "at most 2"
     assert describe_region((0.5, math.inf)) == "at least 0.5"
     assert describe_region((1, 2000)) == "1 to 2,000"
+
+
+def test_unlike_numbers_print_unlike_and_like_ones_alike():
+    assert apart(0.8, 0.93) == ("0.8", "0.93")
+    assert apart(1 - 1e-12, 1.0) == ("0.999999999999", "1")
+    assert apart(12345.1, 12345.2) == ("12345.1", "12345.2")
+    assert apart(0.25, 0.25) == ("0.25", "0.25")
+    x = 1 / 3
+    assert len(set(apart(x, np.nextafter(x, 1)))) == 2

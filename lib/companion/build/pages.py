@@ -7,7 +7,7 @@ from pathlib import Path
 
 from companion.evidence.cards import DOTS, VERDICT_SIGNS, environment
 from companion.evidence.claims import SUBJECTS, VERDICTS, Claim
-from companion.evidence.wording import number
+from companion.evidence.wording import apart
 
 from . import difficulties, performance, replication
 from .book import write_whole
@@ -123,7 +123,10 @@ def in_short(record: dict) -> str:
     m = record["margin"]
     if m is None:
         return "–"
-    return f"× {number(m['factor'])}" if m["factor"] else f"{number(float(m['edge']))} → {number(float(m['moved_to']))}"
+    edge, moved = apart(float(m["edge"]), float(m["moved_to"]))
+    if edge == moved:
+        return "at the edge"
+    return f"× {apart(m['factor'], 1.0)[0]}" if m["factor"] else f"{edge} → {moved}"
 
 
 def chapters(rows: list[dict]) -> list[tuple[str, list[dict]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from .wording import describe_region, number
+from .wording import apart, describe_region, number
 
 VERDICT_SIGNS = {"holds": "✓", "in part": "◐", "fails": "✗", "open": "?"}
 SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contradicts the claim"), "undecided": ("?", "undecided")}  # fmt: skip
@@ -173,11 +173,16 @@ def margin(record: dict) -> str:
     """The smallest move of an edge that changes the verdict, in words."""
     m = record["margin"]
     if m is None:
+        stated = {e["kind"] for e in record["evidence"] if e["setting"] == "stated"}
+        if stated == {"identity"}:
+            return "Checked to round-off: the edges are tolerances, and no margin is read from them."
         return "No move of one edge changes the verdict."
     words = {e["key"]: e["measure"] for e in record["evidence"]}
     which = f" of the {words[m['measure']]}" if len(words) > 1 else ""
-    edge, moved = number(float(m["edge"])), number(float(m["moved_to"]))
-    factor = "" if m["factor"] is None else f", a factor {number(float(m['factor']))} away"
+    edge, moved = apart(float(m["edge"]), float(m["moved_to"]))
+    if edge == moved:
+        return f"The claimed edge{which}, {edge}, is itself what was measured: past it by however little, the verdict would be another."
+    factor = "" if m["factor"] is None else f", a factor {apart(float(m['factor']), 1.0)[0]} away"
     return f"The verdict would be another if the claimed edge{which} were {moved} instead of {edge}{factor}."
 
 

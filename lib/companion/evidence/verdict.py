@@ -105,10 +105,11 @@ class Verdict:
     def margin(self) -> dict | None:
         """The smallest move of one edge of a region that changes the verdict: the measure, the edge, where to, by what factor.
 
-        `factor` is None where the edge or its new place is not positive. None where no finite edge changes anything.
+        The edges of identities are tolerances for round-off and stay where they are. `factor` is None where the edge or its
+        new place is not positive. None where no finite edge changes anything.
         """
         moves = []
-        for measure in {e.measure.key: e.measure for e in self.rows("stated")}.values():
+        for measure in {e.measure.key: e.measure for e in self.rows("stated") if not e.measure.identity}.values():
             for side, edge in enumerate(measure.region):
                 for end in _ends(self.rows("stated"), measure) if math.isfinite(edge) else ():
                     for moved in (math.nextafter(end, -math.inf), end, math.nextafter(end, math.inf)):

@@ -22,6 +22,16 @@ def number(value: float) -> str:
     return typeset(f"{value:.1e}")
 
 
+def apart(a: float, b: float) -> tuple[str, str]:
+    """Two numbers as the book prints them, with as many more digits as it takes until unlike numbers print unlike."""
+    words = number(a), number(b)
+    for digits in range(4, 18):
+        if words[0] != words[1] or a == b:
+            break
+        words = typeset(f"{a:.{digits}g}"), typeset(f"{b:.{digits}g}")
+    return words
+
+
 def describe_region(region: tuple[float, float]) -> str:
     """A region in words."""
     low, high = map(number, region)
