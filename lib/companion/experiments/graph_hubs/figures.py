@@ -7,9 +7,23 @@ import numpy as np
 from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
 
-from .graphs import BIN_NAMES
-from .link_prediction import LinkTask, visits
-from .race import CUTS, VARIANTS, Run, best_rate, by_degree, cell, counts, exponent, graph_of, recorded, single, slope
+from .graphs import BIN_NAMES, adjacency
+from .link_prediction import LinkTask, propagated_visits, visits
+from .race import (
+    CUTS,
+    VARIANTS,
+    Run,
+    best_rate,
+    by_degree,
+    cell,
+    counts,
+    exponent,
+    graph_of,
+    recorded,
+    single,
+    slope,
+    top_share,
+)
 
 TITLES = {"links": "link prediction", "nodes": "classification"}
 NAMES = {"torch": "torch", "sympy": "SymPy"}
@@ -17,6 +31,8 @@ LINKS, NODES = ("links, torch", "links, sympy"), ("nodes, torch", "nodes, sympy"
 #: The third graph, whose rows are all beyond, and the longer, regularised trainings.
 NOUNS = "links, wordnet", "nodes, wordnet"
 REGULARISED = "nodes, torch, regularised", "nodes, sympy, regularised", "nodes, wordnet, regularised"
+#: Without features, on the graphs whose rows are all beyond.
+BARE = "nodes, sympy, X = I, one rate", "nodes, wordnet, X = I, one rate"
 #: A field or a variant -> where its rows say that they stand.
 PLACES = {
     "links, torch": "a row is a node (links, torch)",
@@ -66,9 +82,17 @@ def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
     return rows
 
 
-def hub_shares() -> dict[str, np.ndarray]:
-    """Place -> share of the squared gradient that the top tenth of the nodes has under a single rate, and the tops of other sizes."""
+def hub_shares(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
+    """Place -> share of the squared gradient that the top tenth of the nodes has under a single rate, and the tops of other sizes.
+
+    Where weights are shared, the gradient is that of a node's hidden state, under SGD; `averaged` are the runs of `race.averaged`.
+    """
     rows = {PLACES[key]: values(key, single(key), "hubs") for key in LINKS}
+    hidden = (*NODES, *variants("sum"), NOUNS[1], "nodes, wordnet, mean")
+    rows |= {PLACES[key]: values(key, "SGD", "hubs") for key in hidden}
+    for name, runs in averaged.items():
+        title = f"weights are shared, mean aggregation (classes, {NAMES[name]})"
+        rows[title] = np.array([top_share(run.degree, run.gradient) for run in runs])
     asked = (*variants("X = I", "LightGCN", "root", "matched"), NOUNS[0])
     tops = {key: values(key, single(key), "shares") for key in asked}
     for key, shares in tops.items():
@@ -91,23 +115,25 @@ def learned() -> dict[str, Interval]:
 
 
 def rate_exponents() -> dict[str, np.ndarray]:
-    """Rule and place -> exponent of the rate of a node's row in its degree, seed by seed."""
-    rules = ("Adam", "RMSProp", "AdaGrad")
-    cells = [(m, key) for key in (*LINKS, "nodes, torch, X = I") for m in rules]
-    others = (
-        "nodes, sympy, X = I, one rate",
-        "nodes, wordnet, X = I, one rate",
-        *variants("LightGCN", "root"),
-        NOUNS[0],
-    )
-    cells += [("Adam", key) for key in others]
-    return {f"{m}, {PLACES[key]}": values(key, m, "rate")[:, 0] for m, key in cells}
+    """Rule and place -> exponent of the rate of a node's row in its degree, seed by seed.
+
+    With X = I the rows stated on torch's graph are fitted to all rows of the table, those beyond to the rows that have had a gradient.
+    """
+    rules, bare = ("Adam", "RMSProp", "AdaGrad"), "nodes, torch, X = I"
+    cells = [(m, key) for key in (*LINKS, bare) for m in rules]
+    cells += [("Adam", key) for key in (*variants("LightGCN", "root"), NOUNS[0])]
+    rows = {f"{m}, {PLACES[key]}": values(key, m, "rate")[:, 0] for m, key in cells}
+    rows |= {f"Adam, {PLACES[key]}": values(key, "Adam", "reached")[:, 0] for key in BARE}
+    return rows | {
+        f"{m}, X = I, rows with a gradient (classes, torch)": values(bare, m, "reached")[:, 0] for m in rules
+    }
 
 
 def gaps() -> dict[str, Interval]:
     """Place -> by how much the distance between the best and the worst bin is smaller with Adam than with the single rate."""
     keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root", "matched"), *NOUNS, *REGULARISED)
-    return {PLACES[key]: fairer(key, "Adam", single(key)) for key in keys}
+    rows = {PLACES[key]: fairer(key, "Adam", single(key)) for key in keys}
+    return rows | {place: fairer(key, "Adam", name) for place, (key, name) in second_rivals().items()}
 
 
 def lifts() -> dict[str, Interval]:
@@ -125,7 +151,15 @@ def lifts() -> dict[str, Interval]:
 def jumps() -> dict[str, Interval]:
     """Place -> how much more the validation score jumps with Adam than with the single rate."""
     keys = (*LINKS, *NODES, *variants("X = I", "LightGCN", "root"), *NOUNS, *REGULARISED)
-    return {PLACES[key]: calmer(key, "Adam", single(key)) for key in keys}
+    rows = {PLACES[key]: calmer(key, "Adam", single(key)) for key in keys}
+    return rows | {place: calmer(key, "Adam", name) for place, (key, name) in second_rivals().items()}
+
+
+def second_rivals() -> dict[str, tuple[str, str]]:
+    """Place -> field and the single rate that its tuning seeds did not prefer: "..., beside SGD" where `single` is heavy ball."""
+    other = {"SGD": "heavy ball", "heavy ball": "SGD"}
+    rivals = [(key, other[single(key)]) for key in (*LINKS, *NODES)]
+    return {f"{PLACES[key]}, beside {name}": (key, name) for key, name in rivals}
 
 
 def paired(key: str, one: str, other: str, part="score", column=None) -> Interval:
@@ -303,12 +337,14 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "word-": "nodes, torch",
         "bare-": "nodes, torch, X = I",
         "light-": "links, torch, LightGCN",
-        "bare-sympy-": "nodes, sympy, X = I, one rate",
+        "bare-reached-": "nodes, torch, X = I",
+        "bare-sympy-": BARE[0],
         "wordnet-": NOUNS[0],
-        "wordnet-bare-": "nodes, wordnet, X = I, one rate",
+        "wordnet-bare-": BARE[1],
     }
     for start, key in rates.items():
-        fitted, correlation = values(key, "Adam", "rate").mean(0)
+        part = "reached" if key in BARE or "reached" in start else "rate"
+        fitted, correlation = values(key, "Adam", part).mean(0)
         said |= {
             f"{start}slope": (fitted, ".2f"),
             f"{start}corr": (correlation, ".3f" if "links" in key and "GCN" not in key else ".2f"),
@@ -334,8 +370,13 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "wordnet-mean": PLACES["nodes, wordnet, mean"],
     }
     said |= {f"{kind}-gradient": (means[place].mean(), ".2f") for kind, place in kinds.items()}
-    shares = hub_shares()
-    for kind in ("light", "bare"):
+    shares = hub_shares(averaged)
+    kinds |= {
+        "sum": PLACES["nodes, torch, sum"],
+        "mean": "weights are shared, mean aggregation (classes, torch)",
+        "symmetric": PLACES["nodes, torch"],
+    }
+    for kind in ("light", "bare", "sum", "mean", "symmetric"):
         said[f"{kind}-share"] = (shares[kinds[kind]].mean(), ".0%")
         said[f"{kind}-share-sympy"] = (shares[kinds[kind].replace("torch", "SymPy")].mean(), ".0%")
     for name in ("SGD", "Adam"):
@@ -365,7 +406,20 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         }
     task = LinkTask(graph_of("torch"), 0)
     said["predicted"] = (slope(task.degree, np.sqrt(visits(task.degree)))[0], ".2f")
+    for name in ("SGD", "heavy ball"):
+        start = name.replace(" ", "-").lower()
+        said[f"{start}-classes"] = (values("nodes, torch", name, "score").mean(), ".3f")
+        said[f"{start}-gap"] = (100 * fairer("nodes, torch", "Adam", name).estimate, "+.1f")
+        said[f"{start}-jumps"] = (100 * calmer("nodes, torch", "Adam", name).estimate, "+.1f")
     return said
+
+
+def predicted_exponents(name: str = "torch") -> dict[str, float]:
+    """Exponent in the degree that the visits predict for a row's root mean square gradient: in a table and in LightGCN."""
+    graph = graph_of(name)
+    met = visits(graph.degree)
+    light = propagated_visits(adjacency(graph, loops=False), met)
+    return {"a table": slope(graph.degree, np.sqrt(met))[0], "LightGCN": slope(graph.degree, np.sqrt(light))[0]}
 
 
 def link_errors() -> dict:

@@ -103,6 +103,15 @@ def visits(degree, negatives: int = 3) -> np.ndarray:
     return (2 + negatives) * d / d.sum() + negatives * d**0.75 / (d**0.75).sum()
 
 
+def propagated_visits(A, met):
+    """(M o M) met with M = (I + A + A^2) / 3: a row's mean squared gradient in LightGCN if all nodes' pulls are independent, of mean 0.
+
+    A node that is met `met` times on average has pulls of the variance `met`, and M passes them on with its own weights.
+    """
+    M = light_gcn(A, np.eye(A.shape[0])[None])[0]
+    return M**2 @ met
+
+
 @dataclass(frozen=True, eq=False)
 class LinkTask:
     """One seed's split of a graph, 80 % of the edges to learn from, 10 % to stop by and 10 % to be judged by; and its batches.

@@ -297,6 +297,12 @@ def summary(r: Run, rows) -> dict:
     }  # fmt: skip
 
 
+def reached(rows, r: Run) -> tuple[float, float]:
+    """Slope and correlation, as `slope`, of the rates of those rows alone that have had a gradient; of the others Adam's rate is lr / eps."""
+    had = r.row > 0
+    return slope(rows[had], r.rate[had])
+
+
 def counts(task: str, name: str, r: Run) -> np.ndarray:
     """What a row is counted by: the degree where it is a node, the number of documents where it is a word."""
     features = graph_of(name).features
@@ -329,6 +335,12 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, (tuple, list, np.ndarray)) else round(float(value), 7)
 
 
+def _kept(r: Run, rows, name: str, **more) -> dict:
+    """What a file keeps of a run: `summary`, `more` and, where there are no features, the fit of `reached`."""
+    of_reached = {"reached": reached(rows, r)} if "X = I" in name else {}
+    return {k: _plain(v) for k, v in (summary(r, rows) | more | of_reached).items()}
+
+
 def field(key: str) -> dict:
     """What the file keeps of one field: the tuning scores and the summary of every reported run."""
     task, _, name = key.partition(", ")
@@ -337,7 +349,7 @@ def field(key: str) -> dict:
     runs = reporting(task, name, {m: best_rate(cell) for m, cell in tuned.items()}, SEEDS[task])
     kept = {m: [] for m in tuned}
     for r in runs:
-        kept[r.method].append({k: _plain(v) for k, v in summary(r, counts(task, name, r)).items()})
+        kept[r.method].append(_kept(r, counts(task, name, r), name))
     return {"tuning": tuned, "runs": kept}
 
 
@@ -393,7 +405,7 @@ def variant(key: str) -> dict:
         of_nodes = {} if len(r.row) != len(r.degree) else {
             "row": exponent(r.degree, r.row), "shares": [top_share(r.degree, r.row, cut) for cut in CUTS]
         }  # fmt: skip
-        kept[r.method].append({k: _plain(v) for k, v in (summary(r, counts(task, name, r)) | of_nodes).items()})
+        kept[r.method].append(_kept(r, counts(task, name, r), name, **of_nodes))
     return {"tuning": {m: {k: _plain(v) for k, v in cell.items()} for m, cell in tuned.items()}, "runs": kept}
 
 
