@@ -17,6 +17,8 @@ from companion.experiments.gradient_clipping.race import (
     NoisyBowl,
     Retuning,
     gains_in_training,
+    longest_steps,
+    outlier_then_drift,
     place,
     resampled,
     retune,
@@ -300,6 +302,30 @@ def test_gains_in_training_are_at_the_rate_that_was_best_without_the_clip():
             steps_in_training(n, tail, placed["Adam"].lr, range(7, 10), 50)[1] for n in ("clip before, c = 1", "Adam")
         ]
         np.testing.assert_array_equal(gains[tail]["step, longest"], steps[0].max(0) / steps[1].max(0))
+
+
+def test_after_an_outlier_a_clip_can_double_the_longest_step():
+    clipped, raw = longest_steps((chain(ClipByNorm(1.0), Adam(1.0, eps=0)), Adam(1.0, eps=0)), outlier_then_drift())
+    assert raw == pytest.approx(0.1 / 0.001**0.5 * (1 - 0.999**5001) ** 0.5, rel=1e-4)  # the outlier's own step
+    # the cliff at k = 15 of a v that still holds the clipped outlier; the background adds 1e-4 to v
+    cliff = (1 - 0.9**15) / (1 - 0.999**15 + 0.001 * 0.999**515) ** 0.5
+    assert clipped == pytest.approx(cliff, rel=5e-3)
+    assert clipped / raw == pytest.approx(2.02, abs=0.01)
+    at_once = mutant(
+        outlier_then_drift, "(-1.0) ** np.arange(before + quiet)", "(-1.0) ** np.arange(before + quiet) * 100"
+    )
+    loud = longest_steps((chain(ClipByNorm(1.0), Adam(1.0, eps=0)), Adam(1.0, eps=0)), at_once())
+    assert loud[0] / loud[1] < 1  # on a background as large as the drift there is no cliff
+
+
+def test_the_wide_limit_is_ten_times_as_high():
+    tuned = retune("t1.5", [0.03, 0.1], range(5), range(5, 11), 60)
+    coarse = 10 ** np.linspace(np.log10(tuned.lrs[0]), np.log10(tuned.lrs[-1]), tuned.between.shape[1])
+    bowl = NoisyBowl.sample("t1.5", 5, 0, 60)
+    rule = chain(ClipByNorm(10 * 10**0.5), Adam(coarse[:, None]))
+    np.testing.assert_allclose(np.exp(tuned.wide), bowl.late_loss(rule).T, rtol=1e-9)
+    same = tuned._replace(wide=tuned.clipped)
+    assert resampled(Retuning.wide_rates, same).estimate == resampled(Retuning.rates, same).estimate
 
 
 def test_a_clip_that_never_acts_moves_no_best_rate():

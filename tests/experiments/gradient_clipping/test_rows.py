@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from companion.evidence import geometric
+from companion.evidence.claims import read_claims
 from companion.experiments.gradient_clipping import rows
 from companion.experiments.gradient_clipping.heavy_tails import TAILS
 from companion.experiments.gradient_clipping.race import MEASURES, PLACEMENTS, Retuning, entries
@@ -112,7 +113,7 @@ def test_the_rows_of_the_hazard_are_those_of_three_clips():
 def retuned():
     """Without the clip the second of three rates is best, with it the first; there the loss is e^-2 of that at the second."""
     curve = np.array([[0.0], [2], [3]]) * np.ones(6)
-    return Retuning(LRS, np.eye(3), np.roll(curve, 1, 0), curve, curve)
+    return Retuning(LRS, np.eye(3), np.roll(curve, 1, 0), curve, curve, np.roll(curve, 2, 0))
 
 
 def test_retuning_has_a_row_for_every_tail():
@@ -124,10 +125,13 @@ def test_retuning_has_a_row_for_every_tail():
     }
     cost = rows.retuning_rows("kept", Retuning.loss, tuned)
     assert cost["kept, the noise is normal"].estimate == pytest.approx(np.exp(2))
-    numbers = rows.retuning_numbers(best, cost, {"t1.5": 2000, "normal": 5})
+    wide = rows.retuning_rows("c = 10", Retuning.wide_rates, tuned)
+    assert estimates(wide) == {"c = 10, the noise is heavy-tailed": 10, "c = 10, the noise is normal": 10}
+    numbers = rows.retuning_numbers(best, cost, wide, {"t1.5": 2000, "normal": 5})
     assert {key: format(*value) for key, value in numbers.items()} == {
         "best-least": "0.10", "best-most": "0.10", "best-t15": "0.10", "best-normal": "0.10",
         "keep-t15": "7.39", "keep-normal": "7.39", "retuning-t15": "2,000", "retuning-normal": "5",
+        "wide-t15": "10.00", "wide-normal": "10.00",
     }  # fmt: skip
 
 
@@ -180,6 +184,12 @@ def test_the_numbers_of_the_prose_are_losses_of_the_placement_named():
     assert numbers["sgd-t15"][0] == pytest.approx(3.0 ** (place("clipped SGD") - place("clip before, c = 1")))
     assert numbers["tight-normal"][0] == pytest.approx(1 / 2)
     assert numbers["tight-spikes"][0] == 1
+
+
+def test_the_longest_step_along_a_sequence_is_that_with_the_clip_over_that_without():
+    ((words, row),) = rows.sequence_rows([6.0, 3.0]).items()
+    assert (row.estimate, row.low, row.high) == (2, 2, 2)
+    assert read_claims("gradient_clipping")["C4b"].measures["longest"].setting(words) == "beyond"
 
 
 def test_a_race_reports_every_placement_that_has_a_rate_of_its_own():

@@ -103,7 +103,7 @@ class Retuning(NamedTuple):
 
     `between` (lrs, coarse lrs) interpolates means over bowls to the finer grid `lrs`, from which rates are chosen. Means are
     taken with `weights` (bowls, resamples): geometric means of losses, in which the difference between bowls cancels, for all
-    rates meet the same.
+    rates meet the same. `wide` are the losses with c = 10 on the bowls to tune on.
     """
 
     lrs: np.ndarray
@@ -111,6 +111,7 @@ class Retuning(NamedTuple):
     raw: np.ndarray
     clipped: np.ndarray
     reported: np.ndarray
+    wide: np.ndarray | None = None
 
     def best(self, weights):
         """Places in `lrs` of the rates of least typical loss, without and with the clip, (resamples,) each."""
@@ -120,6 +121,10 @@ class Retuning(NamedTuple):
         """Best rate with the clip over that without."""
         raw, clipped = self.best(weights)
         return self.lrs[clipped] / self.lrs[raw]
+
+    def wide_rates(self, weights, others):
+        """Best rate with the limit ten times as high over that without a clip."""
+        return self._replace(clipped=self.wide).rates(weights, others)
 
     def loss(self, weights, others):
         """Loss with the clip at the rate tuned without it over that at the rate tuned with it: geometric mean over bowls."""
@@ -148,7 +153,8 @@ def retune(tail: str, near: list[float], tuning, reporting, steps: int) -> Retun
         return np.concatenate(parts, axis=-1)
 
     between = CubicSpline(coarse, np.eye(len(coarse)))(fine)
-    return Retuning(10**fine, between, *losses(tuning, np.inf, 1.0), *losses(reporting, 1.0))
+    raw, clipped, wide = losses(tuning, np.inf, 1.0, 10.0)
+    return Retuning(10**fine, between, raw, clipped, *losses(reporting, 1.0), wide)
 
 
 @at_any_level
@@ -196,6 +202,21 @@ def steady_gains(clipped, raw, tail: str, runs: int, steps: int, seeds) -> dict[
         one, other = (steady_steps(rule, tail, runs, steps, seed) for rule in (clipped, raw))
         parts.append([of(*one) / of(*other) for of in MEASURES.values()])
     return dict(zip(MEASURES, np.concatenate(parts, axis=-1), strict=True))
+
+
+def outlier_then_drift(size=1e3, before=5000, quiet=500, drift=15, small=0.01):
+    """Gradients (T, 1, 1): +-small in turn, one outlier of `size` after `before` of them, `quiet` more, then `drift` gradients of 1.
+
+    Without a clip Adam's longest step is that of the outlier, (1 - beta1) / sqrt(1 - beta2), for v is frozen when the drift comes.
+    With a clip at 1 the drift is a cliff, whose k-th step is (1 - beta1^k) / sqrt(1 - beta2^k); the clipped outlier in v takes little off it.
+    """
+    background = small * (-1.0) ** np.arange(before + quiet)
+    return np.concatenate([background[:before], [size], background[before:], np.ones(drift)])[:, None, None]
+
+
+def longest_steps(rules, g) -> list[float]:
+    """The longest step of each rule along the gradients g, as `respond` takes them."""
+    return [np.abs(path.rate * path.direction).max() for path in (respond(rule, g) for rule in rules)]
 
 
 def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):

@@ -149,12 +149,18 @@ def limit_numbers(races: dict, rng, n: int = 100_000, d: int = 10) -> dict:
     return numbers
 
 
-def retuning_numbers(best: dict, cost: dict, bowls: dict) -> dict:
-    """Ratios of best rates, costs of the rate kept, and numbers of bowls, by tail; `best` and `cost` as `retuning_rows` made them."""
+def sequence_rows(longest) -> dict[str, Interval]:
+    """The longest step with the clip over that without along one sequence of gradients; `longest` is with, without."""
+    clipped, raw = longest
+    return {"no noise but one outlier, then gradients of one sign": exact(clipped / raw)}
+
+
+def retuning_numbers(best: dict, cost: dict, wide: dict, bowls: dict) -> dict:
+    """Ratios of best rates, costs of the rate kept, and numbers of bowls, by tail; `best`, `cost` and `wide` as `retuning_rows` made them."""
     rates = [i.estimate for i in best.values()]
     numbers = {"best-least": (min(rates), ".2f"), "best-most": (max(rates), ".2f")}
-    for tail, rate, kept in zip(bowls, rates, cost.values(), strict=True):
+    for tail, rate, kept, high in zip(bowls, rates, cost.values(), wide.values(), strict=True):
         key = tail.replace(".", "")
         numbers |= {f"best-{key}": (rate, ".2f"), f"keep-{key}": (kept.estimate, ".2f")}
-        numbers[f"retuning-{key}"] = bowls[tail], ",d"
+        numbers |= {f"wide-{key}": (high.estimate, ".2f"), f"retuning-{key}": (bowls[tail], ",d")}
     return numbers
