@@ -9,6 +9,7 @@ from companion.experiments.autoclip import AutoClip
 from companion.experiments.poisson_bursts.race import (
     CHOICES,
     METHODS,
+    PERCENTILES,
     UNTUNED,
     Backtest,
     at_rate,
@@ -68,6 +69,17 @@ def test_every_method_of_the_race_follows_a_stream_and_rules_as_they_are_have_th
     torch = pytest.importorskip("torch")
     for name, peer in (("AdaGrad", torch.optim.Adagrad), ("RMSProp", torch.optim.RMSprop), ("Adam", torch.optim.Adam)):
         assert UNTUNED[f"{name}, as it is"].lr == inspect.signature(peer).parameters["lr"].default
+
+
+def test_the_grid_of_percentiles_ends_with_no_clip():
+    stream, (*_, last) = (
+        poisson_stream(range(3), steps=200, **KIND | {"flip": 150}),
+        CHOICES["AdaGrad, percentile clip"],
+    )
+    assert [rule.percentile for rule in CHOICES["RMSProp, percentile clip"]] == [*PERCENTILES]
+    np.testing.assert_array_equal(follow(at_rate(last, 0.5), stream).mu, follow(AdaGrad(0.5), stream).mu)
+    acts = follow(at_rate(CHOICES["AdaGrad, percentile clip"][-2], 0.5), stream).mu
+    assert (acts != follow(AdaGrad(0.5), stream).mu).any()
 
 
 def test_a_mean_of_windows_is_the_mean_of_the_whole():

@@ -7,7 +7,7 @@ from companion.evidence import geometric
 from companion.evidence.claims import read_claims
 from companion.experiments.autoclip import AutoClip
 from companion.experiments.poisson_bursts import rows
-from companion.experiments.poisson_bursts.race import CHOICES, METHODS, UNTUNED, Backtest, Race, Twins, law
+from companion.experiments.poisson_bursts.race import CHOICES, METHODS, PERCENTILES, UNTUNED, Backtest, Race, Twins, law
 from mutants import mutant
 from stepsize import AdaGrad, Adam, ClipByNorm, chain
 from stepsize.tuning import Choice
@@ -42,6 +42,17 @@ def test_the_law_of_a_forgetting_rule_starts_from_the_ratio_at_the_end_of_the_bu
     v[0, STOP - 1 :] += 99 * 0.9 ** np.arange(STEPS - STOP + 1)[:, None]
     pair = Twins(-0.5 * np.log(v), np.ones_like(v))
     np.testing.assert_allclose(law(pair, Adam(beta2=0.9), STOP), pair.ratio[STOP:, 0], rtol=1e-12)
+
+
+def test_the_law_of_a_forgetting_rule_is_drawn_stream_by_stream():
+    v, excess = np.ones((2, STEPS, 6)), np.logspace(0, 4, 6)  # streams of very different bursts
+    v[0, STOP - 1 :] += excess * 0.9 ** np.arange(STEPS - STOP + 1)[:, None]
+    pair = Twins(-0.5 * np.log(v), np.ones_like(v))
+    measured = geometric(pair.ratio, axis=1)[STOP:]
+    np.testing.assert_allclose(law(pair, Adam(beta2=0.9), STOP), measured, rtol=1e-12)
+    mean_first = mutant(law, "pair.ratio[stop - 1]", "geometric(pair.ratio[stop - 1])")
+    assert (mean_first(pair, Adam(beta2=0.9), STOP) / measured).max() > 1.3  # Jensen's inequality, one-sided
+    assert (mean_first(pair, Adam(beta2=0.9), STOP) >= measured).all()
 
 
 def test_the_share_recovered_is_taken_of_the_logarithm():
@@ -114,6 +125,16 @@ def test_the_prose_names_the_costs_of_the_race(raced):
     assert numbers["beta1-chosen"] == 0
     low, high = (numbers[f"adam-after-{end}"][0] for end in ("low", "high"))
     assert low < place["Adam"] - 1 < high
+
+
+def test_the_grid_of_percentiles_is_read_at_the_best_rate_of_each():
+    curve = np.array([[4.0, p / 10, np.nan] for p in PERCENTILES])
+    tuned = {"AdaGrad, percentile clip": Choice(0.5, None, None, False, curve)}
+    tuned["AdaGrad"] = Choice(1, None, None, False, np.array([5.0, 2, 9]))
+    told = "0.50 at 10, 2.00 at 50, 2.00 at 90, 2.00 at 99, 2.00 at 99.9, 2.00 at 100"
+    assert rows.percentile_numbers(Race({"whole": tuned}, {})) == {"percentile-grid": told}
+    first = mutant(rows.percentile_numbers, "np.nanmin(tuned[name].curve, axis=-1)", "tuned[name].curve[..., 0]")
+    assert first(Race({"whole": tuned}, {}))["percentile-grid"] != told
 
 
 def test_the_numbers_of_rates_are_those_of_the_twins():

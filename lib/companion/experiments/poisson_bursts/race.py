@@ -38,13 +38,15 @@ METHODS = {
     "implicit SGD": ImplicitSGD(),
     "EWMA": EWMA(cells=np.array([1.0, 0, 0, 0])),
 }
+#: Percentiles of all norms so far that a limit may stand at: 100 clips nothing.
+PERCENTILES = 10, 50, 90, 99, 99.9, 100
 #: method -> rules of which one is chosen along with the rate.
 CHOICES = {
     "RMSProp, β tuned": _MEMORY,
     "Adam, β₁ tuned": _MOMENTUM,
     "Schedule-Free Adam, β tuned": _FREE,
 } | {
-    f"{name}, percentile clip": [AutoClip(METHODS[name], percentile) for percentile in (10, 50, 90)]
+    f"{name}, percentile clip": [AutoClip(METHODS[name], percentile) for percentile in PERCENTILES]
     for name in ("AdaGrad", "RMSProp")
 }
 #: method -> rule with the rate that its library, or for Schedule-Free and Prodigy its authors' code, gives it.
@@ -148,10 +150,14 @@ def twins(method, seeds, **kind) -> Twins:
 
 
 def law(pair: Twins, rule, stop: int):
-    """The ratio of rates from `stop` on, (T - stop,), predicted from the state at the end of the burst alone: `adam_ratio`, `adagrad_ratio`."""
+    """The ratio of rates from `stop` on, (T - stop,), predicted stream by stream from the end of the burst, then averaged: `adam_ratio`, `adagrad_ratio`.
+
+    The geometric mean comes last: log r_k is concave in log r_0, so that the law of a mean lies above the mean of the laws.
+    """
     beta = getattr(rule, "beta2", getattr(rule, "beta", None))
     if beta is not None:
-        return adam_ratio(geometric(pair.ratio[stop - 1]), beta, np.arange(1, len(pair.ratio) - stop + 1))
+        since = np.arange(1, len(pair.ratio) - stop + 1)[:, None]
+        return geometric(adam_ratio(pair.ratio[stop - 1], beta, since), axis=1)
     energy = np.exp(-2 * pair.log_rate)  # the sum of squared gradients, in units of lr^2
     return geometric(adagrad_ratio(energy[1, stop:], energy[0, stop - 1] - energy[1, stop - 1]), axis=1)
 

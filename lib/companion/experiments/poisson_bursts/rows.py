@@ -7,7 +7,7 @@ import numpy as np
 from companion.evidence import Interval, bootstrap, geometric
 from stepsize.responses import steps_until, time_debt
 
-from .race import UNTUNED, Backtest, Race, Twins, law
+from .race import PERCENTILES, UNTUNED, Backtest, Race, Twins, law
 
 #: The geometric mean with its interval.
 typical = partial(bootstrap, statistic=geometric)
@@ -136,7 +136,16 @@ def cost_numbers(race: Race) -> dict:
         "free-chosen": race.tuned["whole"][BOTH["free"]].setting.beta,
         "percentile-chosen": race.tuned["whole"][BOTH["percentile"]].setting.percentile,
         "percentile-after-chosen": race.tuned["after"][BOTH["percentile"]].setting.percentile,
+        "percentile-rms-chosen": race.tuned["whole"][WHOLE["percentile-rms"]].setting.percentile,
     }
+
+
+def percentile_numbers(race: Race) -> dict:
+    """Costs on the tuning streams of AdaGrad behind each percentile, over those of AdaGrad without a clip, each at its best rate: a sentence."""
+    tuned = race.tuned["whole"]
+    each, alone = (np.nanmin(tuned[name].curve, axis=-1) for name in (BOTH["percentile"], "AdaGrad"))
+    listed = zip(PERCENTILES, each / alone, strict=True)
+    return {"percentile-grid": ", ".join(f"{ratio:.2f} at {p:g}" for p, ratio in listed)}
 
 
 def street_numbers(forecasts: dict[str, Backtest], losses: dict, late) -> dict:
