@@ -162,9 +162,7 @@ def test_the_sentence_counts_claims_and_measurements(rows):
 def test_the_sentence_says_how_far_claims_that_hold_reach(book, tmp_path):
     t1 = verdict(book, "T1", case_a="supports", far_a="supports", far_b="contradicts", far_c="undecided")
     rows = pages.entries(book, ledger.records(book, executed(tmp_path / "x", t1)))
-    assert pages.sentence(rows).endswith(
-        "In other situations, 1 of 3 measurements of the claims that hold support them."
-    )
+    assert pages.sentence(rows).endswith("Claims that hold were measured in 3 other situations too: 1 support them.")
 
 
 def test_an_identity_and_a_control_are_not_counted_as_support(rows):

@@ -157,6 +157,7 @@ def test_an_identity_is_a_line_and_no_strip():
             "Reaches 3 of 5 further settings. Breaks when: a; b.",
         ),
         ({"reaches": 5, "of": 5, "breaks_when": []}, "Reaches 5 of 5 further settings."),
+        ({"reaches": 3, "of": 8, "breaks_when": list("abcde")}, "Reaches 3 of 8 further settings."),
         ({"reaches": 1, "of": 2, "true_when": ["a"]}, "Supported in 1 of 2 further settings. True when: a."),
         ({"reaches": 0, "of": 2, "true_when": []}, "Supported in 0 of 2 further settings."),
         ({"reaches": 0, "of": 0, "breaks_when": []}, "Not measured beyond the text’s setting."),

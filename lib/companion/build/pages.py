@@ -81,7 +81,7 @@ def sentence(rows: list[dict]) -> str:
     found = [count(n, v) for v, n in counts(rows).items()]
     measured = support(rows, "stated", "beyond", "control")[1]
     kept, of = support([r for r in rows if r["verdict"] == "holds"], "beyond")
-    beyond = f" In other situations, {kept} of {of} measurements of the claims that hold support them." if of else ""
+    beyond = f" Claims that hold were measured in {of} other situations too: {kept} support them." if of else ""
     return f"{len(rows)} claims, {measured} measurements. In the situations that the text describes, {', '.join(found)}.{beyond}"
 
 

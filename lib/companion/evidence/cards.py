@@ -30,6 +30,7 @@ HEADINGS = {
 }
 
 GUTTER = 6.0  # per cent of a strip on either side, where arrows lead to infinity
+NAMED = 4  # conditions at which a claim breaks, named in a sentence
 APART = 17.0  # per cent of a strip between two labels of its axis
 
 
@@ -163,7 +164,8 @@ def boundary(record: dict) -> str:
     if not b["of"]:
         return "Not measured beyond the text’s setting."
     name = "true_when" if "true_when" in b else "breaks_when"
-    when = "; ".join(dict.fromkeys(b[name]))  # one condition may be measured in several ways
+    conditions = list(dict.fromkeys(b[name]))  # one condition may be measured in several ways
+    when = "; ".join(conditions) if len(conditions) <= NAMED else ""  # more are read off the strips
     if name == "true_when":
         return f"Supported in {b['reaches']} of {b['of']} further settings." + (when and f" True when: {when}.")
     return f"Reaches {b['reaches']} of {b['of']} further settings." + (when and f" Breaks when: {when}.")
