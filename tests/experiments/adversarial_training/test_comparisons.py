@@ -29,20 +29,25 @@ RACED = {
         EUCLIDEAN["Adam"]: leaves(57),
     },
 }
+RIVALS = {
+    "L∞": {"pooled RMSProp": leaves(44)},
+    "L2": {"pooled RMSProp": leaves(40), "normalised SGD, falling": leaves(35)},
+}
 HARDENED = {kind: {name: leaves(70 + k) for k, name in enumerate(duels)} for kind, duels in RACED.items()}
 
 
 def test_points_standing_are_differences_to_the_right_attacker():
-    pooled = {"L∞": leaves(44), "L2": leaves(40)}
-    assert values(comparisons.attack_numbers(RACED, HARDENED, pooled)) == pytest.approx(
+    raced = RACED | {"L∞": RACED["L∞"] | {"pooled Adam": leaves(43)}}
+    assert values(comparisons.attack_numbers(raced, HARDENED, RIVALS)) == pytest.approx(
         {"lazy-gain": 41, "box-gap": 1, "disc-gap": -7, "hard-gap": 2, "euclid-gap": 12, "disc-control": -9}
         | {"pooled-gap": -2, "adam-gap": 2, "rms-gap": 1, "rms-pixel": -3, "rms-pixel-box": -5}
+        | {"rms-falling": 2}
     )
 
 
 def test_the_scale_per_pixel_is_compared_with_the_same_rule_without_it():
     box = RACED["L∞"] | {"pooled Adam": leaves(43, 60)}
-    rows = comparisons.scale_per_pixel({"L∞": box, "L2": RACED["L2"]}, {"L∞": leaves(44), "L2": leaves(40)})
+    rows = comparisons.scale_per_pixel({"L∞": box, "L2": RACED["L2"]}, RIVALS)
     assert {row: points.mean() for row, points in rows.items()} == pytest.approx(
         {
             "rates tuned, L∞ ball": -2,
@@ -52,6 +57,7 @@ def test_the_scale_per_pixel_is_compared_with_the_same_rule_without_it():
             "Euclidean projection, rates tuned, L2 ball": 23,
             "RMSProp, rates tuned, L∞ ball": -5,
             "RMSProp, rates tuned, L2 ball": -3,
+            "RMSProp beside normalised ascent at a falling rate, L2 ball": 2,
         }
     )
 
@@ -83,11 +89,23 @@ def test_falls_are_those_of_each_training():
     }
 
 
+def test_the_largest_fall_is_that_of_one_network():
+    rows = comparisons.largest({"box": np.array([3.0, 11.0, 5.0])})
+    assert list(rows) == ["the largest over networks, box"]
+    row = rows["the largest over networks, box"]
+    assert (row.low, row.estimate, row.high, row.n, row.again) == (11, 11, 11, 3, None)
+
+
 def test_training_is_told_by_its_worst_ball_and_by_the_spread_of_the_models_of_each_kind(monkeypatch):
     monkeypatch.setattr(comparisons, "spread_of_lengths", lambda x, images: np.array([x, x + 2.0]))
-    box, disc, single = (Hardened(10 * fall, np.array([[90.0], [90.0 - fall]])) for fall in (3, 4, 12))
+    box, disc, single = (
+        Hardened(10 * fall, np.array([[90.0, 90], [90.0 - fall, 90 - more]]))
+        for fall, more in ((3, 7), (4, 8), (12, 14))
+    )
     found = values(comparisons.training_numbers(99, {"L∞": box, "L2": disc}, single, None))
-    assert found == {"spread-standard": 100, "spread-hardened": 41, "worst-fall": 4, "single-fall": 12}
+    assert found == {"spread-standard": 100, "spread-hardened": 41, "worst-fall": 6, "single-fall": 13} | {
+        "largest-fall": 8, "largest-single-fall": 14, "networks": 2
+    }  # fmt: skip
 
 
 def test_a_mask_is_read_at_the_last_factor_but_one():

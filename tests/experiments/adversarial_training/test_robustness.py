@@ -27,7 +27,7 @@ from companion.experiments.adversarial_training.robustness import (
     harden,
     masked,
     race,
-    race_pooled_rmsprop,
+    race_rivals,
     rate_of_each,
     reached,
     rematch,
@@ -126,10 +126,26 @@ def test_a_rematch_is_the_race_of_the_named_attackers_against_hardened_models(mo
     assert list(again) == ["SGD", "Adam", "RMSProp", "normalised SGD"]
     alone = race("L2", models[:3], SEEDS[:3], 1, 2, *few, ["Adam"])["Adam"]
     assert np.array_equal(again["Adam"].fate, alone.fate)
-    pooled = race_pooled_rmsprop(models[:3], SEEDS[:3], 1, 2, *few)
-    assert list(pooled) == ["L∞", "L2"]
-    assert pooled["L2"].lr in ATTACKERS["pooled RMSProp"].rates(BALLS["L2"])
-    assert "pooled RMSProp" not in robustness.RACED
+    rivals = race_rivals(models[:3], SEEDS[:3], 1, 2, *few)
+    names = ["pooled RMSProp", "normalised SGD, falling"]
+    assert {kind: list(of) for kind, of in rivals.items()} == {"L∞": names[:1], "L2": names}
+    for name in names:
+        assert rivals["L2"][name].lr in ATTACKERS[name].rates(BALLS["L2"])
+        assert name not in robustness.RACED
+
+
+def test_normalised_ascent_of_falling_rate_steps_by_the_rate_over_the_root_of_the_step():
+    g = torch.tensor(np.random.default_rng(1).normal(size=(9, 3, 64)))
+    for make, fall in (
+        (robustness.falling, 0.5),
+        (mutant(robustness.falling, "InverseRoot(normalised(lr))", "normalised(lr)"), 0),
+    ):
+        rule, lengths = make(0.3), []
+        state = rule.init(g[0])
+        for each in g:
+            state, rate, direction = rule.step(state, each, g[0])
+            lengths.append(float((rate * direction).norm(dim=-1).max()))
+        np.testing.assert_allclose(lengths, 0.3 * np.arange(1, 10.0) ** -fall, rtol=1e-12)
 
 
 def test_gradients_of_hardened_models_differ_less_in_length(models):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from companion.evidence import Evidence
+from companion.evidence import Evidence, Interval, exact
 from stepsize.tuning import Choice
 
 from .defenses import DEFENDERS, LAZY, NOBODY, OPPONENTS, by_strength
@@ -27,6 +27,11 @@ def falls(hardened: dict[str, Hardened], single: Hardened, steps: int) -> Sample
     """Worst falls of robust accuracy in training against `steps` gradients in each ball, and against a single one in the box."""
     rows = {f"a network on digits, {steps} gradients, {kind} ball": h.worst_drop for kind, h in hardened.items()}
     return rows | {"a network on digits, 1 gradient, L∞ ball": single.worst_drop}
+
+
+def largest(samples: Samples) -> dict[str, Interval]:
+    """The largest number of each sample: one network, and no mean."""
+    return {f"the largest over networks, {row}": exact(values.max(), len(values)) for row, values in samples.items()}
 
 
 def standing(raced: Raced, hardened: Raced) -> Samples:
@@ -57,8 +62,11 @@ def cost_of_the_lazy_rate(raced: Raced) -> dict[str, Samples]:
     return {kind: {name: d.lazy - d.tuned for name, d in duels.items()} for kind, duels in raced.items()}
 
 
-def scale_per_pixel(raced: Raced, pooled: dict[str, Duel]) -> Samples:
-    """Points standing, Adam and RMSProp minus the same with one second moment per image; `pooled` are the duels of that RMSProp."""
+def scale_per_pixel(raced: Raced, rivals: Raced) -> Samples:
+    """Points standing, Adam and RMSProp minus the same with one second moment per image; `rivals` are those of RMSProp.
+
+    And RMSProp minus steepest ascent whose rate falls like 1 / sqrt(t), in the Euclidean ball.
+    """
     rows = {}
     for kind, duels in raced.items():
         adam, without = duels["Adam"], duels["pooled Adam"]
@@ -66,7 +74,10 @@ def scale_per_pixel(raced: Raced, pooled: dict[str, Duel]) -> Samples:
         rows[f"both at the lazy rate, {kind} ball"] = adam.lazy - without.lazy
     euclidean = raced["L2"][EUCLIDEAN["Adam"]]
     rows["Euclidean projection, rates tuned, L2 ball"] = euclidean.tuned - raced["L2"]["pooled Adam"].tuned
-    return rows | {f"RMSProp, rates tuned, {k} ball": raced[k]["RMSProp"].tuned - pooled[k].tuned for k in raced}
+    for kind, duels in raced.items():
+        rows[f"RMSProp, rates tuned, {kind} ball"] = duels["RMSProp"].tuned - rivals[kind]["pooled RMSProp"].tuned
+    falling = raced["L2"]["RMSProp"].tuned - rivals["L2"]["normalised SGD, falling"].tuned
+    return rows | {"RMSProp beside normalised ascent at a falling rate, L2 ball": falling}
 
 
 def gained_by_strength(raced: Raced, cells: dict[str, dict]) -> Samples:
@@ -103,11 +114,12 @@ def choices(duels: dict[str, Duel]) -> dict[str, tuple[Choice, np.ndarray]]:
     return {name: (Choice(d.lr, None, (), d.at_edge, 100 * d.curve, d.tuned), d.rates) for name, d in duels.items()}
 
 
-def attack_numbers(raced: Raced, hardened: Raced, pooled: dict[str, Duel]) -> dict:
+def attack_numbers(raced: Raced, hardened: Raced, rivals: Raced) -> dict:
     """Points standing beyond those under plain ascent or, in the Euclidean ball, under its steepest ascent; means over models.
 
-    And what the scale per pixel makes of RMSProp, whose duels with one second moment per image are `pooled`.
+    And what the scale per pixel makes of RMSProp, beside its `rivals`.
     """
+    pixel = scale_per_pixel(raced, rivals)
     L2, rows = {name: d.tuned.mean() for name, d in raced["L2"].items()}, standing(raced, hardened)
     return {
         "lazy-gain": (-rows["both at the lazy rate, L∞ ball"].mean(), ".0f"),
@@ -119,18 +131,22 @@ def attack_numbers(raced: Raced, hardened: Raced, pooled: dict[str, Duel]) -> di
         "pooled-gap": (L2["pooled Adam"] - L2["normalised SGD"], "+.1f"),
         "adam-gap": (L2["Adam"] - L2["normalised SGD"], "+.1f"),
         "rms-gap": (L2["RMSProp"] - L2["normalised SGD"], "+.1f"),
-        "rms-pixel": (L2["RMSProp"] - pooled["L2"].tuned.mean(), "+.1f"),
-        "rms-pixel-box": (raced["L∞"]["RMSProp"].tuned.mean() - pooled["L∞"].tuned.mean(), "+.1f"),
+        "rms-pixel": (pixel["RMSProp, rates tuned, L2 ball"].mean(), "+.1f"),
+        "rms-pixel-box": (pixel["RMSProp, rates tuned, L∞ ball"].mean(), "+.1f"),
+        "rms-falling": (pixel["RMSProp beside normalised ascent at a falling rate, L2 ball"].mean(), "+.1f"),
     }
 
 
 def training_numbers(x, hardened: dict[str, Hardened], single: Hardened, images) -> dict:
-    """How far the lengths of the gradients spread on standard models x and on hardened ones; the worst falls in training, means."""
+    """How far the lengths of the gradients spread on standard models x and on hardened ones; the worst falls in training, means and largest."""
     return {
         "spread-standard": (spread_of_lengths(x, images).mean(), ",.0f"),
         "spread-hardened": (spread_of_lengths(hardened["L2"].x, images).mean(), ",.0f"),
         "worst-fall": (max(h.worst_drop.mean() for h in hardened.values()), ".1f"),
         "single-fall": (single.worst_drop.mean(), ".1f"),
+        "largest-fall": (max(h.worst_drop.max() for h in hardened.values()), ".0f"),
+        "largest-single-fall": (single.worst_drop.max(), ".0f"),
+        "networks": len(single.worst_drop),
     }
 
 

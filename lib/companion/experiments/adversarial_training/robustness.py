@@ -15,7 +15,7 @@ from stepsize.contract import hyperparameters
 from stepsize.rules import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent
 from stepsize.transforms import chain
 from stepsize.tuning import choose, require_apart
-from stepsize.wrappers import LinearDecay, Pooled
+from stepsize.wrappers import InverseRoot, LinearDecay, Pooled
 
 from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, walk_from, walk_in_ball
 from .classifiers import BLOCK, Classifier, losses, of_runs, train
@@ -34,6 +34,11 @@ def learner(lr, epochs: int, images: int = 1000):
 def normalised(lr):
     """Steepest ascent in Euclid's norm."""
     return chain(Unit(), SGD(lr))
+
+
+def falling(lr):
+    """Steepest ascent in Euclid's norm, its rate lr / sqrt(t) at step t: RMSProp's fall while its second moment fills, and no pixels."""
+    return InverseRoot(normalised(lr))
 
 
 def pooled_adam(lr):
@@ -75,9 +80,12 @@ ATTACKERS |= {
     words: ATTACKERS[name]._replace(rule=lambda lr, rule=ATTACKERS[name].rule: EuclideanProjection(rule(lr)))
     for name, words in EUCLIDEAN.items()
 }
-#: What `race` pits against each other, unless told otherwise: pooled RMSProp is only compared with RMSProp.
+#: What `race` pits against each other, unless told otherwise: the last two are only compared with RMSProp.
 RACED = tuple(ATTACKERS)
-ATTACKERS |= {"pooled RMSProp": Attacker(pooled_rmsprop, _STEPS / 10)}
+ATTACKERS |= {
+    "pooled RMSProp": Attacker(pooled_rmsprop, _STEPS / 10),
+    "normalised SGD, falling": Attacker(falling, _STEPS),
+}
 _TITLES = {"SGD, lazy": "plain ascent, lazy rate", "SGD": "plain ascent", "normalised SGD": "normalised ascent"}
 
 
@@ -188,10 +196,10 @@ def race(kind: str, x, seeds, tuned_on: int, steps: int, validation, test, names
     return {name: duel(name, victims, BALLS[kind], steps, validation, test) for name in names}
 
 
-def race_pooled_rmsprop(x, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, Duel]:
-    """The duel of RMSProp with one second moment per image in each ball, against models x as in `race`."""
-    name = "pooled RMSProp"
-    return {kind: race(kind, x, seeds, tuned_on, steps, validation, test, (name,))[name] for kind in BALLS}
+def race_rivals(x, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, dict[str, Duel]]:
+    """What RMSProp is compared with, against models x as in `race`: one second moment per image, and in L2 steepest ascent at a falling rate."""
+    names = {"L∞": ("pooled RMSProp",), "L2": ("pooled RMSProp", "normalised SGD, falling")}
+    return {kind: race(kind, x, seeds, tuned_on, steps, validation, test, names[kind]) for kind in BALLS}
 
 
 def rematch(hardened: dict, seeds, tuned_on: int, steps: int, validation, test) -> dict[str, dict[str, Duel]]:
