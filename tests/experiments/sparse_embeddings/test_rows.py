@@ -51,6 +51,20 @@ def test_words_seen_once_or_twice_are_compared_with_sgd(raced):
     np.testing.assert_array_equal(rows.beside_sgd(raced)["Adam"], [39.0, 38.0])
 
 
+def test_after_five_epochs_the_rarest_words_are_compared_with_sgd_of_the_same_length():
+    found, sgd = rows.after_five_epochs(), np.array(readings.recorded()["SGD"]["loss"])[:, 1]
+    assert list(found) == [f"five epochs, {rows.title(name)}" for name in (*rows.ADAPTIVE, "SGD, 1/√count")]
+    np.testing.assert_array_equal(
+        found["five epochs, dense Adam"], np.array(readings.recorded()["Adam"]["loss"])[:, 1] - sgd
+    )
+    # the static rate's losses are of the other file: beside the common vector they are those of N6
+    static, common = (epochs.recorded()["SGD, 1/√count"]["reporting"][:, at, 1] for at in (-1, 0))
+    np.testing.assert_allclose(found["five epochs, SGD, 1/√count"] + sgd, static)
+    np.testing.assert_allclose(static - common, epochs.against_common("SGD, 1/√count", "1-2"))
+    other = mutant(rows.after_five_epochs, "list(BINS).index(RAREST)", "list(BINS).index('10-49')")()
+    assert abs(other["five epochs, dense Adam"] - found["five epochs, dense Adam"]).min() > 0.1
+
+
 def test_the_numbers_of_the_prose_are_those_of_the_trainings(raced):
     said = {key: value[0] for key, value in rows.numbers(raced).items() if isinstance(value, tuple)}
     assert said["rate-Adam"] == pytest.approx(-0.2)
@@ -71,6 +85,19 @@ def test_the_numbers_on_cost_are_those_of_the_rows_they_name():
     assert said["factored-time"] == 1 / ratios["Adafactor, 1,000,000 rows"].estimate
     assert said["torch-10000"] == ratios["SparseAdam (torch), 10,000 rows"].estimate
     assert said["gradient"] == memory["memory of the gradient is meant"].estimate
+    assert said["ours-together"] == ratios["all rules in one race, lazy Adam, 1,000,000 rows"].estimate
+
+
+def test_a_ratio_of_one_race_is_of_times_of_the_same_round(monkeypatch):
+    """Both rules take twice as long in the second round and four times as long in the third: the ratio does not change."""
+    noise, recorded = np.array([1.0, 2.0, 4.0]), race.large_costs()
+    times = {name: noise * (k + 1) for k, name in enumerate(recorded)}
+    monkeypatch.setattr(race, "large_costs", lambda: times)
+    found, dense = race.cost_ratios(), times["dense Adam, fused (torch)"][0]
+    for name in ("SparseAdam (torch)", "lazy Adam"):
+        np.testing.assert_allclose(found[f"all rules in one race, {name}, 1,000,000 rows"], dense / times[name][0])
+    apart = mutant(race.cost_ratios, "large[dense] / large[name]", "large[dense] / large[name][::-1]")()
+    assert np.ptp(apart["all rules in one race, lazy Adam, 1,000,000 rows"]) > 1
 
 
 def test_a_race_is_shown_by_the_losses_of_rare_words_at_the_rate_for_all_words(raced):

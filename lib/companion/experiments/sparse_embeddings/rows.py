@@ -7,12 +7,13 @@ from stepsize.responses import reach
 
 from . import epochs, readings
 from .race import GOALS, Raced, chosen, grid, slopes, speedup, table
-from .skip_gram import corpus
+from .skip_gram import BINS, corpus
 
 ADAPTIVE = "AdaGrad", "RMSProp", "Adam", "lazy Adam, shared clock"
-#: Those whose second moments are read; rows on their own clock are a form of this library alone.
+#: Those whose second moments are read; "lazy Adam" has a clock for every row, as DGL's SparseAdam and this library have it.
 WITH_MOMENTS = "AdaGrad", "RMSProp", "Adam", "lazy Adam", "lazy Adam, shared clock"
 RAREST = "1-2"
+STATIC = "SGD, 1/√count"
 
 
 def title(name: str) -> str:
@@ -65,6 +66,14 @@ def beside_sgd(raced: dict[str, Raced]) -> dict[str, np.ndarray]:
     return {name: (run.loss - raced["SGD"].loss)[0, :, 1] for name, run in raced.items() if name != "SGD"}
 
 
+def after_five_epochs() -> dict[str, np.ndarray]:
+    """As `beside_sgd`, after five epochs, by condition: of the recorded trainings of N6, each rule at its rate for all words."""
+    at = 1 + list(BINS).index(RAREST)
+    losses = {name: np.array(readings.recorded()[name]["loss"])[:, at] for name in ("SGD", *ADAPTIVE)}
+    losses[STATIC] = epochs.recorded()[STATIC]["reporting"][:, -1, at]
+    return {f"five epochs, {title(name)}": losses[name] - losses["SGD"] for name in (*ADAPTIVE, STATIC)}
+
+
 def race_entries(raced: dict[str, Raced]) -> dict:
     """Method -> its choice of a rate, with the losses of rare words, and its rates, for the page that compares races."""
     rare = GOALS["rare words"]
@@ -112,6 +121,8 @@ def _of_epochs() -> dict:
         said[f"kin-{key}-SGD"] = (100 * readings.kinship("SGD", words).mean(), "+.1f")
         points = [100 * readings.kinship(name, words, chance=2).mean() for name in ADAPTIVE]
         said |= {f"dealt-{key}-low": (min(points), "+.1f"), f"dealt-{key}-high": (max(points), "+.1f")}
+    *adaptive, static = (gain.mean() for gain in after_five_epochs().values())
+    said |= {"five-low": (min(adaptive), "+.2f"), "five-high": (max(adaptive), "+.2f"), "five-static": (static, "+.2f")}
     chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[:, 1, 0].mean()
     known = (corpus().counts >= readings.KNOWN) & (readings.meanings()["category"] >= 0)
     kinds = len(np.unique(readings.meanings()["category"])) - 1
@@ -126,6 +137,8 @@ def cost_numbers(costs: dict[str, Interval], memory: dict[str, Interval]) -> dic
         "torch-1000000": (costs[million("SparseAdam (torch)")].estimate, ".0f"),
         "torch-10000": (costs["SparseAdam (torch), 10,000 rows"].estimate, ".2f"),
         "ours-1000000": (costs[million("lazy Adam")].estimate, ".0f"),
+        "torch-together": (costs[million("all rules in one race, SparseAdam (torch)")].estimate, ".0f"),
+        "ours-together": (costs[million("all rules in one race, lazy Adam")].estimate, ".0f"),
         "paid": (np.median(paid), ".0f"),
         "row-wise-time": (costs[million("row-wise AdaGrad")].estimate, ".0f"),
         "factored-time": (1 / costs[million("Adafactor")].estimate, ".1f"),
