@@ -13,6 +13,7 @@ from companion.experiments.federated_learning.aggregation import (
     Agnostic,
     ClientRate,
     Equal,
+    EqualWithout,
     FedAvg,
     InverseVariance,
     Krum,
@@ -322,6 +323,9 @@ def test_a_grid_of_rates_runs_as_its_rates_alone():
 
 
 def test_without_leaves_one_out():
+    sizes = LeastSquares.of(np.ones((3, 8, 1)), np.eye(3, 8), np.arange(8) < np.array([[8], [4], [2]]))
+    np.testing.assert_allclose(simulate(sizes, EqualWithout(0.1, client=1), 1).weights[-1, :, 0], [0.5, 0, 0.5])
+    np.testing.assert_allclose(simulate(sizes, Without(0.1, client=1), 1).weights[-1, :, 0], [0.8, 0, 0.2])
     w = simulate(sample(range(2)).clients, Without(0.1, client=1), 1).weights[-1, 0, :, 0]
     np.testing.assert_allclose(w, [0.2, 0, 0.2, 0.2, 0.2, 0.2])
 
@@ -340,6 +344,17 @@ def test_a_race_reports_on_federations_it_was_not_tuned_on():
     np.testing.assert_allclose(again, raced.excess, rtol=1e-10)
     with pytest.raises(EvidenceError, match="in both sets"):
         race("FedAvg", range(3), range(2, 7), 10)
+
+
+def test_rules_for_the_worst_client_are_reported_at_rest():
+    """A thousand rounds more change nothing; at the rate of least mean excess they do."""
+    for name in synthetic.RESTING:
+        raced = race(name, range(3), range(10, 15), 60, shift=2.0)
+        longer = final(synthetic.RULES[name](raced.choice.lr), sample(range(10, 15), shift=2.0), 1060)
+        np.testing.assert_allclose(raced.excess, longer, rtol=5e-3)
+        assert "fixed" in figures.race_table({2.0: {name: raced}}).loc[name, "2: rate"]
+        tuned = mutant(race, "name in RESTING and not answering", "False")(name, range(3), range(10, 15), 60, shift=2.0)
+        assert abs(np.log(tuned.excess / longer)).max() > 0.02
 
 
 def test_the_table_of_a_race_has_a_row_for_each_rule_with_means_and_rates():

@@ -5,7 +5,7 @@ import pytest
 
 from companion.experiments.datasets import load
 from companion.experiments.federated_learning import noise
-from companion.experiments.federated_learning.consortia import about_common_slopes, squared_errors, within
+from companion.experiments.federated_learning.consortia import about_common_slopes, shrunk, squared_errors, within
 from companion.experiments.federated_learning.patients import Patients, length_of_stay, mathematics
 from mutants import mutant
 
@@ -62,6 +62,25 @@ def test_own_levels_pay_where_levels_differ_and_inverse_variances_where_noise_do
     assert levels["FedAvg"].mean() > 20
     noisy = squared_errors(consortium([0] * 8, [0.1] * 7 + [20], rows=20), 2, 0)
     assert noisy["inverse variance"][:-1].mean() < 0.1 * noisy["FedAvg"][:-1].mean()
+
+
+def test_levels_are_shrunk_by_what_their_sampling_errors_leave():
+    """Four levels with v = 1 / 4 each and the sample variance 5 / 3: tau^2 = 5 / 3 - 1 / 4, and the factor 0.85."""
+    present = np.ones((4, 16), bool)
+    levels, noise_of = np.array([[0.0], [1.0], [2.0], [3.0]]), np.full((4, 1), 4.0)
+    np.testing.assert_allclose(shrunk(levels, noise_of, present)[:, 0], 1.5 + 0.85 * np.array([-1.5, -0.5, 0.5, 1.5]))
+    np.testing.assert_allclose(shrunk(levels, 100 * noise_of, present), 1.5)  # no more apart than by chance
+    np.testing.assert_allclose(shrunk(levels, 1e-9 * noise_of, present), levels, atol=1e-6)
+    assert abs(mutant(shrunk, "tau2 / (tau2 + v)", "1.0")(levels, noise_of, present) - levels).max() < 1e-12
+    few = np.arange(16) < np.array([[16], [16], [16], [2]])
+    by_size = shrunk(levels, noise_of, few)[:, 0]
+    assert 3 - by_size[3] > 2 * (by_size[0] - 0)  # who has few patients is drawn further
+
+
+def test_shrunk_levels_cost_no_more_than_common_ones_where_levels_are_equal():
+    equal, apart = (squared_errors(consortium(np.arange(12) * by, [3] * 12, rows=10), 4, 0) for by in (0.0, 2.0))
+    assert equal["shrunk levels"].mean() < equal["own levels"].mean()
+    assert apart["shrunk levels"].mean() < 1.05 * apart["own levels"].mean() < 0.5 * apart["FedAvg"].mean()
 
 
 def test_nobody_is_predicted_by_a_model_that_has_seen_them():

@@ -103,6 +103,48 @@ def test_the_between_hospital_spread_is_what_was_put_in_and_none_where_noise_is_
         assert abs(i.estimate - tau) < 0.2
 
 
+def test_bystanders_are_the_sound_hospitals_under_the_rules_that_are_named():
+    """The corrupted hospital loses 100 by either rule, the others 1 under FedAvg and 3 under equal weights."""
+    methods = ("FedAvg", "without it", "equal weights", "equal weights without it")
+    settings: dict = {"as recorded": None}
+    for turn in range(4):
+        lost = [np.tile([1.0, 0.0, 3.5, 0.5], (6, 1)) if k != turn else np.full((6, 4), 100.0) for k in range(4)]
+        settings[f"{turn}"] = hospitals.Predicted(lost, {}, methods, 0.0)
+    made = hospitals.Study([], [], methods, settings)
+    assert hospitals.bystanders(made).estimate == pytest.approx(1)
+    assert hospitals.bystanders(made, "equal weights", "equal weights without it").estimate == pytest.approx(3)
+
+
+def test_the_true_extremes_are_those_that_were_put_in_and_not_those_of_the_samples():
+    """300 draws of 60 hospitals with the spread 0.3 of log sigma^2 and the sampling variances of 20 and 90 degrees of freedom."""
+    rng, v = np.random.default_rng(5), np.repeat([2 / 20, 2 / 90], 30)
+    truth = 0.3 * rng.standard_normal((300, 60))
+    seen = truth + np.sqrt(v) * rng.standard_normal(truth.shape)
+    real = np.exp(np.ptp(truth, axis=-1))
+    found = [noise.true_extremes(y, v, draws=1000, seed=k) for k, y in enumerate(seen)]
+    covered = np.mean([i.low <= r <= i.high for i, r in zip(found, real, strict=True)])
+    assert 0.90 <= covered <= 0.99
+    assert np.mean([np.log(i.estimate) for i in found]) == pytest.approx(np.log(real).mean(), abs=0.05)
+    assert np.ptp(seen, axis=-1).mean() > 1.2 * np.log(real).mean()  # the luckiest samples lie further apart
+    drawn = "rng.standard_normal((drawn, len(y))) / np.sqrt(precision)"
+    certain = mutant(noise.true_extremes, drawn, "0 * precision")  # posterior means lie too close together
+    assert np.mean([np.log(certain(y, v, draws=1000).estimate) for y in seen[:50]]) < 0.9 * np.log(real).mean()
+    free = mutant(noise.true_extremes, "(y / v + mu[:, None] * prior) / precision", "y")
+    assert np.mean([np.log(free(y, v, draws=1000).estimate) for y in seen[:50]]) > 1.2 * np.log(real).mean()
+
+
+def test_without_sampling_errors_the_true_extremes_are_those_of_the_sample():
+    y = np.array([0.0, 0.1, -0.3, 0.9])
+    i = noise.true_extremes(y, np.full(4, 1e-8))
+    np.testing.assert_allclose([i.low, i.estimate, i.high], np.exp(1.2), rtol=1e-3)
+
+
+def test_hospitals_without_a_spread_have_one_noise():
+    rng = np.random.default_rng(6)
+    y = 0.1 * rng.standard_normal(200)
+    assert noise.true_extremes(y, np.full(200, 0.01), level=0.999).low < 1.3 < np.exp(np.ptp(y))
+
+
 def test_sampling_variances_of_log_variances_follow_the_tails():
     """Normal noise: trigamma(df / 2), near 2 / df; heavy tails: more."""
     p = hospitals_with([1, 1, 1], 100)

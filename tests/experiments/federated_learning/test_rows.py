@@ -61,6 +61,14 @@ def test_noise_is_estimated_at_the_client_that_each_row_names(monkeypatch):
     ]
 
 
+def test_single_estimates_count_within_both_limits():
+    own = {"the residuals are those of the client's own fit": np.array([0.5, 0.75, 1.0, 1.25, 1.3, 1.1])}
+    (share,) = rows.single_estimates(own, (0.75, 1.25)).values()
+    assert share.estimate == pytest.approx(4 / 6)
+    low = mutant(rows.single_estimates, "own <= within[1]", "own < np.inf")(own, (0.75, 1.25))
+    assert [i.estimate for i in low.values()] == pytest.approx([5 / 6])
+
+
 def test_excesses_and_their_spreads_are_compared_with_fedavg_at_each_distance():
     ratios = rows.excess_ratios(RACES, {"FedAvg": raced(2, 2), "inverse variance": raced(1, 1)}, {"Krum": raced(6, 6)})
     assert {name: values[0] for name, values in ratios.items()} == {
@@ -92,11 +100,12 @@ def test_consortia_are_asked_with_seeds_of_their_own_and_by_method(monkeypatch):
         asked.append(purpose)
         return 3
 
-    errors = {"FedAvg": np.full(6, 4.0), "inverse variance": np.full(6, 2.0), "own levels": np.full(6, 1.0)}
+    errors = {"FedAvg": 4.0, "inverse variance": 2.0, "own levels": 1.0, "shrunk levels": 0.5}
+    errors = {method: np.full(6, error) for method, error in errors.items()}
     monkeypatch.setattr(consortia, "squared_errors", lambda people, repeats, seed: errors)
     ratios = rows.error_ratios(1, seed)
     assert asked == [f"folds, {what}" for what in rows.CONSORTIA]
-    for method, factor in (("inverse variance", 1 / 2), ("own levels", 1 / 4)):
+    for method, factor in (("inverse variance", 1 / 2), ("own levels", 1 / 4), ("shrunk levels", 1 / 8)):
         assert [i.estimate for i in ratios[method].values()] == pytest.approx([np.log(factor)] * 2)
 
 
@@ -112,8 +121,11 @@ def test_the_spread_of_noise_is_that_of_the_institutions_named(monkeypatch):
         return load
 
     monkeypatch.setattr(rows, "CONSORTIA", {"equal": consortium(0.0), "unequal": consortium(1.0)})
-    spreads = rows.noise_spreads(20, lambda purpose: len(purpose))
+    levels = rows.noise_levels(20, lambda purpose: len(purpose))
+    spreads, extremes = rows.noise_spreads(levels), rows.noise_extremes(levels)
     assert list(spreads) == [rows.HEART, "equal", "unequal"]
+    assert list(extremes) == ["equal", "unequal"]
+    assert extremes["equal"].estimate < 2 < 20 < extremes["unequal"].estimate
     assert spreads["equal"].low == 0
     assert spreads["unequal"].estimate == pytest.approx(1, abs=0.25)
     assert rows.noise_ratio(0)[rows.HEART].estimate > 1
@@ -136,8 +148,11 @@ def test_the_prose_is_told_what_was_measured():
     assert (numbers["lost-all"], numbers["lost-half"]) == (7, 0)
 
     spreads = {rows.HEART: exact(0.5)} | {what: exact(0.25) for what in rows.CONSORTIA}
-    errors = {method: {what: exact(0.125) for what in rows.CONSORTIA} for method in ("inverse variance", "own levels")}
-    numbers = rows.hospital_numbers(study(), spreads, errors)
+    methods = ("inverse variance", "own levels", "shrunk levels")
+    errors = {method: {what: exact(k / 8) for what in rows.CONSORTIA} for k, method in enumerate(methods)}
+    numbers = rows.hospital_numbers(study(), spreads, {what: exact(3.0) for what in rows.CONSORTIA}, errors)
+    assert numbers["mat-extremes"] == "3.00 [3.00, 3.00]"
+    assert numbers["len-shrunk"] == "+0.250 [+0.250, +0.250]"
     assert numbers["equal-part"] == (pytest.approx(0.5), ".0%")
     assert (numbers["swiss-before"][0], numbers["swiss-after"][0]) == (0.25, 0.3)
     assert numbers["intercept"] == "-0.750 [-0.750, -0.750]"

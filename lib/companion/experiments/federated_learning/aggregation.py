@@ -155,6 +155,14 @@ class Without(FedAvg):
 
 
 @dataclass(frozen=True, eq=False)
+class EqualWithout(Without):
+    """w_k = 1 / (K - 1) of the others: `Without`, whatever their size."""
+
+    def weigh(self, memory, report):
+        return super().weigh(memory, report._replace(n=np.ones_like(report.loss)))
+
+
+@dataclass(frozen=True, eq=False)
 class TrimmedMean(Equal):
     """Coordinate by coordinate the mean of the moves without the `cut` largest and smallest.  Yin et al. (2018), definition 2.
 

@@ -44,10 +44,28 @@ def about_common_slopes(patients: Patients) -> Patients:
     return Patients(X[..., :0], patients.y - X @ slopes, patients.present)
 
 
-def squared_errors(patients: Patients, repeats: int, seed: int) -> dict[str, np.ndarray]:
-    """Mean squared test error of every institution, (institutions,), under three ways to share one model; five-fold cross-validation.
+def shrunk(levels, noise, present):
+    """Levels (..., institutions, 1) drawn towards their weighted mean, by tau^2 / (tau^2 + s^2 / n_k) each.
 
-    FedAvg and inverse variances rest where weighted least squares does (`theory.aitken`); "own levels" has common slopes.
+    s^2 is the `noise` within institutions, pooled; tau^2 is by the method of moments, DerSimonian & Laird (1986). Where levels do
+    not differ beyond their sampling errors, all become the mean.
+    """
+    n = present.sum(-1, keepdims=True)
+    v = ((noise * (n - 1)).sum(-2, keepdims=True) / (n - 1).sum(-2, keepdims=True)) / n
+    w = 1 / v
+    total, k = w.sum(-2, keepdims=True), levels.shape[-2]
+    q = (w * (levels - (w * levels).sum(-2, keepdims=True) / total) ** 2).sum(-2, keepdims=True)
+    tau2 = np.maximum(q - (k - 1), 0) / (total - (w * w).sum(-2, keepdims=True) / total)
+    w = 1 / (v + tau2)
+    middle = (w * levels).sum(-2, keepdims=True) / w.sum(-2, keepdims=True)
+    return middle + tau2 / (tau2 + v) * (levels - middle)
+
+
+def squared_errors(patients: Patients, repeats: int, seed: int) -> dict[str, np.ndarray]:
+    """Mean squared test error of every institution, (institutions,), under four ways to share one model; five-fold cross-validation.
+
+    FedAvg and inverse variances rest where weighted least squares does (`theory.aitken`); "own levels" has common slopes,
+    "shrunk levels" the same slopes and `shrunk` levels.
     """
     test = split(patients, repeats, seed)
     X, train = prepare(patients, test), patients.present & ~test
@@ -56,7 +74,10 @@ def squared_errors(patients: Patients, repeats: int, seed: int) -> dict[str, np.
     shared = {"FedAvg": np.ones_like(local.noise), "inverse variance": local.noise}
     scores = {name: (X @ aitken(clients, v)[:, None, :, None])[..., 0] for name, v in shared.items()}
     centred = X[..., 1:] - local.means[..., :-1]
-    scores["own levels"] = (centred @ local.slopes[:, None, :, None])[..., 0] + local.means[..., -1]
+    moved = (centred @ local.slopes[:, None, :, None])[..., 0]
+    scores["own levels"] = moved + local.means[..., -1]
+    at_zero = (local.means[..., :-1] @ local.slopes[:, None, :, None])[..., 0]
+    scores["shrunk levels"] = moved + at_zero + shrunk(local.means[..., -1] - at_zero, local.noise, train)
     counts = patients.present.sum(-1) * repeats
     return {name: ((score - y) ** 2 * test).sum((0, -1)) / counts for name, score in scores.items()}
 

@@ -38,7 +38,8 @@ def round_figure():
 
 
 def race_table(races: dict[float, dict[str, Raced]]):
-    """A row per rule: excess of the quiet clients and of the outlier for every shift, and the rates, with (edge) at an end of the grid.
+    """A row per rule: excess of the quiet clients and of the outlier for every shift, and the rates, with (edge) at an end of the grid
+    and (fixed) where there is none.
 
     "diverges" where the mean is above 100; before it learns, a model of these federations has about 8.
     """
@@ -47,13 +48,17 @@ def race_table(races: dict[float, dict[str, Raced]]):
     def mean(values, digits):
         return f"{values.mean():.{digits}f}" if values.mean() < 100 else "diverges"
 
+    def rate(choice):
+        note = " (fixed)" if choice.curve.size == 1 else " (edge)" * choice.at_edge
+        return f"{choice.lr:.2g}{note}"
+
     rows = {name: {} for name in next(iter(races.values()))}
     for shift, raced in races.items():
         for name, race in raced.items():
             rows[name] |= {
                 f"shift {shift:g}: quiet": mean(race.clean, 4),
                 f"{shift:g}: outlier": mean(race.outlier, 3),
-                f"{shift:g}: rate": f"{race.choice.lr:.2g}" + " (edge)" * race.choice.at_edge,
+                f"{shift:g}: rate": rate(race.choice),
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 

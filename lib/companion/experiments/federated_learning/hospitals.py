@@ -8,7 +8,7 @@ import numpy as np
 from companion.evidence import Interval
 from stepsize.metric import apply
 
-from .aggregation import Equal, FedAvg, InverseVariance, Without
+from .aggregation import Equal, EqualWithout, FedAvg, InverseVariance, Without
 from .clients import LeastSquares, Logistic, simulate
 from .fairness import by_patient
 from .patients import NAMES, Patients, disease, heart_rate, prepare, split
@@ -80,6 +80,7 @@ def predict_disease(repeats: int, rounds: int, seed: int, flipped=None, lr: floa
     chosen = {name: make(lr) for name, make in RULES.items()}
     if flipped:
         chosen["without it"] = Without(lr, client=flipped[0])
+        chosen["equal weights without it"] = EqualWithout(lr, client=flipped[0])
     scores, weights, residual = _shared(clients, chosen, rounds, X)
     apart = own_intercepts(X)
     own, _, last = _shared(Logistic.of(apart, y, train), {"own intercept": FedAvg(lr)}, rounds, apart)
@@ -150,15 +151,12 @@ def study(repeats: int, rounds: int, seed: int, share: float = 0.4) -> Study:
     return Study(excess, raw, methods, settings)
 
 
-def bystanders(study: Study) -> Interval:
-    """Loss of the three sound hospitals under FedAvg minus that without the corrupted one, mean over the four turns."""
+def bystanders(study: Study, rule: str = "FedAvg", alone: str = "without it") -> Interval:
+    """Loss of the three sound hospitals under `rule` minus that under `alone`, which leaves the corrupted one out; mean over the four turns."""
     corrupted = list(study.settings.values())[1:]
     tables = [
         np.stack(
-            [
-                p.losses[k][:, p.methods.index("FedAvg")] - p.losses[k][:, p.methods.index("without it")]
-                for p in corrupted
-            ],
+            [p.losses[k][:, p.methods.index(rule)] - p.losses[k][:, p.methods.index(alone)] for p in corrupted],
             axis=1,
         )
         for k in range(4)

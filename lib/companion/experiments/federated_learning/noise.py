@@ -76,6 +76,30 @@ def spread(estimates, variances, *, level, seed) -> Interval:
 
 
 @at_any_level
+def true_extremes(estimates, variances, *, level, seed, draws: int = 20_000) -> Interval:
+    """Largest over smallest true noise variance of these hospitals: exp(max theta_k - min theta_k), posterior median and quantiles.
+
+    Model: y_k ~ N(theta_k, v_k), theta_k ~ N(mu, tau^2), y_k = `estimates` of log s_k^2 with sampling `variances`, flat priors on
+    mu and tau. Gelman et al. (2013), section 5.4: tau from its marginal posterior on a grid, then mu, then theta. The largest
+    estimates are the luckiest, and are drawn in.
+    """
+    y, v = np.asarray(estimates, float), np.asarray(variances, float)
+    taus = np.linspace(0, 4 * np.std(y), 2001)[1:]
+    w = 1 / (v + taus[:, None] ** 2)
+    middle = (w * y).sum(-1) / w.sum(-1)
+    log_density = (np.log(w).sum(-1) - np.log(w.sum(-1)) - (w * (y - middle[:, None]) ** 2).sum(-1)) / 2
+    density = np.exp(log_density - log_density.max())
+    rng, drawn = np.random.default_rng(seed), max(draws, round(40 / (1 - level)))
+    at = rng.choice(len(taus), size=drawn, p=density / density.sum())
+    mu = middle[at] + rng.standard_normal(drawn) / np.sqrt(w[at].sum(-1))
+    prior = 1 / taus[at, None] ** 2
+    precision = 1 / v + prior
+    theta = (y / v + mu[:, None] * prior) / precision + rng.standard_normal((drawn, len(y))) / np.sqrt(precision)
+    low, centre, high = np.exp(np.quantile(np.ptp(theta, axis=-1), [(1 - level) / 2, 0.5, (1 + level) / 2]))
+    return Interval(float(centre), float(low), float(high), f"posterior, {percent(level)}", len(y))
+
+
+@at_any_level
 def ratio_of_extremes(patients: Patients, *, level, seed, splits: int = 1000, resamples: int = 1000) -> Interval:
     """Residual variance of the noisiest hospital over that of the quietest, geometric mean over random halves of the patients.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from companion.evidence import Interval, bootstrap
+from companion.evidence import Interval, bootstrap, proportion
 
 from . import consortia, fairness, noise, patients, synthetic, theory
 from .hospitals import Study
@@ -23,12 +23,22 @@ def noise_ratio(seed: int) -> dict[str, Interval]:
     return {HEART: noise.ratio_of_extremes(patients.heart_rate(), seed=seed)}
 
 
-def noise_spreads(draws: int, seed: Callable[[str], int]) -> dict[str, Interval]:
-    """Spread of the log residual variance between institutions, of the four hospitals about their own fits, of `CONSORTIA` about
-    common slopes and own levels. seed(purpose) is a seed."""
+def noise_levels(draws: int, seed: Callable[[str], int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`noise.log_variances` of the four hospitals about their own fits, of `CONSORTIA` about common slopes and own levels. seed(purpose)
+    is a seed."""
     people = {HEART: (patients.heart_rate(), "shared noise")}
     people |= {what: (consortia.about_common_slopes(load()), what) for what, load in CONSORTIA.items()}
-    return {what: noise.spread(*noise.log_variances(p, draws, seed(purpose))) for what, (p, purpose) in people.items()}
+    return {what: noise.log_variances(p, draws, seed(purpose)) for what, (p, purpose) in people.items()}
+
+
+def noise_spreads(levels: dict) -> dict[str, Interval]:
+    """Spread of the log residual variance between institutions, by outcome; `levels` from `noise_levels`."""
+    return {what: noise.spread(*of) for what, of in levels.items()}
+
+
+def noise_extremes(levels: dict) -> dict[str, Interval]:
+    """`noise.true_extremes` of `CONSORTIA`: how much noisier the noisiest institution is than the quietest."""
+    return {what: noise.true_extremes(*levels[what]) for what in CONSORTIA}
 
 
 def log_ratio(rule: Raced, rival: Raced, part: str = "macro") -> np.ndarray:
@@ -56,6 +66,13 @@ def noise_estimates(seeds) -> dict[str, np.ndarray]:
         f"{one}, {model} at a quiet client": shared[:, :-1].mean(-1),
         f"another truth, {model} at the client that differs": apart[:, -1],
     }
+
+
+def single_estimates(estimates: dict[str, np.ndarray], within: tuple[float, float]) -> dict[str, Interval]:
+    """Share of the federations in which the estimate from the client's own fit, over the truth, lies `within` these limits."""
+    own = estimates["the residuals are those of the client's own fit"]
+    inside = (own >= within[0]) & (own <= within[1])
+    return {"a single estimate from the client's own fit": proportion(int(inside.sum()), own.size)}
 
 
 def excess_ratios(races: dict[float, dict[str, Raced]], half: dict[str, Raced], controls: dict[str, Raced]) -> dict:
@@ -87,7 +104,7 @@ def error_ratios(repeats: int, seed: Callable[[str], int]) -> dict[str, dict[str
     }
     return {
         method: {what: consortia.log_ratio(e, method) for what, e in errors.items()}
-        for method in ("inverse variance", "own levels")
+        for method in ("inverse variance", "own levels", "shrunk levels")
     }
 
 
@@ -131,9 +148,9 @@ def synthetic_numbers(races, half, estimates: dict, better: dict, variance, d: i
     }
 
 
-def hospital_numbers(study: Study, spreads: dict, errors: dict) -> dict:
+def hospital_numbers(study: Study, spreads: dict, extremes: dict, errors: dict) -> dict:
     """Numbers of the prose from the hospitals and from larger consortia, key -> value or (value, format); `spreads` from
-    `noise_spreads`, `errors` from `error_ratios`."""
+    `noise_spreads`, `extremes` from `noise_extremes`, `errors` from `error_ratios`."""
     between, weights = spreads[HEART], study.settings["as recorded"].weights
     raw, excess = (list(spread_changes(study, of).values()) for of in ("raw", "excess"))
     equal = study.change("equal weights", fairness.spread, [0])
@@ -151,9 +168,10 @@ def hospital_numbers(study: Study, spreads: dict, errors: dict) -> dict:
         "equal-part": (equal.estimate / excess[0].estimate, ".0%"),
         "intercept": told(study.change("own intercept", fairness.macro, [0]), "+.3f"),
         **{f"{what[:3]}-spread": told(spreads[what], ".2f") for what in CONSORTIA},
+        **{f"{what[:3]}-extremes": told(extremes[what], ".2f") for what in CONSORTIA},
         **{
             f"{what[:3]}-{key}": told(errors[method][what], "+.3f")
             for what in CONSORTIA
-            for key, method in (("weights", "inverse variance"), ("levels", "own levels"))
+            for key, method in (("weights", "inverse variance"), ("levels", "own levels"), ("shrunk", "shrunk levels"))
         },
     }

@@ -102,6 +102,10 @@ CONTROLS: dict[str, Callable] = {
 LRS = 10 ** np.arange(-2.5, -0.24, 0.25)
 
 
+#: Rules for the worst client are given a rate at which they rest within the rounds, if all clients answer: the mean excess over the
+#: clients, by which the others are tuned, would have them stop on the way.
+RESTING = {"q-FFL, q = 1": 0.1, "AFL": 0.1}
+
 #: The same, corrected for the drift of local steps (`scaffold`): with equal weights the published SCAFFOLD.
 CORRECTED: dict[str, Callable] = {
     "SCAFFOLD": lambda lr, steps=5: Equal(lr, steps),
@@ -151,11 +155,12 @@ def draw(seeds, rounds: int, clients: int, m: int) -> np.ndarray:
 def race(
     name: str, tuning, reporting, rounds: int = 60, steps: int = 5, lrs=LRS, answering: int = 0, **kwargs
 ) -> Raced:
-    """A rule's excess at the rate of least mean excess over clients on the tuning federations; `kwargs` go to `sample`.
+    """A rule's excess at the rate of least mean excess over clients on the tuning federations, or at that of `RESTING`; `kwargs` go to `sample`.
 
     Every client answers in every round, or only `answering` of them, drawn at random.
     """
     require_apart(tuning, reporting)
+    fixed = [RESTING[name]] if name in RESTING and not answering else []
 
     def excess(rates, seeds):
         rule = (RULES | CONTROLS | CORRECTED)[name](np.asarray(rates)[:, None, None, None], steps)
@@ -163,7 +168,8 @@ def race(
         sampled = draw(seeds, rounds, len(federation.sigma), answering) if answering else None
         return final(rule, federation, rounds, sampled, name in CORRECTED)
 
-    choice = choose(excess(lrs, tuning).mean(-1).mean(-1), lrs)
+    curve = excess(fixed or lrs, tuning).mean(-1).mean(-1)
+    choice = Choice(*fixed, None, (0,), False, curve) if fixed else choose(curve, lrs)
     return Raced(excess([choice.lr], reporting)[0], choice)
 
 
