@@ -45,17 +45,17 @@ def parameters(shapes, seed=0):
     return made
 
 
-def race(name, shapes, rounds, clock=processor, **more):
+def race(name, shapes, rounds, clock=processor, rest=0.0, **more):
     rule, peer, settings = RULES[name]
     jobs = {"ours": Optimizer(parameters(shapes), rule).step, "peer": peer(parameters(shapes), **settings).step}
-    return interleaved(jobs | more, rounds, clock)
+    return interleaved(jobs | more, rounds, clock, rest=rest)
 
 
 def measure(tiny):
     n, rounds, turns = (10**4, 2, 10) if tiny else (10**7, 25, 50)  # many turns make a round of a short step
     torch.set_num_threads(THREADS)
     if THREADS > 1:
-        times = race("Adam", [(n,)], rounds, time.perf_counter)
+        times = race("Adam", [(n,)], rounds, time.perf_counter, rest=0.05)
         yield "all threads", ratio(times["peer"], times["ours"])
         return
     # torch's memory, as for the others: NumPy asks for larger pages, which alone saves a quarter

@@ -17,14 +17,18 @@ def processor() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def interleaved(jobs: dict[str, Callable], rounds: int, clock=processor, warm: int = 2) -> dict[str, np.ndarray]:
+def interleaved(
+    jobs: dict[str, Callable], rounds: int, clock=processor, warm: int = 2, rest: float = 0.0
+) -> dict[str, np.ndarray]:
     """Seconds of every call, (rounds,) each; the first `warm` rounds compile and fill caches and do not count.
 
-    The order is drawn anew in every round: nobody profits from what the same predecessor left in the caches.
+    The order is drawn anew in every round: nobody profits from what the same predecessor left in the caches. `rest`: seconds
+    before every call, since threads of OpenMP spin for a while after their work and would take a core from the next.
     """
     rng, seconds = random.Random(0), {name: [] for name in jobs}
     for _ in range(rounds + warm):
         for name in rng.sample(list(jobs), len(jobs)):
+            time.sleep(rest)
             start = clock()
             jobs[name]()
             seconds[name].append(clock() - start)
