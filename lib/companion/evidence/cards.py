@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from .wording import apart, describe_region, number
+from .wording import apart, describe_region, number, typeset
 
 VERDICT_SIGNS = {"holds": "✓", "in part": "◐", "fails": "✗", "open": "?"}
 SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contradicts the claim"), "undecided": ("?", "undecided")}  # fmt: skip
@@ -101,7 +101,10 @@ def _row(e: dict, axis: Axis, shares: dict) -> dict:
     value = number(estimate) + (f", interval {number(low)} to {number(high)}" if low < high else "")
     control = e["setting"] == "control"
     says = PLACES[e["says"]] if control else SAYS[e["says"]][1]
-    share = f"attains {shares[e['condition']]:.0%} of the effect" if control and e["condition"] in shares else ""
+    share = ""
+    if control and (attained := shares.get(e["condition"])) is not None:
+        share = f"attains {typeset(f'{attained:.0%}')} of" if abs(attained) < 10 else f"attains {number(attained)} times"
+        share += " the effect"
     sentence = f"{e['condition']}: {e['measure']} is {value}; claimed {region}; {says}{share and f'; {share}'}."
     return {
         "condition": e["condition"], "says": e["says"], "control": control, "share": share,
