@@ -103,8 +103,8 @@ def _row(e: dict, axis: Axis, shares: dict) -> dict:
     says = PLACES[e["says"]] if control else SAYS[e["says"]][1]
     share = ""
     if control and (attained := shares.get(e["condition"])) is not None:
-        share = f"attains {typeset(f'{attained:.0%}')} of" if abs(attained) < 10 else f"attains {number(attained)} times"
-        share += " the effect"
+        of_it = f"{typeset(f'{attained:.0%}')} of" if abs(attained) < 10 else f"{number(attained)} times"
+        share = f"attains {of_it} the effect"
     sentence = f"{e['condition']}: {e['measure']} is {value}; claimed {region}; {says}{share and f'; {share}'}."
     return {
         "condition": e["condition"], "says": e["says"], "control": control, "share": share,
