@@ -1,9 +1,12 @@
 """A real browser on the built book, opened from the disk. Each page is visited once; the tests read what was seen."""
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from browsing import HTML, Visit, look, page_names
 from companion.build import pdf
@@ -15,15 +18,11 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", page_names() or [pytest.param("", id="no pages")])
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """All of a page on one worker, which visits it once; other tests stay with their file."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.site)
-            parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            item.add_marker(pytest.mark.xdist_group(parameters.get("name", item.path.name)))
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +65,16 @@ def page(context):
 
 
 @pytest.fixture(scope="session")
-def visit(context):
-    """visit(name): what was seen on a page; the second call returns the report of the first."""
-    seen: dict[str, Visit] = {}
+def visit(context, tmp_path_factory):
+    """visit(name): what was seen on a page; one worker looks, and all others read its report."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
     def once(name: str) -> Visit:
-        if name not in seen:
-            seen[name] = look(context, name)
-        return seen[name]
+        report = shared / f"{name.replace('/', ' ')}.json"
+        with FileLock(f"{report}.lock"):
+            if not report.is_file():
+                report.write_text(json.dumps(asdict(look(context, name))), encoding="utf-8")
+        return Visit(**json.loads(report.read_text(encoding="utf-8")))
 
     return once
