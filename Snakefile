@@ -9,7 +9,7 @@ import sys
 
 from companion.build.book import Book
 from companion.build.dependencies import dependencies, digest, library_files
-from companion.build.replication import seeds
+from companion.build.replication import read, seeds
 from companion.build.site import pages
 from companion.build.sweeps import points
 
@@ -22,6 +22,8 @@ PINS = [name for name in ("requirements.txt",) if os.path.exists(name)]
 CLAIMS = [name for name in ("chapters/claims.yml",) if os.path.exists(name)]
 REPLICATIONS = [name for name in ("chapters/replication.json",) if os.path.exists(name)]
 PERFORMANCE = [name for name in ("benchmarks/results.json", "benchmarks/gpu.json") if os.path.exists(name)]
+# The longest chapter starts first, so that none is left over at the end while the other processors wait.
+SECONDS = read(BOOK.root).get("seconds", {})
 ALONE = 1000  # threads, of which Snakemake gives as many as there are
 # What a chapter asks of a cluster: megabytes, minutes.
 MEMORY = 2000
@@ -66,6 +68,7 @@ rule execute:
         record=f"{OUT}/executed/{{chapter}}.json",
     params:
         fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter),
+    priority: lambda wildcards: SECONDS.get(wildcards.chapter, 0)
     threads: 1
     resources:
         mem_mb=MEMORY,
@@ -137,6 +140,7 @@ rule replica:
     params:
         fingerprint=lambda wildcards: BOOK.fingerprint(wildcards.chapter, {"seed": int(wildcards.seed)}),
         parameters=lambda wildcards: json.dumps({"seed": int(wildcards.seed)}),
+    priority: lambda wildcards: SECONDS.get(wildcards.chapter, 0)
     resources:
         mem_mb=MEMORY,
         runtime=MINUTES,

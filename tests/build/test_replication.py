@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 def record(torch="2", **verdicts):
     said = [{"claim": claim, "verdict": v, "evidence": []} for claim, v in verdicts.items()]
-    return {"versions": {"torch": torch}, "verdicts": said}
+    return {"chapter": "one", "seconds": 1.0, "versions": {"torch": torch}, "verdicts": said}
 
 
 def measured(*estimates, setting="stated"):
     rows = [{"setting": setting, "interval": {"estimate": e}} for e in estimates]
-    return {"versions": {}, "verdicts": [{"claim": "A", "verdict": "holds", "evidence": rows}]}
+    return record() | {"verdicts": [{"claim": "A", "verdict": "holds", "evidence": rows}]}
 
 
 def test_every_claim_has_its_verdict_under_every_seed():
@@ -39,6 +39,11 @@ def test_seeds_are_listed_under_the_versions_that_they_ran_with():
     assert made["versions"] == [{"torch": "2", "seeds": [7, 8]}, {"torch": "3", "seeds": [8]}]
 
 
+def test_a_chapter_takes_the_median_of_its_seconds():
+    made = replication.gather({seed: [record(A="holds") | {"seconds": s}] for seed, s in enumerate((90.0, 61.4, 60.0))}, "smoke")
+    assert made["seconds"] == {"one": 61}
+
+
 def test_a_claim_that_a_seed_lacks_is_named():
     with pytest.raises(BookError, match="claim B has no verdict under some seeds"):
         replication.gather({7: [record(A="holds", B="open")], 8: [record(A="holds")]}, "smoke")
@@ -53,7 +58,7 @@ def test_a_claim_below_nine_in_ten_is_fragile(same, fragile):
 
 
 def test_what_a_run_computes_is_recorded_where_the_claim_is_published_as_open():
-    fragile = {"versions": {}, "verdicts": [{"claim": "A", "verdict": "open", "computed": "fails", "evidence": []}]}
+    fragile = record() | {"verdicts": [{"claim": "A", "verdict": "open", "computed": "fails", "evidence": []}]}
     assert replication.gather({7: [fragile]}, "smoke")["claims"] == {"A": ["fails"]}
 
 

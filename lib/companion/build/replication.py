@@ -1,14 +1,15 @@
 """The whole book again under other seeds: how often does each claim get the verdict that is published?
 
 `make replicate N=20` executes every chapter under N further seeds through Snakemake, resumes where it was stopped, and writes
-chapters/replication.json: the seeds, the versions they ran with, for every claim its verdict under each seed, and the claims that
-no seed can change.
+chapters/replication.json: the seeds, the versions they ran with, for every claim its verdict under each seed, the claims that
+no seed can change, and the seconds that each chapter takes, by which a build starts the longest first.
 """
 
 import json
 import math
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 from companion.errors import BookError
 
@@ -39,7 +40,16 @@ def gather(records: dict[int, list[dict]], profile: str) -> dict:
         "versions": _versions(records),
         "claims": {claim: [by_seed[seed] for seed in records] for claim, by_seed in verdicts.items()},
         "constant": constant(records),
+        "seconds": _seconds(records),
     }
+
+
+def _seconds(records: dict[int, list[dict]]) -> dict[str, int]:
+    """The median over the seeds of the time that a chapter takes, in whole seconds; chapters without claims are not replicated."""
+    taken: dict[str, list[float]] = {}
+    for record in (record for chapters in records.values() for record in chapters):
+        taken.setdefault(record["chapter"], []).append(record["seconds"])
+    return {chapter: round(median(seconds)) for chapter, seconds in taken.items()}
 
 
 def constant(records: dict[int, list[dict]]) -> list[str]:
