@@ -149,3 +149,23 @@ def test_every_method_makes_rules_of_its_setting():
     for makers in METHODS.values():
         for make in makers.values():
             assert np.shape(make(np.full((2, 1), 0.1)).lr) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["heavy ball", "Adam"])
+def test_rates_that_cannot_be_chosen_are_left_out_without_a_trace(name, monkeypatch):
+    setting = name, [1.0, 10.0, 100.0], *SEEDS, 400, (np.inf, 2.0)
+    quick, lost = race(*setting, hold=50, whole=1), mutant(module.outrun, "t - hold + 2", "never")
+    monkeypatch.setattr(module, "time_and_peak", lambda *a: time_and_peak(*a[:5]))
+    slow = race(*setting, hold=50)
+    for one, other in zip(quick, slow, strict=True):
+        np.testing.assert_array_equal(one.times, other.times)
+        np.testing.assert_array_equal(one.peak, other.peak)
+        assert [choice and choice[:4] for choice in one.choices] == [choice and choice[:4] for choice in other.choices]
+        np.testing.assert_array_equal(one.choices[1].curve, other.choices[1].curve)
+    assert (quick[0].choices[0].curve > slow[0].choices[0].curve).any()  # some were left out
+    # a run that is not done may still be the quickest
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "outrun", lost)
+    assert any(
+        choice != other for choice, other in zip(race(*setting, hold=50)[0].choices, slow[0].choices, strict=True)
+    )

@@ -4,14 +4,15 @@ Two sets of coordinates: the weights w, which the rule moves, and u = s w, what 
 of the features are in s alone; u, the loss and its minimiser are the same at every S.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from stepsize.contract import hyperparameters, leaves, rebuild, substitute
 from stepsize.descent import descend, walk
 from stepsize.errors import HyperparameterError
-from stepsize.measures import monitor
 from stepsize.rules import SGD
 from stepsize.signals import respond
 
@@ -69,7 +70,16 @@ class Regression:
     def excess(self, w):
         """(f(w) - min f) / (f(0) - min f), shape (p, runs, 1)."""
         e = w * self.scale - self.home
-        return np.einsum("pri,pri->pr", e @ self.H, e)[..., None] / self._first[..., None]
+        return self._excess(e, e @ self.H)[..., None]
+
+    def _excess(self, e, slope):
+        return np.einsum("pri,pri->pr", slope, e) / self._first
+
+    def look(self, w, t):
+        """(excess, shape (p, runs), gradient of step t) at w: one product with H for both."""
+        e = w * self.scale - self.home
+        slope = e @ self.H
+        return self._excess(e, slope), slope * self.scale
 
     @cached_property
     def _first(self):
@@ -98,6 +108,9 @@ class Minibatches(Regression):
         X, y = self.X[:, rows], self.y[:, None, rows]
         error = (w * self.scale) @ np.swapaxes(X, 1, 2) - y
         return error @ X / self.size * self.scale
+
+    def look(self, w, t):
+        return self.excess(w)[..., 0], self.grad(w, t)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +156,18 @@ class MatrixRegression:
 
     def excess(self, W):
         """(f(W) - min f) / (f(0) - min f), shape (p, runs, 1)."""
+        return self.look(W, 0)[0][..., None]
+
+    @cached_property
+    def _first(self):
+        """f(0) - min f, twice, shape (p, 1)."""
+        return (self.home @ self.H * self.home).sum((-1, -2))
+
+    def look(self, W, t):
+        """(excess, shape (p, runs), gradient) at W: one product with H for both."""
         E = W * self.scale - self.home
-        first = (self.home @ self.H * self.home).sum((-1, -2))
-        return ((E @ self.H * E).sum((-1, -2)) / first)[..., None]
+        slope = E @ self.H
+        return (slope * E).sum((-1, -2)) / self._first, slope * self.scale
 
 
 def curvature(land: Regression):
@@ -195,14 +217,25 @@ def imbalance(g):
     return np.abs(g[..., 0]) / np.sqrt((g[..., 1:] ** 2).mean(-1))
 
 
-def time_and_peak(rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500):
+@np.errstate(all="ignore")
+def time_and_peak(
+    rule, land: Regression, steps: int, target: float = 1e-4, hold: int = 500, drop: Callable | None = None
+):
     """(time, peak) of every run, each (p, runs). Time: the first step of `hold` in a row with excess <= target.
 
     It is inf where that does not happen within `steps`; peak is the largest excess before. What comes after `hold`
-    steps counts for nothing: training would have stopped.
+    steps counts for nothing: training would have stopped. `drop(t, time, peak)`, asked every 25 steps once a run can have
+    ended, names runs, (runs,), that need not be followed on any problem; they keep the time and the peak of that step.
     """
-    last, peak, time, running = 0, 1.0, np.inf, True
-    for t, loss in monitor(rule, land.grad, land.start, steps + hold - 1, lambda w: land.excess(w)[..., 0]):
+    x, shape = land.start, land.start.shape[:2]
+    state, followed = rule.init(x), np.arange(shape[1])
+    times, peaks = np.full(shape, np.inf), np.ones(shape)
+    last, peak, time, running = 0, np.ones(shape), np.full(shape, np.inf), True
+    _, g = land.look(x, 0)
+    for t in range(1, steps + hold):
+        state, rate, direction = rule.step(state, g, x)
+        x = x - rate * direction
+        loss, g = land.look(x, t)
         last = np.where(loss <= target, last, t)
         peak = np.where(running, np.maximum(peak, loss), peak)
         if t >= hold:
@@ -210,8 +243,28 @@ def time_and_peak(rule, land: Regression, steps: int, target: float = 1e-4, hold
             running = np.isinf(time)
             if not running.any():
                 break
-    peak = np.where(np.isnan(peak), np.inf, peak)  # NaN, once there, stays the maximum
-    return time, peak
+            if drop and t % 25 == 0:
+                times[:, followed], peaks[:, followed] = time, peak
+                running &= np.isfinite(x).all(tuple(range(2, x.ndim)))  # what has overflowed never comes back
+                kept = running.any(0) & ~drop(t, times, peaks)[followed]
+                if not kept.any():
+                    break
+                if not kept.all():
+                    rule, land, state = _thinned(rule, kept), replace(land, scale=land.scale[kept]), _kept(state, kept)
+                    x, g, last, peak, time, running = (a[:, kept] for a in (x, g, last, peak, time, running))
+                    followed = followed[kept]
+    times[:, followed], peaks[:, followed] = time, peak
+    return times, np.where(np.isnan(peaks), np.inf, peaks)  # NaN, once there, stays the maximum
+
+
+def _thinned(rule, kept):
+    """The rule of some of the runs: hyper-parameters that have a run axis, the first, keep these."""
+    return substitute(rule, (a[kept] if np.ndim(a) > 1 else a for a in hyperparameters(rule).values()))
+
+
+def _kept(state, kept):
+    """A state, leaves (p, runs, ...), of some of the runs."""
+    return rebuild(state, (leaf[:, kept] for _, leaf in leaves(state)))
 
 
 def paces(rule, land: Regression, steps: int):

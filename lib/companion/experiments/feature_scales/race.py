@@ -67,11 +67,39 @@ def _problems(tuning, reporting, correlation=0.3):
     return (Regression.sample(seeds, correlation=correlation) for seeds in (tuning, reporting))
 
 
-def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target: float, hold: int) -> list[Race]:
-    """One `Race` per ceiling. `practice` and `land` are problems whose `sized` takes one of `sizes`, or a row of it, for each run."""
+def outrun(sizes: int, ceilings, steps: int, hold: int, whole: int | None = None) -> Callable:
+    """`drop` of `time_and_peak` for runs (sizes, rates), flat: rates that can no longer be chosen under any ceiling, whatever their runs do.
+
+    At step t a run that is not done needs t - hold + 2 steps at least. A rate is out once its problems add up to more than
+    those of another rate at its size could, here or in an earlier setting, were they all to fail from now on; or once they all have.
+    At size number `whole` no rate is out.
+    """
+    never, best = 10 * steps, np.full((len(ceilings), sizes), np.inf)
+
+    def drop(t, time, peak):
+        done, out = np.isfinite(time), np.ones(time.shape[1], bool)
+        for least, ceiling in zip(best, ceilings, strict=True):
+            allowed = ~(peak > ceiling)
+            worst = np.where(done & allowed, time, never).sum(0)
+            at_least = np.where(allowed, np.where(done, time, t - hold + 2), never).sum(0)
+            np.minimum(least, worst.reshape(sizes, -1).min(1), out=least)
+            out &= (at_least > np.repeat(least, out.size // sizes)) | (at_least >= never * len(time))
+        return out & (np.repeat(range(sizes), out.size // sizes) != whole)
+
+    return drop
+
+
+def _race(
+    makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target: float, hold: int, whole: int | None = None
+) -> list[Race]:
+    """One `Race` per ceiling. `practice` and `land` are problems whose `sized` takes one of `sizes`, or a row of it, for each run.
+
+    Rates that cannot be chosen any more are not followed, but at size number `whole`: elsewhere only the least of a curve is exact.
+    """
     axes = (1,) * (practice.start.ndim - 2)  # of one weight: a vector's, or a matrix's
     large, lr = practice.sized(np.repeat(sizes, lrs.size, axis=0)), np.tile(lrs, len(sizes)).reshape(-1, *axes)
-    tried = [time_and_peak(make(lr), large, steps, target, hold) for make in makers.values()]
+    drop = outrun(len(sizes), ceilings, steps, hold, whole)
+    tried = [time_and_peak(make(lr), large, steps, target, hold, drop) for make in makers.values()]
     shape = len(makers), len(sizes), lrs.size
 
     @cache
@@ -96,17 +124,18 @@ def _race(makers: dict, lrs, practice, land, sizes, steps: int, ceilings, target
 
 def race(
     method: str, sizes, tuning, reporting, steps: int, ceilings=(np.inf,), correlation: float = 0.3,
-    batches: tuple[int, int, int] | None = None, target: float = 1e-4, hold: int = 500,
+    batches: tuple[int, int, int] | None = None, target: float = 1e-4, hold: int = 500, whole: int | None = None,
 ) -> list[Race]:  # fmt: skip
     """One `Race` per ceiling, its rates chosen on the problems of the seeds `tuning`. A run whose loss exceeds `ceiling` times its first value counts as unfinished, in tuning and after.
 
     `batches`: examples of a minibatch, and the seeds that draw them in tuning and in reporting; else every step sees all examples.
+    `whole`: the size, by its number, of which the whole tuning curve is wanted; at the others it is exact only where it is least.
     """
     problems = _problems(tuning, reporting, correlation)
     if batches:
         problems = (Minibatches.of(land, batches[0], seed) for land, seed in zip(problems, batches[1:], strict=True))
     lrs = FINE if method == "heavy ball" else COARSE
-    return _race(METHODS[method], lrs, *problems, np.asarray(sizes, float), steps, ceilings, target, hold)
+    return _race(METHODS[method], lrs, *problems, np.asarray(sizes, float), steps, ceilings, target, hold, whole)
 
 
 def matrix_race(method: str, sizes, tuning, reporting, steps: int, hold: int = 500) -> Race:
