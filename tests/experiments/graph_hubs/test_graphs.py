@@ -181,6 +181,28 @@ def test_the_gradient_under_dropout_is_autograds_and_evaluation_drops_nothing():
     assert np.abs(broken.backward(x, graph.label, rows, keep).gradient - back.gradient).max() > 1e-4
 
 
+def test_units_that_are_known_change_nothing_and_those_of_other_weights_do():
+    graph = small()
+    net = GCN.of(graph, 5, "mean", float)
+    x, rows = np.stack([net.start(s) for s in range(3)]), np.stack([split(graph, s)[0] for s in range(3)])
+    own, known = (net.backward(x, graph.label, rows, units=units) for units in (None, net.units(x)))
+    for one, other in zip(own, known, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(net.logits(x), net.logits(x, net.units(x)))
+    assert np.abs(net.backward(x, graph.label, rows, units=net.units(2 * x)).gradient - own.gradient).max() > 1e-4
+
+
+def test_a_training_that_looks_more_often_is_the_same_training():
+    graph, plan = small(400), [("SGD", 3.0, 7), ("Adam", 0.03, 8)]
+    often, seldom = (race.nodes(graph, plan, steps=8, every=every, dropout=0.5) for every in (2, 8))
+    for one, other in zip(often, seldom, strict=True):
+        np.testing.assert_array_equal(one.gradient, other.gradient)
+    stale = mutant(
+        race.nodes, "net.units(fleet.x) if t % every == 0 else None", "net.units(fleet.x) if t < 3 else units"
+    )
+    assert np.abs(stale(graph, plan, steps=8, every=2, dropout=0.5)[0].gradient - often[0].gradient).max() > 1e-6
+
+
 def test_runs_of_a_seed_drop_the_same_hidden_numbers():
     graph, plan = small(400), [("SGD", 0.5, 7), ("SGD", 0.5, 7), ("SGD", 0.5, 8)]
     plain, twin, other = race.nodes(graph, plan, steps=10, dropout=0.5)
@@ -595,6 +617,11 @@ def test_the_share_of_hidden_gradients_has_a_row_for_each_aggregation():
     np.testing.assert_array_equal(
         shares["weights are shared (classes, SymPy)"], figures.values("nodes, sympy", "SGD", "hubs")
     )
+
+
+def test_a_nodes_gradient_means_in_the_claim_on_updates_what_it_means_in_the_claim_on_gradients():
+    claims = Chapter("graph_hubs").claims
+    assert claims["GN2"].measures["share"].stated == claims["GN1"].measures["exponent"].stated
 
 
 def test_the_squared_gradient_of_a_row_of_light_gcn_adds_the_visits_with_squared_weights():

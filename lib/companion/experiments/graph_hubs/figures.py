@@ -375,8 +375,9 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "sum": PLACES["nodes, torch, sum"],
         "mean": "weights are shared, mean aggregation (classes, torch)",
         "symmetric": PLACES["nodes, torch"],
+        "links": PLACES["links, torch"],
     }
-    for kind in ("light", "bare", "sum", "mean", "symmetric"):
+    for kind in ("light", "bare", "sum", "mean", "symmetric", "links"):
         said[f"{kind}-share"] = (shares[kinds[kind]].mean(), ".0%")
         said[f"{kind}-share-sympy"] = (shares[kinds[kind].replace("torch", "SymPy")].mean(), ".0%")
     for name in ("SGD", "Adam"):
@@ -393,6 +394,7 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
     nouns = graph_of("wordnet")
     said |= {"nouns": (nouns.n, ","), "noun-edges": (len(nouns.edges), ",")}
     said["wordnet-share"] = (shares[PLACES[NOUNS[0]]].mean(), ".0%")
+    said["wordnet-mean-share"] = (shares[PLACES["nodes, wordnet, mean"]].mean(), ".0%")
     said["wordnet-lift"] = (100 * lifts()["WordNet, within bins (links)"].estimate, "+.1f")
     said["gain-pooled"] = (100 * paired("links, torch", "pooled Adam", "SGD", "bins", 3).estimate, "+.1f")
     for long in REGULARISED:

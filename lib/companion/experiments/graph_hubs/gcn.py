@@ -72,28 +72,36 @@ class GCN:
         first = self.smoothed.shape[1] * self.hidden
         return x[:, :first].reshape(len(x), -1, self.hidden), x[:, first:].reshape(len(x), self.hidden, -1)
 
-    def logits(self, x):
-        """(runs, n, classes)."""
-        W0, W1 = self.weights(x)
-        return side_by_side(self.A, np.maximum(side_by_side(self.smoothed, W0), 0) @ W1)
+    def units(self, x):
+        """The hidden layer relu(A X W0), (runs, n, hidden)."""
+        return np.maximum(side_by_side(self.smoothed, self.weights(x)[0]), 0)
 
-    def backward(self, x, label, rows, keep=None) -> Backward:
+    def logits(self, x, units=None):
+        """(runs, n, classes); `units` are `units(x)` where they are known."""
+        units = self.units(x) if units is None else units
+        return side_by_side(self.A, units @ self.weights(x)[1])
+
+    def backward(self, x, label, rows, keep=None, units=None) -> Backward:
         """Mean cross entropy over the nodes `rows` (runs, k) of each run, and its gradient; label (n,).
 
         `keep` (runs, n, hidden) multiplies the hidden layer: dropout has 0 there, or one over the share that it keeps.
+        `units` are `units(x)` where they are known.
         """
         block = max(16, CACHED // (self.smoothed.shape[0] * self.hidden))
-        cuts = range(0, len(x), block)
+        cuts = [slice(c, c + block) for c in range(0, len(x), block)]
         keep = np.ones((len(x), 1, 1), x.dtype) if keep is None else keep
-        parts = [self._backward(*(a[c : c + block] for a in (x, rows, keep)), label) for c in cuts]
+        parts = [
+            self._backward(x[c], rows[c], keep[c], self.units(x[c]) if units is None else units[c], label) for c in cuts
+        ]
         return Backward(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def _backward(self, x, rows, keep, label):
-        W0, W1 = self.weights(x)
-        hidden = np.maximum(side_by_side(self.smoothed, W0), 0) * keep
-        out = side_by_side(self.A, hidden @ W1)
+    def _backward(self, x, rows, keep, units, label):
+        _, W1 = self.weights(x)
+        hidden = units * keep
         runs, k = rows.shape
-        which = np.arange(runs)[:, None]
+        which, asked = np.arange(runs)[:, None], np.unique(rows)
+        rows, label = np.searchsorted(asked, rows), label[asked]  # in what follows: of the nodes that some run asks for
+        out = side_by_side(self.A[asked], hidden @ W1)
         known = out[which, rows]
         known = known - known.max(-1, keepdims=True)
         chance = np.exp(known)
@@ -102,7 +110,7 @@ class GCN:
         slope = np.zeros_like(out)
         chance[which, np.arange(k), label[rows]] -= 1
         slope[which, rows] = chance / k
-        spread = side_by_side(self.back, slope)  # dL / d(hidden W1)
+        spread = side_by_side(self.back[:, asked], slope)  # dL / d(hidden W1)
         inner = spread @ W1.transpose(0, 2, 1)
         signal = np.sqrt(np.einsum("rnk,rnk->rn", inner, inner))
         inner *= hidden > 0

@@ -182,19 +182,20 @@ def nodes(graph: Graph, plan, steps=NODE_STEPS, every=5, aggregate="symmetric", 
     fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
     rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
     first, of_rows = F * net.hidden, 0.0
-    masks, keep = {seed: np.random.default_rng([seed, 6]) for seed in parts}, None
+    masks, keep, units = {seed: np.random.default_rng([seed, 6]) for seed in parts}, None, None
     for t in range(1, steps + 1):
         if dropout:
             drawn = {s: (rng.random((graph.n, net.hidden)) >= dropout) / (1 - dropout) for s, rng in masks.items()}
             keep = np.stack([drawn[seed] for *_, seed in plan])
-        back = net.backward(fleet.x, graph.label, rows, keep)
+        back = net.backward(fleet.x, graph.label, rows, keep, units)
         if decay:
             back.gradient[:, :first] += decay * fleet.x[:, :first]
         fleet.step(back.gradient)
         squares = squares + back.signal.astype(float) ** 2
         of_rows = of_rows + (back.gradient[:, :first] ** 2).reshape(len(plan), F, net.hidden).mean(2)
-        if t % every == 0:
-            right = net.logits(fleet.x).argmax(-1) == graph.label
+        units = net.units(fleet.x) if t % every == 0 else None  # of a look, and of the gradient that comes next
+        if units is not None:
+            right = net.logits(fleet.x, units).argmax(-1) == graph.label
             watch.see(np.array([right[i, parts[s][1]].mean() for i, (*_, s) in enumerate(plan)]), fleet.x)
     right = net.logits(watch.kept).argmax(-1) == graph.label
     runs, series, where = [], np.array(watch.series), bins(graph.degree)
