@@ -20,6 +20,7 @@ from companion.experiments.riemannian_metric.half_plane import (
     length,
 )
 from mutants import mutant
+from stepsize import Adam, descend
 from stepsize.errors import NonFiniteError
 
 TARGET = np.array([0.0, 1.0])
@@ -191,6 +192,38 @@ def test_the_walk_on_large_batches_is_adam_on_the_mean_loss():
     assert np.abs(detour(sampled) - detour(full)).max() < 0.1
 
 
+@pytest.mark.parametrize("chart", [PLAIN, LOG])
+def test_walks_on_single_examples_are_those_of_adam(chart):
+    y = np.random.default_rng([5, 0]).standard_normal((250, 7))
+
+    def gradient(phi, t):
+        theta = chart.point(phi)
+        mu, sigma = theta[..., 0], theta[..., 1]
+        off = y[t] - mu
+        g = np.stack([-off / sigma**2, 1 / sigma - off**2 / sigma**3], -1)
+        return (np.swapaxes(chart.jacobian(phi), -1, -2) @ g[..., None])[..., 0]
+
+    start = np.array([1.0, 0.6])
+    x0 = np.tile(chart.coordinates(start), (7, 1))
+    walked = chart.point(descend(Adam(5e-3), gradient, x0, 250).x).mean(1)
+    alone = half_plane.single_walk(chart, start[None], 5, 7, steps=4000)[:251, 0]
+    np.testing.assert_allclose(alone, walked, rtol=1e-12)
+
+
+def test_a_start_s_walks_depend_on_no_other_start_and_stop_with_it():
+    both = half_plane.single_walk(PLAIN, STARTS[:2], 5, 8)
+    alone = half_plane.single_walk(PLAIN, STARTS[:1], 5, 8)
+    np.testing.assert_allclose(detour(both)[:1], detour(alone), rtol=1e-12)
+    np.testing.assert_array_equal(both[-1], np.broadcast_to(TARGET, both[-1].shape))
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_a_covector_is_carried_by_the_transposed_jacobian(chart):
+    phi, g = chart.coordinates(STARTS), np.random.default_rng(0).standard_normal(STARTS.shape)
+    carried = np.einsum("...ji,...j->...i", chart.jacobian(phi), g)
+    np.testing.assert_allclose(chart.covector(phi, g), carried, rtol=1e-14)
+
+
 def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_geodesic_is_shortest():
     paths = half_plane.walks(STARTS[:4], steps=4000)
     assert len(paths) == 12
@@ -202,9 +235,11 @@ def test_every_walk_ends_at_the_target_and_the_natural_one_strays_least_and_the_
 
 
 def test_all_walks_are_the_walks_and_adam_with_sampled_gradients_as_said_in_the_evidence():
-    paths = half_plane.all_walks(STARTS[:2], [4, 5, 6], runs=2)
-    alone = half_plane.sampled_walk(LOG, STARTS[:2], 1, 5, 2)
+    paths = half_plane.all_walks(STARTS[:2], [4, 5, 6], runs=16)
+    alone = half_plane.single_walk(LOG, STARTS[:2], 5, 16)
     np.testing.assert_array_equal(paths["Adam, batches of 1", LOG.name], alone)
+    sixteen = half_plane.sampled_walk(PLAIN, STARTS[:2], 16, 6, 2)
+    np.testing.assert_array_equal(paths["Adam, batches of 16", PLAIN.name], sixteen)
     off = {key: detour(path) for key, path in paths.items()}
     strays = half_plane.strays(off)
     # every path but gradient descent, the geodesic and the copies of the natural flow is evidence

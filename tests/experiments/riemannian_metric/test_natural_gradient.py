@@ -34,7 +34,7 @@ from companion.experiments.riemannian_metric.natural_gradient import (
 from mutants import mutant
 from stepsize import Adam
 from stepsize.errors import ShapeError
-from stepsize.measures import log_slope
+from stepsize.measures import first_hit, log_slope
 from stepsize.metric import DiagonalPower, Riemannian, second_moment
 
 
@@ -97,6 +97,25 @@ def test_the_empirical_rule_arrives_where_its_matrix_is_more_than_half_of_the_fi
     never = steps_to(Riemannian(model.empirical), model, 1e-8, 600, x0, best)[0] > 600
     assert (never == (ratio > 2)).all()
     assert never.sum() == 2
+
+
+@pytest.mark.parametrize("name", ["Adam", "empirical Fisher"])
+def test_the_loss_is_left_out_only_where_it_cannot_be_within_the_gap(name):
+    model, lrs = regression("unit scales", range(4), 100, 4), np.array([0.1, 0.5, 30.0])[:, None, None]
+    level = model.loss(model.minimiser()) + 1e-4
+    x0, rule = np.zeros((4, 4)), RACERS[name](model, lrs)
+    plain = np.minimum(first_hit(rule, model.grad, x0, lambda x: model.loss(x) <= level, 150), 151)
+    assert 1 < plain.min() < plain.max() == 151
+    np.testing.assert_array_equal(steps_to(rule, model, 1e-4, 150), plain)
+    # with a bound that is too tight the arrivals come later
+    later = mutant(steps_to, "2.002 * gap", "1e-3 * gap")(rule, model, 1e-4, 150)
+    assert (later > plain).any()
+
+
+def test_the_control_of_adam_lacks_its_momentum_and_nothing_else():
+    model = regression("unit scales", range(2))
+    rule, adam = (RACERS[name](model, 0.1) for name in ("Adam without momentum", "Adam"))
+    assert (rule.beta1, rule.beta2, rule.eps) == (0, adam.beta2, adam.eps)
 
 
 def test_racing_learning_rates_together_gives_what_each_gives_alone():

@@ -1,5 +1,7 @@
 """The rows of the claims and the numbers of the prose are made of the right samples."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,19 @@ def test_the_numbers_of_the_steps_count_data_sets_that_are_never_solved():
     numbers = {key: format(*value) for key, value in numbers.items()}
     # 3/2 D^2 + log D + 8.9 at 10 and 100: log10(15013.5 / 161.2)
     assert numbers == {"adam-unit": "7", "heavy-unit": "8", "rmsprop-unit": "9", "predicted": "1.97", "never": "2"}
+
+
+def test_arrivals_are_counted_within_the_cap():
+    names, kinds = ("Adam", "Adam without momentum", "heavy ball"), ("unit scales", "unequal units")
+    raced = {
+        (name, kind): SimpleNamespace(scores=np.array([k, 100, 101, 101]))
+        for k, (name, kind) in enumerate(((n, kind) for n in names for kind in kinds), start=97)
+    }
+    counts = rows.arrivals(raced, 100)
+    assert counts == {
+        "arrive-adam-unit": 2, "arrive-adam-unequal": 2, "arrive-plain-unit": 2, "arrive-plain-unequal": 2,
+        "arrive-heavy-unit": 1, "arrive-heavy-unequal": 1,
+    }  # fmt: skip
 
 
 def test_the_numbers_of_the_paths_are_angles_and_extra_lengths_in_one_chart():

@@ -15,6 +15,8 @@ from stepsize.errors import NonFiniteError
 from stepsize.metric import apply, inner, pull_back, solve
 from stepsize.rules import Adam
 
+from .single_examples import adam_on_singles
+
 
 def loss(theta):
     """KL(N(0, 1) || N(mu, sigma^2)) = log sigma + (1 + mu^2) / (2 sigma^2) - 1/2."""
@@ -62,16 +64,23 @@ def length(path):
 
 
 class Chart(NamedTuple):
-    """Coordinates phi on the surface: theta = point(phi), J = d theta / d phi."""
+    """Coordinates phi on the surface: theta = point(phi), J = d theta / d phi; `stretch` is J's diagonal where J is diagonal."""
 
     name: str
     point: Callable
     coordinates: Callable
     jacobian: Callable
+    stretch: Callable | None = None
+
+    def covector(self, phi, g):
+        """A gradient g on the surface in these coordinates, J'g."""
+        if self.stretch is None:
+            return apply(np.swapaxes(self.jacobian(phi), -1, -2), g)
+        return self.stretch(phi) * g
 
     def grad(self, phi, t=None):
         """Gradient of the loss in these coordinates, J' grad."""
-        return apply(np.swapaxes(self.jacobian(phi), -1, -2), grad(self.point(phi)))
+        return self.covector(phi, grad(self.point(phi)))
 
     def fisher(self, phi):
         """Fisher information in these coordinates, J'FJ."""
@@ -84,12 +93,15 @@ def _rows(a, b, c, d):
 
 _AFFINE = np.array([[2.0, 0.5], [-0.3, 1.5]])
 
-PLAIN = Chart("μ, σ", lambda phi: phi, lambda theta: theta, lambda phi: np.broadcast_to(np.eye(2), (*phi.shape, 2)))
+PLAIN = Chart(
+    "μ, σ", lambda phi: phi, lambda theta: theta, lambda phi: np.broadcast_to(np.eye(2), (*phi.shape, 2)), np.ones_like
+)
 LOG = Chart(
     "μ, log σ",
     lambda phi: np.stack([phi[..., 0], np.exp(phi[..., 1])], -1),
     lambda theta: np.stack([theta[..., 0], np.log(theta[..., 1])], -1),
     lambda phi: _rows(np.ones_like(phi[..., 0]), 0.0, 0.0, np.exp(phi[..., 1])),
+    lambda phi: np.stack([np.ones_like(phi[..., 0]), np.exp(phi[..., 1])], -1),
 )
 #: (mu / sigma^2, 1 / (2 sigma^2)): the coordinates in which the family is an exponential one, the sign of the second turned.
 NATURAL = Chart(
@@ -223,11 +235,29 @@ def sampled_walk(chart: Chart, starts, batch: int, seed: int, runs: int = 32, lr
     rng, starts = np.random.default_rng(seed), np.asarray(starts, float)
 
     def grad(phi, t):
-        return apply(np.swapaxes(chart.jacobian(phi), -1, -2), sampled_grad(chart.point(phi), batch, rng))
+        return chart.covector(phi, sampled_grad(chart.point(phi), batch, rng))
 
     begin = np.broadcast_to(chart.coordinates(starts), (runs, *starts.shape))
     means = (chart.point(now.x).mean(0) for now in walk(Adam(lr), grad, begin))
     return approach(until_near(means, starts, steps))
+
+
+def single_walk(chart: Chart, starts, seed: int, runs: int, lr: float = 5e-3, steps: int = 4000, often: int = 250):
+    """`sampled_walk` on batches of one in PLAIN or LOG, start by start in machine code: every start has examples of its own, and
+    its walks end once their mean is near the target."""  # fmt: skip
+    rule, paths = Adam(lr), []
+    for k, start in enumerate(np.asarray(starts, float)):
+        rng, seen, path = np.random.default_rng([seed, k]), 0, [start[None]]
+        x = np.repeat(chart.coordinates(start)[:, None], runs, 1)
+        m, v = np.zeros_like(x), np.zeros_like(x)
+        while seen < steps and not (seen and (distance(path[-1], np.array([0.0, 1.0])) <= 0.05).any()):
+            path.append(np.empty((min(often, steps - seen), 2)))
+            y = rng.standard_normal((len(path[-1]), runs))
+            adam_on_singles(y, x, m, v, seen, chart is LOG, rule.lr, rule.beta1, rule.beta2, rule.eps, path[-1])
+            seen += len(y)
+        paths.append(np.concatenate(path))
+    longest = max(map(len, paths))
+    return approach(np.stack([np.pad(path, ((0, longest - len(path)), (0, 0)), "edge") for path in paths], 1))
 
 
 def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6000) -> dict:
@@ -248,18 +278,16 @@ def walks(starts, charts=(PLAIN, LOG, NATURAL), lr: float = 1e-2, steps: int = 6
     return paths
 
 
-#: (chart, examples in a batch) of the walks of Adam with sampled gradients.
-SAMPLED = ((PLAIN, 1), (LOG, 1), (PLAIN, 16))
+def all_walks(starts, seeds, runs: int = 256) -> dict:
+    """`walks`, and Adam with sampled gradients: the mean of `runs` walks on batches of one, in two charts, and that of an eighth as
+    many, whose noise is less, on batches of 16; and the limit of small rates.
 
-
-def all_walks(starts, seeds, runs: int = 32) -> dict:
-    """`walks`, and Adam with sampled gradients: the mean of `runs` walks for each of `SAMPLED`, and the limit of small rates.
-
-    The further keys are ("Adam, batches of 16", chart), and ("Adam, small rates", chart) for batches of one.
+    The further keys are ("Adam, batches of 1" or "Adam, batches of 16", chart), and ("Adam, small rates", chart) for batches of one.
     """
     paths = walks(starts)
-    for (chart, batch), seed in zip(SAMPLED, seeds, strict=True):
-        paths[f"Adam, batches of {batch}", chart.name] = sampled_walk(chart, starts, batch, seed, runs)
+    for chart, seed in zip((PLAIN, LOG), seeds, strict=False):
+        paths["Adam, batches of 1", chart.name] = single_walk(chart, starts, seed, runs)
+    paths["Adam, batches of 16", PLAIN.name] = sampled_walk(PLAIN, starts, 16, seeds[2], -(-runs // 8))
     for chart in (PLAIN, LOG):
         paths["Adam, small rates", chart.name] = approach(flow(chart, False, starts, adam=True))
     return paths

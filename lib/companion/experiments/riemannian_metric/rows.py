@@ -135,6 +135,17 @@ def step_numbers(middle: dict, distances, needed: dict, cap: int = 4000) -> dict
     }
 
 
+def arrivals(raced: dict, cap: int) -> dict[str, int]:
+    """On how many of the reported data sets Adam, Adam without momentum and heavy ball arrive within `cap` steps, units equal or unequal."""
+    rules = {"adam": "Adam", "plain": "Adam without momentum", "heavy": "heavy ball"}
+    kinds = {"unit": "unit scales", "unequal": "unequal units"}
+    return {
+        f"arrive-{rule}-{kind}": int((raced[name, words].scores <= cap).sum())
+        for rule, name in rules.items()
+        for kind, words in kinds.items()
+    }
+
+
 def path_numbers(off: dict, paths: dict) -> dict[str, tuple]:
     """Mean angles of the paths in (mu, sigma) to the steepest descent of the surface, and how much longer than geodesics they are."""
     chart = "μ, σ"
