@@ -139,7 +139,7 @@ def test_symmetric_noise_has_the_same_rms_step_whatever_its_tail_once_clipped():
     # (1 - beta1) / (1 + beta1) to first order in 1 - beta2; 2 % covers that order and the sampling of 4000 x 64 steps
     expected = np.sqrt(0.1 / 1.9)
     for tail in ("normal", "t1.1", "spikes"):
-        _, steps = steady_steps(chain(ClipByNorm(1.0), Adam(1.0, eps=0)), tail, 64, 8000, 1)
+        ((_, steps),) = steady_steps([chain(ClipByNorm(1.0), Adam(1.0, eps=0))], gradients(tail, 8000, 64, 1, 1))
         assert np.sqrt((steps**2).mean()) == pytest.approx(expected, rel=0.02)
 
 
@@ -185,7 +185,7 @@ def test_the_rms_step_adds_up_the_shares_and_stays_below_its_ceiling():
 
 def test_infinite_variance_shortens_the_rms_step_by_the_root_of_half_its_index():
     # runs are independent, their steps are not: 5 standard errors over 64 runs, a false alarm in a million
-    _, steps = steady_steps(Adam(1.0, eps=0), "t1.1", 64, 8000, 1)
+    ((_, steps),) = steady_steps([Adam(1.0, eps=0)], gradients("t1.1", 8000, 64, 1, 1))
     mean = (steps**2).mean(0)
     assert abs(mean.mean() - rms_step(1.1) ** 2) < 5 * mean.std() / 8
     assert abs(mean.mean() - rms_step() ** 2) > 5 * mean.std() / 8
@@ -285,18 +285,31 @@ def test_the_steps_in_training_are_those_of_the_same_training():
 
 def test_gains_are_one_for_a_clip_that_never_acts(monkeypatch):
     monkeypatch.setitem(PLACEMENTS, "clip before, c = 1", lambda lr, root: chain(ClipByNorm(1e9), Adam(lr)))
-    alone = steady_gains(chain(ClipByNorm(1e9), Adam()), Adam(), "t1.5", 4, 100, [1, 2])
+    (alone,) = steady_gains({"": chain(ClipByNorm(1e9), Adam())}, Adam(), {"t1.5": [1, 2]}, 4, 100)[""].values()
     races = place("t1.5", range(5), range(5, 11), 50, ("Adam",))
-    trained = gains_in_training("clip before, c = 1", {"t1.5": races}, range(7, 10), 50)
+    (trained,) = gains_in_training(["clip before, c = 1"], {"t1.5": races}, range(7, 10), 50).values()
     for gains, runs in ((alone, 8), (trained["t1.5"], 3)):
         assert set(gains) == set(MEASURES)
         for ratio in gains.values():
             np.testing.assert_array_equal(ratio, np.ones(runs))
 
 
+def test_gains_are_those_of_every_stream_walked_alone():
+    streams, (clip, raw) = {"t1.5": range(1, 9), "spikes": range(20, 24)}, (chain(ClipByNorm(1.0), Adam()), Adam())
+    together = steady_gains({"clip": clip, "raw": raw}, raw, streams, 3, 60)
+    for tail, seeds in streams.items():
+        for place, seed in enumerate(seeds):
+            g = gradients(tail, 60, 3, 1, seed)
+            rates = [respond(rule, g).rate[30:, :, 0] for rule in (clip, raw)]
+            expected = np.median(rates[0], 0) / np.median(rates[1], 0)
+            np.testing.assert_array_equal(together["clip"][tail]["rate, median"][3 * place : 3 * place + 3], expected)
+            assert (expected > 1).all()
+    assert (together["raw"]["spikes"]["step, longest"] == 1).all()
+
+
 def test_gains_in_training_are_at_the_rate_that_was_best_without_the_clip():
     races = {tail: place(tail, range(5), range(5, 11), 50, ("Adam",)) for tail in ("normal", "t1.5")}
-    gains = gains_in_training("clip before, c = 1", races, range(7, 10), 50)
+    (gains,) = gains_in_training(["clip before, c = 1"], races, range(7, 10), 50).values()
     for tail, placed in races.items():
         steps = [
             steps_in_training(n, tail, placed["Adam"].lr, range(7, 10), 50)[1] for n in ("clip before, c = 1", "Adam")

@@ -20,11 +20,16 @@ def require_tail(tail: str) -> str:
 def heavy_tailed(tail: str, shape, rng) -> np.ndarray:
     """Symmetric noise with median |g| = 1: normal, Student t with 3 ... 1.1 degrees of freedom, or a normal whose whole vector (last axis) is 1000 times larger in 0.5 % of the cases."""
     if require_tail(tail) in ("normal", "spikes"):
-        g = rng.standard_normal(shape) / ndtri(0.75)
-        # a spike hits the whole vector: the exploding batch, not the odd coordinate
-        return g * np.where(rng.random((*shape[:-1], 1)) < SPIKE_SHARE, SPIKE_SIZE, 1) if tail == "spikes" else g
+        g = rng.standard_normal(shape)
+        g /= ndtri(0.75)
+        if tail == "spikes":
+            # a spike hits the whole vector: the exploding batch, not the odd coordinate
+            g[rng.random(shape[:-1]) < SPIKE_SHARE] *= SPIKE_SIZE
+        return g
     nu = float(tail[1:])
-    return rng.standard_t(nu, shape) / stdtrit(nu, 0.75)
+    g = rng.standard_t(nu, shape)
+    g /= stdtrit(nu, 0.75)
+    return g
 
 
 def kept_share(tail: str, c):

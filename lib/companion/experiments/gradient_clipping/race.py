@@ -188,20 +188,44 @@ MEASURES = {
 }
 
 
-def steady_steps(rule, tail: str, runs: int, steps: int, seed: int):
-    """(rate, |rate direction|) of the second half of `steps` steps under noise alone, each of shape (steps / 2, runs)."""
-    path = respond(rule, heavy_tailed(tail, (steps, runs, 1), np.random.default_rng(seed)))
-    rate, step = path.rate[steps // 2 :, :, 0], np.abs(path.rate * path.direction)[steps // 2 :, :, 0]
-    return rate, step
+def steady_steps(rules, noise) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rate, |rate direction|) of the second half of the steps of each rule under `noise` alone, as `respond` takes it, for one coordinate; each (steps / 2, runs)."""
+    late = len(noise) // 2
+
+    def walked(rule):
+        parts = np.empty((2, len(noise) - late, noise.shape[1]))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for t, now in zip(range(len(noise)), walk(rule, lambda x, t: noise[t], 0 * noise[0]), strict=False):
+                if t >= late:
+                    parts[0, t - late], parts[1, t - late] = now.rate[:, 0], (now.rate * now.direction)[:, 0]
+        return parts[0], np.abs(parts[1], out=parts[1])
+
+    return list(map(walked, rules))
 
 
-def steady_gains(clipped, raw, tail: str, runs: int, steps: int, seeds) -> dict[str, np.ndarray]:
-    """Each of `MEASURES` of the rule `clipped` over that of `raw` on the same noise, run by run: `runs` for each of the seeds."""
-    parts = []
-    for seed in seeds:
-        one, other = (steady_steps(rule, tail, runs, steps, seed) for rule in (clipped, raw))
-        parts.append([of(*one) / of(*other) for of in MEASURES.values()])
-    return dict(zip(MEASURES, np.concatenate(parts, axis=-1), strict=True))
+def steady_gains(
+    clipped: dict, raw, streams: dict, runs: int, steps: int
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Each of `MEASURES` of the rules `clipped` over that of `raw` on the same noise, run by run: name -> tail -> measure -> ratios.
+
+    `streams`: seeds by tail, `runs` streams of `steps` gradients for each. Ten seeds are walked at once, for a step costs hardly more.
+    """
+    each, gains = [(tail, seed) for tail, seeds in streams.items() for seed in seeds], {name: [] for name in clipped}
+    for first in range(0, len(each), 10):
+        rngs = ((tail, np.random.default_rng(seed)) for tail, seed in each[first : first + 10])
+        noise = np.concatenate([heavy_tailed(tail, (steps, runs, 1), rng) for tail, rng in rngs], axis=1)
+        one, *others = (
+            [of(*pair) for of in MEASURES.values()] for pair in steady_steps((raw, *clipped.values()), noise)
+        )
+        for name, other in zip(clipped, others, strict=True):
+            gains[name].append(np.divide(other, one))
+    tails = np.repeat([tail for tail, _ in each], runs)
+    return {
+        name: {
+            tail: dict(zip(MEASURES, np.concatenate(parts, axis=-1)[:, tails == tail], strict=True)) for tail in streams
+        }
+        for name, parts in gains.items()
+    }
 
 
 def outlier_then_drift(size=1e3, before=5000, quiet=500, drift=15, small=0.01):
@@ -231,17 +255,20 @@ def steps_in_training(name: str, tail: str, lr: float, seeds, steps: int):
     return [np.swapaxes(a, 1, 2).reshape(-1, len(seeds)) for a in (rate, np.abs(rate * direction))]
 
 
-def gains_in_training(name: str, races: dict, seeds, steps: int) -> dict[str, dict[str, np.ndarray]]:
-    """For every tail of `races`, each of `MEASURES` of a placement over that of Adam without a clip, bowl by bowl: {tail: {measure: ratios}}.
+def gains_in_training(names, races: dict, seeds, steps: int) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Each of `MEASURES` of placements over that of Adam without a clip, bowl by bowl: name -> tail -> measure -> ratios.
 
-    Both train at the rate that was best for Adam without a clip: races[tail] is what `place` returned.
+    All train at the rate that was best for Adam without a clip: races[tail] is what `place` returned.
     """
-
-    def gains(tail, lr):
-        one, other = (steps_in_training(rule, tail, lr, seeds, steps) for rule in (name, "Adam"))
-        return {measure: of(*one) / of(*other) for measure, of in MEASURES.items()}
-
-    return {tail: gains(tail, placed["Adam"].lr) for tail, placed in races.items()}
+    gains = {name: {} for name in names}
+    for tail, placed in races.items():
+        one, *others = (
+            [of(*pair) for of in MEASURES.values()]
+            for pair in (steps_in_training(name, tail, placed["Adam"].lr, seeds, steps) for name in ("Adam", *names))
+        )
+        for name, other in zip(names, others, strict=True):
+            gains[name][tail] = {words: a / b for words, a, b in zip(MEASURES, other, one, strict=True)}
+    return gains
 
 
 def entries(placed: dict[str, Choice]) -> dict[str, tuple[Choice, np.ndarray]]:
