@@ -17,6 +17,7 @@ from companion.experiments.feature_scales.problem import (
     descent_time,
     drift,
     imbalance,
+    later_pace,
     magnifications,
     paces,
     rate_slopes,
@@ -344,3 +345,19 @@ def test_bad_input_is_named(call, names):
         call()
     assert names in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_later_pace_is_that_of_the_steps_after_the_loss_has_fallen():
+    land, rule = LAND.sized(30.0), Adam(0.05, eps=0.0)
+    path = descend(rule, land.grad, land.start, 400)
+    size = np.abs(path.rate * path.direction)[:, :, 0]
+    loss = np.stack([land.excess(x)[:, 0, 0] for x in path.x[1:]])
+    pace = later_pace(rule, land, 300, 0.1, 40)[:, 0]
+    for p in range(len(land.H)):
+        there = (loss[:, p] <= 0.1).argmax() + 1  # the step that arrives there is not counted
+        moved = size[there : there + 40, p].sum(0)
+        assert pace[p] == pytest.approx(moved[0] / moved[1:].mean(), rel=1e-12)
+    latest = max((loss <= 0.1).argmax(0)) + 1
+    assert np.isnan(later_pace(rule, land, latest - 1, 0.1, 40)).sum() == ((loss <= 0.1).argmax(0) + 1 == latest).sum()
+    late = mutant(later_pace, "left - 1", "left - 2")
+    assert (late(rule, land, 300, 0.1, 40)[:, 0] != pace).any()

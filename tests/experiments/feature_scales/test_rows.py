@@ -6,7 +6,14 @@ import pytest
 from companion.evidence.claims import read_claims
 from companion.experiments.feature_scales import rows
 from companion.experiments.feature_scales.precision import tables
-from companion.experiments.feature_scales.problem import Minibatches, Regression, paces, response, time_and_peak
+from companion.experiments.feature_scales.problem import (
+    Minibatches,
+    Regression,
+    later_pace,
+    paces,
+    response,
+    time_and_peak,
+)
 from companion.experiments.feature_scales.race import METHODS, Race
 from mutants import mutant
 from stepsize import Adam
@@ -150,3 +157,14 @@ def test_the_numbers_of_formats_are_those_of_the_table():
 def test_the_share_of_nan_is_exact():
     share = rows.nans([np.nan, 0.0, 1.0, np.nan])
     assert (share.low, share.estimate, share.high) == (0.5, 0.5, 0.5)
+
+
+def test_later_paces_are_of_the_problems_whose_loss_falls_in_time_and_of_five_at_least():
+    rules = {"fast": Adam(0.05, eps=0.0), "calm": Adam(1e-6, eps=0.0)}
+    land = Regression.sample(range(12)).sized(10.0)
+    ((condition, ratio),) = rows.later_paces(rules, land, 60, 20).items()  # at the calm rate no loss falls in time
+    assert condition.endswith("20 steps after the loss has fallen tenfold, at the fast rate")
+    seen = later_pace(rules["fast"], land, 60, steps=20)
+    np.testing.assert_array_equal(ratio, seen[np.isfinite(seen)])
+    assert ratio.size >= 5
+    assert not rows.later_paces(rules, Regression.sample(range(4)).sized(10.0), 60, 20)

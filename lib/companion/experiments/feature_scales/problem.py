@@ -278,6 +278,20 @@ def paces(rule, land: Regression, steps: int):
     return tuple(a[..., 0] / a[..., 1:].mean(-1) for a in (total, total * land.scale))
 
 
+@np.errstate(all="ignore")
+def later_pace(rule, land: Regression, within: int, fall: float = 0.1, steps: int = 100) -> np.ndarray:
+    """The pace in weights, (p, runs), as `paces` has it, over the `steps` steps that follow the first with excess <= `fall`; NaN where it is later than step `within`."""
+    total, left = np.zeros(land.start.shape), np.full(land.start.shape[:2], -1)  # -1: not there yet
+    for t, now in zip(range(1, within + steps + 1), walk(rule, land.grad, land.start), strict=False):
+        total += np.where(left[..., None] > 0, np.abs(now.rate * now.direction), 0)
+        left = np.where(left > 0, left - 1, left)
+        if t <= within:
+            left = np.where((left < 0) & (land.excess(now.x)[..., 0] <= fall), steps, left)
+        if not (left > 0).any() and (t >= within or not (left < 0).any()):
+            break
+    return np.where(left == 0, total[..., 0] / total[..., 1:].mean(-1), np.nan)
+
+
 def rate_slopes(rules, seed: int, size: float = 1000.0, steps: int = 200, runs: int = 64) -> dict[str, float]:
     """Slope of log rate in log S between normal gradients and `size` times them, over all steps and runs the one farthest from -1."""
     g = np.random.default_rng(seed).normal(size=(steps, runs, 1))

@@ -9,7 +9,7 @@ from stepsize.rules import Adam
 from stepsize.signals import respond
 
 from .precision import smallest
-from .problem import Minibatches, Regression, drift, paces, time_and_peak
+from .problem import Minibatches, Regression, drift, later_pace, paces, time_and_peak
 from .race import METHODS, Race, exponent, slowdowns
 
 OLD_RATE = "Adam at the rate tuned before the feature grew"
@@ -31,6 +31,16 @@ def compared_paces(rules: dict, land: Regression, steps: int) -> tuple[dict, dic
         {f"pace is measured {where}, {when}": pair[i] for when, pair in pairs.items()}
         for i, where in enumerate(("in weights", "in the prediction"))
     )
+
+
+def later_paces(rules: dict, land: Regression, within: int, steps: int = 100) -> dict[str, np.ndarray]:
+    """The paces in weights once the loss has fallen tenfold, of the problems on which it does so within so many steps; a rule needs five of them."""
+    pairs = {name: later_pace(rule, land, within, steps=steps) for name, rule in rules.items()}
+    return {
+        f"pace is measured in weights, in the mean of {steps} steps after the loss has fallen tenfold, at the {name} rate": seen
+        for name, ratio in pairs.items()
+        if (seen := ratio[np.isfinite(ratio)]).size >= 5
+    }
 
 
 def noisy_paces(
@@ -142,6 +152,7 @@ def evidence_numbers(cost: dict, peak: dict, pace: dict, ratios: dict) -> dict:
     """Medians over problems of evidence that the prose names: of S5, S4c, S4 and S1b. A dash where minibatches left no rate to choose."""
     typical = {condition: np.median(values) for condition, values in (cost | peak | pace | ratios).items()}
     calm = "pace is measured in weights, in the mean of 100 steps at the calm rate"
+    later = "pace is measured in weights, in the mean of 100 steps after the loss has fallen tenfold"
     noisy = typical.get("Adam is tuned for speed, minibatches of 16")
     return {
         "peak-calm": (typical["Adam is tuned with a ceiling on the loss"], ".2g"),
@@ -151,6 +162,8 @@ def evidence_numbers(cost: dict, peak: dict, pace: dict, ratios: dict) -> dict:
         "peak-before": (typical[OLD_RATE], ",.0f"),
         "peak-batches": (typical[f"{OLD_RATE}, minibatches of 16"], ",.0f"),
         "pace-calm": (typical[calm], ".2f"),
+        "pace-later-fast": (typical.get(f"{later}, at the fast rate", np.nan), ".2f"),
+        "pace-later-calm": (typical.get(f"{later}, at the calm rate", np.nan), ".1g"),
         "pace-calm-batches": (typical[f"{calm}, minibatches of 16"], ".2f"),
         "adam-1000": (typical[f"{LARGE[1000]}, the rule is Adam"], ".1f"),
         "adagrad-1000": (typical[f"{LARGE[1000]}, the rule is AdaGrad"], ".0f"),
