@@ -71,11 +71,25 @@ class TurnedValley:
         return _times(self.A, x)
 
 
+#: So many normals of the streams are kept at most, 256 MiB of them: every rule of a race meets the same.
+_KEPT = 2**25
+
+
 @lru_cache(maxsize=1)
+def _drawn(seed: int, n: int, batch: int, d: int) -> dict:
+    """Of the last streams asked for, step -> its normals; kept while other rules follow the same streams."""
+    return {}
+
+
 def _normals(seed: int, t: int, n: int, batch: int, d: int):
-    """Standard normals of step t, (n, batch, d) and (n, batch); some rules ask for two gradients on one batch."""
-    rng = np.random.default_rng([seed, 3, t])
-    return rng.standard_normal((n, batch, d)), rng.standard_normal((n, batch))
+    """Standard normals of step t, (n, batch, d) and (n, batch), the same at every call; some rules ask for two gradients on one batch."""
+    drawn = _drawn(seed, n, batch, d)
+    if t not in drawn:
+        rng = np.random.default_rng([seed, 3, t])
+        if drawn and (len(drawn) + 1) * n * batch * (d + 1) > _KEPT:
+            drawn.pop(next(reversed(drawn)))  # the latest: what is kept are the first steps
+        drawn[t] = rng.standard_normal((n, batch, d)), rng.standard_normal((n, batch))
+    return drawn[t]
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,26 +273,34 @@ def noisy_race(
     are on `reporting` other streams. A rule without axes does the same at every angle, and runs at the last one alone.
     """
 
-    def run(name, angle):
-        make, settings, cost, _, lrs = NOISY_RULES[name]
+    def losses(part, n, run, setting, rates):
+        name, angle = run
+        make, _, cost, *_ = NOISY_RULES[name]
+        stream = StreamingRegression.sample(n, angle, condition, seed=3 * seed + part, noise=noise)
+        steps = int(gradients / cost(*setting))
+        return final_loss(LinearDecay(make(rates[:, None, None], stream, *setting), steps), stream, steps)
 
-        def losses(part, n, setting, rates):
-            stream = StreamingRegression.sample(n, angle, condition, seed=3 * seed + part, noise=noise)
-            steps = int(gradients / cost(*setting))
-            return final_loss(LinearDecay(make(rates[:, None, None], stream, *setting), steps), stream, steps)
-
-        first = np.stack([losses(0, tuning, setting, lrs) for setting in settings])
-        curve = censored_geometric_mean(first)
+    # stage by stage, not rule by rule: all rules of a stage follow the same streams, which are drawn once
+    runs = [(name, a) for name, rule in NOISY_RULES.items() for a in (angles if rule.axes else angles[-1:])]
+    first = {}
+    for run in runs:
+        _, settings, _, _, lrs = NOISY_RULES[run[0]]
+        first[run] = np.stack([losses(0, tuning, run, setting, lrs) for setting in settings])
+    chosen = {}
+    for run in runs:
+        _, settings, _, _, lrs = NOISY_RULES[run[0]]
+        curve = censored_geometric_mean(first[run])
         reaches = curve <= np.sort(curve, None)[FINALISTS - 1]
         final = np.full(curve.shape, np.inf)
         for i in np.flatnonzero(reaches.any(1)):
-            further = losses(1, 2 * tuning, settings[i], lrs[reaches[i]])
-            final[i, reaches[i]] = censored_geometric_mean(np.hstack([first[i, reaches[i]], further]))
-        chosen = choose(final, lrs, settings)
-        scores = losses(2, reporting, chosen.setting, np.array([chosen.lr]))[0]
-        return chosen._replace(curve=curve, scores=scores)
-
-    return {name: [run(name, a) for a in (angles if NOISY_RULES[name].axes else angles[-1:])] for name in NOISY_RULES}
+            further = losses(1, 2 * tuning, run, settings[i], lrs[reaches[i]])
+            final[i, reaches[i]] = censored_geometric_mean(np.hstack([first[run][i, reaches[i]], further]))
+        chosen[run] = choose(final, lrs, settings)._replace(curve=curve)
+    reported = {name: [] for name in NOISY_RULES}
+    for run, choice in chosen.items():
+        scores = losses(2, reporting, run, choice.setting, np.array([choice.lr]))[0]
+        reported[run[0]].append(choice._replace(scores=scores))
+    return reported
 
 
 def learned_axes(name: str, choice: Choice, condition: float, n: int, gradients: int, seed: int, noise=0.3):
