@@ -9,7 +9,7 @@ from companion.evidence import proportion
 from companion.experiments.recurrent_networks import rows as module
 from companion.experiments.recurrent_networks.comparisons import COMPANY, paired_with_choice
 from companion.experiments.recurrent_networks.gradient_flow import Watched, far_share, gradient_reach
-from companion.experiments.recurrent_networks.race import METHODS, PROBLEMS, recorded
+from companion.experiments.recurrent_networks.race import METHODS, PROBLEMS, over_constant, recorded
 from companion.experiments.recurrent_networks.rows import (
     brake_rows,
     choice_numbers,
@@ -116,6 +116,15 @@ def test_learning_is_counted_on_the_digits_that_were_watched_and_elsewhere_in_th
         "heavy ball with a clip: networks learn, adding problem from gain 2": learned(
             "adding, 4,500 steps", "gain 2", "clipped heavy ball"
         ),
+        "no defence, SGD: networks learn, digits from gain 2": learned("digits from gain 2", "gain 2", "SGD"),
+        "no defence, heavy ball: networks learn, digits from gain 2": learned(
+            "digits from gain 2", "gain 2", "heavy ball"
+        ),
+        "no defence, SGD: networks learn, digits from gain 3": learned("digits", "gain 3", "SGD"),
+        "no defence, heavy ball: networks learn, digits from gain 3": learned("digits", "gain 3", "heavy ball"),
+        "clipped Adam: networks learn, adding problem from gain 2": learned(
+            "adding, 4,500 steps", "gain 2", "clipped Adam"
+        ),
     }
 
 
@@ -190,7 +199,13 @@ def test_each_share_of_the_defence_is_that_of_its_own_rule_and_task():
     words = "digits from gain 2", "digits from gain 3", "adding problem from gain 2"
     learn = {f"networks learn, {w}": proportion(k, 10) for k, w in enumerate(words)}
     learn |= {f"heavy ball with a clip: networks learn, {w}": proportion(5 + k, 10) for k, w in enumerate(words)}
+    learn["clipped Adam: networks learn, adding problem from gain 2"] = proportion(9, 10)
+    plain = [(name, gain) for name in ("SGD", "heavy ball") for gain in (2, 3)]
+    for k, (name, gain) in enumerate(plain):
+        learn[f"no defence, {name}: networks learn, digits from gain {gain}"] = proportion(k, 20)
     found = values(defence_numbers(finite, learn))
+    assert [found[f"none {name} {gain}"] for name, gain in plain] == [0, 0.05, 0.1, 0.15]
+    assert found["clip"] == 0.9
     assert [found[f"kept {name}"] for name in ("Adam", "heavy ball", "SGD")] == [1, 0.9, 0.8]
     assert [found[f"alive {w}"] for w in words] == [0, 0.1, 0.2]
     assert [found[f"ball {w}"] for w in words] == [0.5, 0.6, 0.7]
@@ -220,6 +235,10 @@ def test_each_number_of_the_grid_comes_from_its_own_cell_alone():
         half = np.full(5, PROBLEMS[cell[0]].task.chance / 2)
         found = values(recorded_numbers(races | {cell: races[cell] | {"scores": half}}))
         assert found.pop(key) == pytest.approx(0.5)
+        if key == "recall short":  # the same scores over the constant answer's
+            constant = PROBLEMS["recall"].task
+            assert found.pop("same 19") == pytest.approx(constant.chance / 2 / constant.score_of_constant())
+            found["same 19"] = before["same 19"]
         assert found == {other: value for other, value in before.items() if other != key}
 
 
@@ -231,6 +250,17 @@ def test_the_numbers_of_the_grid_count_cells_networks_and_edges():
     late = "recall, twice as far, 24,000 steps", "gain 0.3", "Adam"
     assert found["learned 39"] == round(10 * learned(*late))
     assert found["most-exploding"] == max(learned("adding", "gain 3", name) for name in METHODS)
+
+
+def test_the_constant_answer_is_a_few_per_cent_below_chance_level_and_near_it_alone_that_matters():
+    found, races = values(recorded_numbers(recorded())), recorded()
+    assert [0.02 < found[f"constant {name}"] < 0.06 for name in ("9", "19", "39", "adding")] == [True] * 4
+    assert found["recall short"] / found["same 19"] == pytest.approx(1 - found["constant 19"])
+    assert found["same 19"] > 0.99
+    cell = "adding, 4,500 steps", "gain 2"
+    for key, name in (("alive", "Adam"), ("ball", "clipped heavy ball")):
+        assert 0 <= learned(*cell, name) - found[f"{key} same"] <= 0.03
+        assert found[f"{key} same"] == np.mean(over_constant(races, *cell, name) < 0.9)
 
 
 def test_a_choice_on_eight_networks_would_have_called_the_rotation_harmful():

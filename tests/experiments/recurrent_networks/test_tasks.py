@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from companion.experiments.datasets import load
+from companion.experiments.recurrent_networks import tasks as module
 from companion.experiments.recurrent_networks.tasks import Adding, Digits, Recall
 
 
@@ -33,6 +34,7 @@ def test_chance_level_is_the_error_of_the_best_constant(task, answer):
     blank = torch.zeros(1, task.net.d, dtype=torch.float64)
     task.net.parts(blank).c.fill_(answer)
     assert task.score(blank)[0] == pytest.approx(task.chance, rel=0.1)
+    assert task.score_of_constant() == pytest.approx(task.score(blank)[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("task", [Adding(T=7, B=3), Recall(T=7, B=3), Digits(B=3)])
@@ -57,7 +59,7 @@ def test_the_digits_are_those_of_the_repository():
 def test_training_never_sees_a_digit_that_is_scored(monkeypatch):
     task, seen = Digits(B=50), []
     marked = np.arange(1797.0)[:, None, None] * np.ones((1, 64, 1)), np.eye(10)[load("digits")["digit"]]
-    monkeypatch.setattr(Digits, "_images", lambda self: marked)
+    monkeypatch.setattr(module, "_images", lambda: marked)
     seen = [inputs[0, 0, :, 0] for inputs, _ in islice(task.stream([0]), 200)]
     assert max(map(max, seen)) < 1797 - 500
 

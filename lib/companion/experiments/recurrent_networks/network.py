@@ -42,15 +42,24 @@ def _matrices(x, H, I):
     return x[: H * H].reshape(H, H), x[H * H : V - H].reshape(I, H), x[V - H : V], x[V:c].reshape(H, -1), c
 
 
+@compiled
+def _fill(out, row):
+    """Every row of out (n, k) <- row (k,). A loop, for an assignment to a slice takes ten times as long to compile."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = row[j]
+
+
 def _forward(x, u, h):
     """h_0 = 0, h_t = tanh(h_{t-1} W + u_t U + b): x (runs, d), u (runs, T, B, I), h (runs, T + 1, B, H) is written."""
     runs, T, _, I = u.shape
+    zero = np.zeros(h.shape[3])
     for r in range(runs):
         W, U, b, _, _ = _matrices(x[r], h.shape[3], I)
-        h[r, 0] = 0
+        _fill(h[r, 0], zero)
         for t in range(T):
             z = h[r, t + 1]
-            z[:] = b
+            _fill(z, b)
             add_product(u[r, t], U, z)
             add_product(h[r, t], W, z)
             tanh(z)
@@ -64,11 +73,11 @@ def _backpropagate(x, u, h, slope, last, g, size):
     runs, T, B, I = u.shape
     H = h.shape[3]
     d, inner = np.empty((B, H)), np.empty((T - last, B, H))  # dL / dh_t, and dL / d(the argument of tanh)
-    seen = np.empty((T - last, B, I))
+    seen, zero = np.empty((T - last, B, I)), np.zeros(H)
     for r in range(runs):
         W, _, _, V, _ = _matrices(x[r], H, I)
         W_back = W.T.copy()
-        d[:] = 0
+        _fill(d, zero)
         add_product(slope[r], V.T.copy(), d)
         for t in range(T - 1, last - 1, -1):
             squares = 0.0
@@ -82,7 +91,10 @@ def _backpropagate(x, u, h, slope, last, g, size):
         size[r, last] = np.sqrt((d * d).sum())
         gW, gU, gb, gV, c = _matrices(g[r], H, I)
         rows = inner.reshape(-1, H)
-        seen[:] = u[r, last:]
+        for t in range(T - last):
+            for i in range(B):
+                for j in range(I):
+                    seen[t, i, j] = u[r, last + t, i, j]
         add_product(h[r, last:T].reshape(-1, H).T, rows, gW)
         add_product(seen.reshape(-1, I).T, rows, gU)
         add_product(h[r, T].T, slope[r], gV)
@@ -90,7 +102,8 @@ def _backpropagate(x, u, h, slope, last, g, size):
             for j in range(H):
                 gb[j] += rows[i, j]
         for i in range(B):
-            g[r, c:] += slope[r, i]
+            for j in range(slope.shape[2]):
+                g[r, c + j] += slope[r, i, j]
 
 
 forward, backpropagate = compiled(_forward), compiled(_backpropagate)
@@ -147,7 +160,7 @@ class TanhNet(FlatNet):
         """h_0 ... h_T of shape (runs, T + 1, B, H) for inputs (runs, T, B, I)."""
         runs, T, B, _ = inputs.shape
         h = x.new_empty(runs, T + 1, B, self.hidden)
-        forward(x.contiguous().numpy(), inputs.numpy(), h.numpy())
+        forward(x.contiguous().numpy(), inputs.contiguous().numpy(), h.numpy())
         return h
 
     def outputs_of(self, x, inputs) -> torch.Tensor:
@@ -161,7 +174,7 @@ class TanhNet(FlatNet):
         `reach` stops the pass back after that many steps (Williams & Peng 1990, truncated); None goes to the first input.
         Norms through time are taken where `watch` asks for them, else None.
         """
-        net, x, T = self.parts(x), x.contiguous(), inputs.shape[1]
+        net, x, inputs, T = self.parts(x), x.contiguous(), inputs.contiguous(), inputs.shape[1]
         h = self.states(x, inputs)
         value, slope = loss(torch.baddbmm(net.c, h[:, -1], net.V), targets)
         last, g, size = max(0, T - (reach or T)), torch.zeros_like(x), x.new_empty(len(x), T + 1)

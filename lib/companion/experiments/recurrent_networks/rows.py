@@ -8,7 +8,7 @@ from stepsize import responses
 
 from .comparisons import COMPANY, PROBLEMS_IN_WORDS, paired, paired_with_choice
 from .gradient_flow import Watched, far_share, gradient_reach, survivors
-from .race import METHODS, PROBLEMS, STARTS, WHOLE, chosen_on, failed, over_chance
+from .race import METHODS, PROBLEMS, STARTS, WHOLE, chosen_on, failed, over_chance, over_constant
 from .spikes import corrected, largest_spikes
 from .tasks import Adding
 
@@ -17,6 +17,14 @@ LEARNABLE = {
     "digits from gain 2": ("digits from gain 2", "gain 2"),
     "digits from gain 3": ("digits", "gain 3"),
     "adding problem from gain 2": ("adding, 4,500 steps", "gain 2"),
+}
+
+#: How prose calls the problems whose constant answer is held against chance level.
+CONSTANTS = {
+    "9": "recall, half as far",
+    "19": "recall",
+    "39": "recall, twice as far, 48,000 steps",
+    "adding": "adding",
 }
 
 
@@ -78,7 +86,10 @@ def learned_share(over_chance: np.ndarray) -> Interval:
 
 
 def learned_rows(races: dict, exploding: dict[tuple[str, int], Watched]) -> dict[str, Interval]:
-    """`learned_share` of exploding networks: of Adam's on the digits from those watched, all others from the recorded grid."""
+    """`learned_share` of exploding networks: of Adam's on the digits from those watched, all others from the recorded grid.
+
+    Those without a defence, SGD and heavy ball without a clip, where the grid has them: on the digits.
+    """
     chance = PROBLEMS["digits"].task.chance
     adam = {f"digits from gain {gain}": exploding["Adam", gain].scores / chance for gain in (2, 3)}
     adam["adding problem from gain 2"] = over_chance(races, *LEARNABLE["adding problem from gain 2"], "Adam")
@@ -86,7 +97,13 @@ def learned_rows(races: dict, exploding: dict[tuple[str, int], Watched]) -> dict
     for words, cell in LEARNABLE.items():
         errors = over_chance(races, *cell, "clipped heavy ball")
         rows[f"heavy ball with a clip: networks learn, {words}"] = learned_share(errors)
-    return rows
+        for name in ("SGD", "heavy ball"):
+            if (*cell, name) in races:
+                errors = over_chance(races, *cell, name)
+                rows[f"no defence, {name}: networks learn, {words}"] = learned_share(errors)
+    words = "adding problem from gain 2"
+    errors = over_chance(races, *LEARNABLE[words], "clipped Adam")
+    return rows | {f"clipped Adam: networks learn, {words}": learned_share(errors)}
 
 
 def company_rows(races: dict) -> dict[str, Interval]:
@@ -174,6 +191,10 @@ def defence_numbers(finite: dict[str, Interval], learn: dict[str, Interval]) -> 
     for words in LEARNABLE:
         shares[f"alive {words}"] = learn[f"networks learn, {words}"]
         shares[f"ball {words}"] = learn[f"heavy ball with a clip: networks learn, {words}"]
+    shares["clip"] = learn["clipped Adam: networks learn, adding problem from gain 2"]
+    for name in ("SGD", "heavy ball"):
+        for gain in (2, 3):
+            shares[f"none {name} {gain}"] = learn[f"no defence, {name}: networks learn, digits from gain {gain}"]
     return {key: (share.estimate, ".0%") for key, share in shares.items()}
 
 
@@ -201,6 +222,7 @@ def recorded_numbers(races: dict) -> dict:
         "adding Adam": (over("adding"), ".2f"),
         "adding ball": (over("adding", method="clipped heavy ball"), ".2f"),
         "adding SGD": (over("adding", method="SGD"), ".2f"),
+        "same 19": (np.median(over_constant(races, "recall", "gain 0.3", "Adam")), ".2f"),
         "most-exploding": (max(learned_share(errors).estimate for errors in exploding), ".0%"),
     }
     for distance, where in ((9, "recall, half as far"), (19, "recall")):
@@ -209,6 +231,12 @@ def recorded_numbers(races: dict) -> dict:
             f"linear {distance}": (over(f"{where}, linear memory"), ".3f"),
             f"ring {distance}": (over(f"{where}, linear memory", "orthogonal"), ".3f"),
         }
+    for name, where in CONSTANTS.items():
+        task = PROBLEMS[where].task
+        numbers[f"constant {name}"] = 1 - task.score_of_constant() / task.chance, ".1%"
+    for key, name in (("alive", "Adam"), ("ball", "clipped heavy ball")):
+        errors = over_constant(races, *LEARNABLE["adding problem from gain 2"], name)
+        numbers[f"{key} same"] = learned_share(errors).estimate, ".0%"
     return numbers
 
 

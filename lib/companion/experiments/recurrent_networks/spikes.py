@@ -35,11 +35,10 @@ class Brakes:
     longest: float = 0.0
 
     def __call__(self, t, x, g, rate, direction):
-        self.longest = max(self.longest, float((rate * direction).abs().nan_to_num(0.0).max()))
+        step = rate * direction
+        self.longest = max(self.longest, float(step.abs().nan_to_num(0.0).max()))
         if self.before is not None:
-            plain, steered, made = (
-                (r * d).norm(dim=-1) for r, d in ((self.before, g), (self.before, direction), (rate, direction))
-            )
+            plain, steered, made = (s.norm(dim=-1) for s in (self.before * g, self.before * direction, step))
             for series, value in (
                 (self.size, g.norm(dim=-1)),
                 (self.by_m, steered / plain),

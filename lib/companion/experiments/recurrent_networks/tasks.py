@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,9 +21,12 @@ class Task:
         """Endless pairs: inputs (seeds, T, B, I), targets (seeds, B, O). A seed's sequences depend on nothing but the seed."""
         rngs = [np.random.default_rng([seed, 1]) for seed in seeds]
         while True:
-            drawn = [self.draw((CHUNK, self.B), rng) for rng in rngs]
-            inputs, targets = (torch.from_numpy(np.stack(part, 1)) for part in zip(*drawn, strict=True))
-            yield from zip(inputs.transpose(2, 3), targets, strict=True)
+            drawn, targets = zip(*(self.draw((CHUNK, self.B), rng) for rng in rngs), strict=True)
+            _, B, T, I = drawn[0].shape
+            inputs = np.empty((CHUNK, len(rngs), T, B, I))  # one after the other in time, as they are read
+            for k, of_seed in enumerate(drawn):
+                inputs[:, k] = of_seed.swapaxes(1, 2)
+            yield from zip(torch.from_numpy(inputs), torch.from_numpy(np.stack(targets, 1)), strict=True)
 
     def outputs(self, x, inputs) -> torch.Tensor:
         """Outputs (runs, sequences, O) of networks x (runs, d) on shared inputs (sequences, T, I)."""
@@ -42,7 +46,7 @@ class Adding(Task):
     hidden: int = 16
     loss: Callable = squared
     kind: type[FlatNet] = TanhNet
-    chance = 1 / 6
+    chance, constant = 1 / 6, 1.0
 
     @property
     def net(self) -> FlatNet:
@@ -56,10 +60,24 @@ class Adding(Task):
             np.put_along_axis(marks, place[..., None], 1.0, -1)
         return np.stack([u, marks], -1), (u * marks).sum(-1, keepdims=True)
 
+    def _tests(self, size):
+        return self.draw((size,), np.random.default_rng([0, 2]))
+
     def score(self, x, size: int = 500) -> np.ndarray:
         """Mean square error (runs,) on `size` sequences."""
-        inputs, targets = self.draw((size,), np.random.default_rng([0, 2]))
+        inputs, targets = self._tests(size)
         return squared(self.outputs(x, inputs), torch.from_numpy(targets))[0].numpy()
+
+    def score_of_constant(self, size: int = 500) -> float:
+        """Mean square error of the best constant answer, `constant`, on the sequences of `score`, of which `chance` is the expectation."""
+        return float(((self._tests(size)[1] - self.constant) ** 2).mean())
+
+
+@cache
+def _images():
+    """Pixels (images, 64, 1) between 0 and 1, and classes as one-hot rows (images, 10)."""
+    digits = load("digits")
+    return digits["pixels"][..., None] / 16.0, np.eye(10)[digits["digit"]]
 
 
 @dataclass(frozen=True)
@@ -78,19 +96,15 @@ class Digits(Task):
     def net(self) -> TanhNet:
         return TanhNet(1, self.hidden, 10)
 
-    def _images(self):
-        digits = load("digits")
-        return digits["pixels"][..., None] / 16.0, np.eye(10)[digits["digit"]]
-
     def draw(self, shape, rng):
         """inputs (*shape, 64, 1) and one-hot targets (*shape, 10)."""
-        pixels, classes = self._images()
+        pixels, classes = _images()
         chosen = rng.integers(len(pixels) - 500, size=shape)
         return pixels[chosen], classes[chosen]
 
     def score(self, x) -> np.ndarray:
         """Share of errors (runs,) on the 500 images; 1 where the network has overflowed."""
-        pixels, classes = self._images()
+        pixels, classes = _images()
         outputs = self.outputs(x, pixels[-500:])
         right = (outputs.argmax(-1) == torch.from_numpy(classes[-500:]).argmax(-1)) & outputs.isfinite().all(-1)
         return 1 - right.double().mean(1).numpy()
@@ -103,7 +117,7 @@ class Recall(Adding):
     The best constant answer is 1/2, its mean square error, chance level, 1/12.
     """
 
-    chance = 1 / 12
+    chance, constant = 1 / 12, 0.5
 
     def draw(self, shape, rng):
         """inputs (*shape, T, 2), the marker at the first step, and targets (*shape, 1)."""
