@@ -8,6 +8,7 @@ from companion.experiments.the_rules.tables import (
     average_numbers,
     decay_numbers,
     half_lives,
+    paired_losses,
     reported,
     response_numbers,
     response_table,
@@ -84,10 +85,26 @@ def test_the_best_rule_has_the_lowest_median_and_edges_are_told():
     table = tuning_table(results)
     assert table.loc["SGD"].tolist() == ["0.01", "no", "1.0000", "1.0000 to 1.0000"]
     assert table.loc["Adam"].tolist()[:3] == ["0.2", "yes", "0.3000"]
-    assert values(tuning_numbers(results)) == {"spread": pytest.approx(20), "best": "Adam", "level": "SGD"}
-    worst = mutant(tuning_numbers, "min(intervals, key=lambda name: intervals[name].estimate)", "max(intervals)")
+    assert values(tuning_numbers(results)) == {
+        "spread": pytest.approx(20), "best": "Adam", "level": "SGD", "nearest": "SGD", "nearest-loss": "3.33 [0.11, 10.00]"
+    }  # fmt: skip
+    worst = mutant(tuning_numbers, "min(results, key=lambda name: np.median(results[name].scores))", "max(results)")
     assert worst(results)["best"] == "SGD"
     apart = results | {"Adam": tuned(0.2, True, [0.1, 0.2, 0.3, 0.4, 0.5])}
     assert tuning_numbers(apart)["level"] == "none"
     race = reported(results, [0.1, 0.2], "the-rules-fig-tuning")
     assert race["statistic"](race["entries"]["Adam"][0].scores) == 0.3
+
+
+def test_rules_on_the_same_noise_are_compared_seed_by_seed():
+    noise = np.random.default_rng(0).lognormal(size=50)
+    scores = {"Adam": noise, "SGD": 1.1 * noise, "sign": noise[::-1] * 1.1, "Lion": 3 * noise}
+    results = {name: tuned(0.1, False, values) for name, values in scores.items()}
+    paired = paired_losses(results, "Adam")
+    assert {name: (i.low, i.high) for name, i in paired.items() if name != "sign"} == {
+        "SGD": pytest.approx((1.1, 1.1)), "Lion": pytest.approx((3, 3))
+    }  # fmt: skip
+    assert paired["sign"].method.endswith("98.33%")
+    # SGD is told from Adam by a tenth, although the losses of each spread over decades
+    numbers = tuning_numbers(results)
+    assert (numbers["level"], numbers["nearest"]) == ("sign", "sign")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from companion.evidence.intervals import middle
+from companion.evidence.intervals import Interval, bootstrap, middle
 from stepsize.signals import step_size
 from stepsize.tuning import Choice
 
@@ -71,12 +71,26 @@ def decay_numbers(shrunk: pd.DataFrame) -> dict:
     return {"quiet": (quiet, ".2f"), "loud": (loud, ".2f"), "decoupled": (shrunk.loc["Decoupled"].mean(), ".2f")}
 
 
+def paired_losses(results: dict[str, Choice], best: str) -> dict[str, Interval]:
+    """The loss of every other rule over that of `best`, seed by seed, which met the same noise: medians with intervals that hold jointly."""
+    others = {name: result.scores / results[best].scores for name, result in results.items() if name != best}
+    return {name: bootstrap(ratio, np.median, level=1 - 0.05 / len(others)) for name, ratio in others.items()}
+
+
 def tuning_numbers(results: dict[str, Choice]) -> dict:
-    """The factor between the largest and the smallest chosen rate, the rule with the lowest median loss, and who is level with it:
-    those whose intervals overlap with its own.
+    """The factor between the largest and the smallest chosen rate, the rule with the lowest median loss, who cannot be told from it,
+    by intervals of paired losses that reach 1, and the nearest of the others.
     """
     lrs = [result.lr for result in results.values()]
-    intervals = {name: middle(result.scores) for name, result in results.items()}
-    best = min(intervals, key=lambda name: intervals[name].estimate)
-    level = [name for name, i in intervals.items() if name != best and i.low <= intervals[best].high]
-    return {"spread": (max(lrs) / min(lrs), ".0f"), "best": best, "level": ", ".join(level) or "none"}
+    best = min(results, key=lambda name: np.median(results[name].scores))
+    paired = paired_losses(results, best)
+    level = [name for name, i in paired.items() if i.low <= 1]
+    nearest = min(paired, key=lambda name: paired[name].low)
+    i = paired[nearest]
+    return {
+        "spread": (max(lrs) / min(lrs), ".0f"),
+        "best": best,
+        "level": ", ".join(level) or "none",
+        "nearest": nearest,
+        "nearest-loss": f"{i.estimate:.2f} [{i.low:.2f}, {i.high:.2f}]",
+    }
