@@ -56,6 +56,13 @@ def test_an_exact_event_costs_its_share_of_a_leap(case):
     assert mixed["fixed"].cost == pytest.approx(mixed["relative change"].cost, rel=0.25)
 
 
+def test_a_fixed_step_with_exact_events_works_as_much_as_caos_algorithm(case):
+    mixed = compare(case, 200, range(5), tuning=5, burst=100, rivals=("fixed, with exact events",))
+    rival = mixed["fixed, with exact events"]
+    assert rival.cost == pytest.approx(mixed["relative change"].cost, rel=0.25)
+    assert all((e.events > 0).all() for e in rival.ensembles)
+
+
 def test_the_price_of_an_exact_event_is_its_processor_time():
     """A leap of one reaction against an event, both in machine code; a factor of three either way, for a busy machine."""
     network = textbook.immigration_death(1e4, 1.0, 10**4)

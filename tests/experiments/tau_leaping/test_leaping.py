@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.experiments.tau_leaping import kernels, textbook
-from companion.experiments.tau_leaping.leaping import BELOW, SCHEMES, Absolute, Activity, Cao, Fixed, leap, longest_step
+from companion.experiments.tau_leaping.leaping import (
+    BELOW,
+    SCHEMES,
+    Absolute,
+    Activity,
+    Cao,
+    Fixed,
+    FixedOrExact,
+    leap,
+    longest_step,
+)
 from companion.experiments.tau_leaping.network import Network
 from companion.experiments.tau_leaping.ssa import simulate
 from companion.experiments.tau_leaping.theory import linear_law, stationary_inflation
@@ -279,3 +289,18 @@ def test_the_exact_simulator_and_small_leaps_agree_on_a_nonlinear_network():
     exact = simulate(network, [0.5], 2000, seed=15).read("X")[:, 0]
     leapt = leap(network, [0.5], Cao(0.01), 2000, seed=16, scheme="trapezoid").read("X")[:, 0]
     assert stats.ks_2samp(exact, leapt).pvalue > 1e-3
+
+
+def test_a_fixed_step_gives_way_to_exact_events_where_its_leap_is_worth_fewer_than_ten():
+    """A thousand molecules that each decay at rate 1: a leap of 0.05 is worth ten events down to 200 of them, reached at ln 5."""
+    network, end = textbook.decay(1000), [3.0]
+    runs = leap(network, end, FixedOrExact(0.05), 400, 21)
+    assert runs.leaps.mean() == pytest.approx(np.log(5) / 0.05, rel=0.05)
+    assert runs.events.mean() == pytest.approx(200 - 1000 * np.exp(-3), rel=0.1)
+    short = leap(network, end, FixedOrExact(0.005), 400, 22)  # worth five events at most: all of them are exact
+    assert (short.leaps == 0).all()
+    assert (short.events == 1000 - short.read("X")[:, 0]).all()
+    assert np.array_equal(leap(network, end, FixedOrExact(0.05, 0), 20, 3).x, leap(network, end, Fixed(0.05), 20, 3).x)
+    refused = leap(textbook.decay(12, 5.0), [4.0], FixedOrExact(0.4), 200, 7)
+    assert (refused.refused == 0).all()
+    assert (refused.events == 12 - refused.read("X")[:, 0]).all()

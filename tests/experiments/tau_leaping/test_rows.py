@@ -56,6 +56,9 @@ def test_gains_are_those_at_the_end_or_over_the_course_and_name_a_rule_that_is_n
     assert estimates(rows.gains(scores)) == {title: np.log(2)}
     assert estimates(rows.gains(scores, course=True)) == {f"{title}, over the course": np.log(4)}
     assert estimates(rows.gains(scores, rule="R-leaping")) == {f"R-leaping: {title}": -np.log(4)}
+    scores["rest"]["fixed, with exact events"] = scored(2, 3)
+    against = rows.gains(scores, over="fixed, with exact events")
+    assert estimates(against) == {f"against a fixed step with exact events: {title}": np.log(3)}
 
 
 def test_the_shared_law_is_the_ratio_of_the_two_variances():

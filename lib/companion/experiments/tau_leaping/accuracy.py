@@ -9,7 +9,7 @@ import numpy as np
 from companion.errors import NetworkError, SimulationError
 
 from . import textbook
-from .leaping import Absolute, Activity, Cao, Firings, Fixed, leap, longest_step
+from .leaping import Absolute, Activity, Cao, Firings, Fixed, FixedOrExact, leap, longest_step
 from .master_equation import MasterEquation
 from .network import Network
 from .ssa import Ensemble, simulate
@@ -72,6 +72,7 @@ def floor(law: Law, runs: int, seed: int, draws: int = 200) -> np.ndarray:
 #: The rules that get as much work as Cao's, made from a size that is found.
 RIVALS = {
     "fixed": Fixed,
+    "fixed, with exact events": FixedOrExact,
     "1 / activity": Activity,
     "absolute change": Absolute,
     "R-leaping": lambda size: Firings(max(size, 1.0)),
@@ -137,7 +138,7 @@ def compare(
     start = case.times[-1] / cao.cost
     scores = {"relative change": cao}
     for name in rivals:
-        first = start / (1.0 if name == "fixed" else float(longest_step(case.network, Activity(1.0))[0]))
+        first = start / (1.0 if name.startswith("fixed") else float(longest_step(case.network, Activity(1.0))[0]))
         scores[name] = score(case, at_cost(case, RIVALS[name], cao.cost, first, tuning), runs, seeds)
     return scores
 
@@ -171,7 +172,7 @@ def best_gains(*compared: dict[str, dict[str, Score]]) -> dict[str, np.ndarray]:
     """
     reported = {}
     for name in compared[0]:
-        candidates = [gain(c[name], rule) for c in compared for rule in c[name] if rule != "fixed"]
+        candidates = [gain(c[name], rule) for c in compared for rule in c[name] if not rule.startswith("fixed")]
         first = candidates[0].size // 3
         reported[PACE[name]] = max(candidates, key=lambda g: g[:first].mean())[first:]
     return reported

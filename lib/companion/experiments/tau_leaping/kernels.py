@@ -403,8 +403,8 @@ def leap_runs(
 ):  # fmt: skip
     """Every run of an ensemble by leaps. count[r] = leaps, exact events, refused leaps, leaps that went below zero.
 
-    CAO is algorithm 2 of Cao, Gillespie & Petzold (2006): no leap worth ten events, then `burst` exact events;
-    else at most one critical event ends the leap. FIRINGS draws the time in which `size` reactions fire; of a leap that a
+    CAO is algorithm 2 of Cao, Gillespie & Petzold (2006): no leap worth ten events, then `burst` exact events, which any
+    other rule with a burst has of it; else at most one critical event ends the leap. FIRINGS draws the time in which `size` reactions fire; of a leap that a
     stop cuts, all firings but the last fall independently and evenly before and after the stop. A leap that would go below
     zero is refused and halved. The first run that cannot be finished ends them all.
     """
@@ -435,7 +435,7 @@ def leap_runs(
                 if critical_total > 0.0:
                     until = -math.log(uniform(s)) / critical_total
                 while True:
-                    if rule == CAO and burst > 0 and longest < 10.0 / total:
+                    if burst > 0 and longest < 10.0 / total:
                         t, n = fire_until(net, amount, cr, x, a, s, t, stop[k], burst, halt)
                         count[r, 1] += n
                         break

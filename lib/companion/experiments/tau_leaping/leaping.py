@@ -38,6 +38,17 @@ class Fixed:
 
 
 @dataclass(frozen=True)
+class FixedOrExact(Fixed):
+    """`Fixed` with the exact events of `Cao`: a leap worth fewer than ten events, or halved to that, is replaced by `burst` exact ones."""
+
+    burst: int = 100
+
+    def code(self):
+        rule, tau, critical, _ = super().code()
+        return rule, tau, critical, whole(self.burst, "FixedOrExact: burst", 0, LARGEST_COUNT, NetworkError)
+
+
+@dataclass(frozen=True)
 class Cao:
     """tau = min_i min(b_i / |mu_i|, b_i^2 / sigma_i^2), b_i = max(eps x_i / g_i, 1).  Cao, Gillespie & Petzold (2006), equation 33.
 

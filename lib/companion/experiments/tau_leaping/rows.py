@@ -28,13 +28,17 @@ def variance_at_rest(spread: Spread) -> Interval:
     return student((x - x.mean()) ** 2)
 
 
-def gains(scores: Scores, course: bool = False, rule: str = "relative change") -> dict[str, Interval]:
-    """log(error of a fixed step / error of `rule`), at the end or over the course, by the titles of `PACE`.
+def gains(
+    scores: Scores, course: bool = False, rule: str = "relative change", over: str = "fixed"
+) -> dict[str, Interval]:
+    """log(error of `over` / error of `rule`), at the end or over the course, by the titles of `PACE`.
 
-    Another rule than Cao's stands before the title.
+    Another rule than Cao's stands before the title, and so does another rival than the fixed step.
     """
     lead, when = "" if rule == "relative change" else f"{rule}: ", ", over the course" if course else ""
-    return {f"{lead}{PACE[name]}{when}": student(gain(rules, rule, course=course)) for name, rules in scores.items()}
+    if over != "fixed":
+        lead += f"against {over.replace('fixed,', 'a fixed step')}: "
+    return {f"{lead}{PACE[name]}{when}": student(gain(rules, rule, over, course)) for name, rules in scores.items()}
 
 
 def shared_law(zs, molecules: Spread, gradients: Spread) -> dict[str, Interval]:
