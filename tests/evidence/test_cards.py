@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from companion.evidence import cards
 from companion.evidence.cards import Axis, Table, badge, card, dots
 from companion.evidence.claims import VERDICTS
+from companion.evidence.verdict import decide
 from markup import Page
 from mutants import mutant
 
@@ -86,6 +87,32 @@ def test_the_condition_of_in_part_is_printed_and_nothing_else_has_one():
         in Page(card(record(condition="if it rains", verdict="in part"))).text
     )
     assert "In part" not in Page(card(record())).text
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "says", "words"),
+    [
+        ("always", "scc?", None),  # in part, whatever the undecided rows are
+        ("always", "ccc?", "Open: 3 of 4 measurements contradict, 1 lies across the edge of the claimed values; those that lie across would decide between in part and fails."),
+        ("always", "s??", "Open: 1 of 3 measurements supports, 2 lie across the edge of the claimed values; those that lie across would decide between holds and in part."),
+        ("always", "??", "Open: both measurements lie across the edge of the claimed values; those that lie across would decide between holds, in part and fails."),
+        ("can", "cc?", "Open: 2 of 3 measurements contradict, 1 lies across the edge of the claimed values; the claim holds if one that lies across supports it, and fails if none does."),
+        ("can", "?", "Open: the one measurement lies across the edge of the claimed values; the claim holds if one that lies across supports it, and fails if none does."),
+        ("always", "cccc", None),
+    ],
+)  # fmt: skip
+def test_an_open_card_says_which_rows_leave_it_open_and_what_they_would_decide(quantifier, says, words):
+    known = {"s": "supports", "c": "contradicts", "?": "undecided"}
+    verdict = decide(quantifier, [known[s] for s in says])
+    text = Page(card(record(*(row(known[s]) for s in says), row("contradicts", "beyond"), quantifier=quantifier, verdict=verdict, computed=verdict))).text  # fmt: skip
+    assert (words is None) == ("Open:" not in text)
+    assert (words or "") in text
+
+
+def test_a_fragile_card_says_how_its_rows_stand_and_that_runs_disagree():
+    rows = [row("contradicts")] * 4
+    text = Page(card(record(*rows, verdict="open", computed="fails"))).text
+    assert "registered as fragile: this run says fails, since all 4 measurements contradict; runs under other" in text
 
 
 def test_every_strip_says_in_a_sentence_what_it_shows():
@@ -213,7 +240,7 @@ def test_replications_are_printed_where_there_are_any_and_a_fragile_verdict_is_c
     assert "15 of 20 replications under other seeds: fragile." in Page(card(record(replication=weak))).text
     settled = record(replication=weak) | {"verdict": "open", "computed": "fails"}
     assert (
-        "this one says fails; of 20 replications under other seeds 15 say fails, 5 open. A verdict on which"
+        "this one says fails, since the one measurement supports; of 20 replications under other seeds 15 say fails, 5 open. A verdict on which"
         in Page(card(settled)).text
     )
     exact = Page(card(record(replication=sound | {"constant": True}))).text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.evidence.wording import apart, describe_region, number
+from companion.evidence.wording import apart, describe_region, number, quoted
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,8 @@ def test_unlike_numbers_print_unlike_and_like_ones_alike():
     assert apart(0.25, 0.25) == ("0.25", "0.25")
     x = 1 / 3
     assert len(set(apart(x, np.nextafter(x, 1)))) == 2
+
+
+def test_a_formula_of_a_greek_letter_is_quoted_as_the_letter():
+    assert quoted(r"that $\tau$ be small") == "that τ be small"
+    assert quoted("at $5 a piece") == "at $5 a piece"

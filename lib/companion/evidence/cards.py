@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from .wording import apart, describe_region, number, typeset
+from .wording import apart, describe_region, number, quoted, typeset
 
 VERDICT_SIGNS = {"holds": "✓", "in part": "◐", "fails": "✗", "open": "?"}
 SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contradicts the claim"), "undecided": ("?", "undecided")}  # fmt: skip
@@ -174,6 +174,28 @@ def boundary(record: dict) -> str:
     return f"Reaches {b['reaches']} of {b['of']} further settings." + (when and f" Breaks when: {when}.")
 
 
+def tally(record: dict) -> str:
+    """How many rows of the text's setting support, contradict, and lie across the edge, as in "4 of 6 support, 2 lie across the edge"."""
+    says = [e["says"] for e in record["evidence"] if e["setting"] == "stated"]
+    verbs = {"supports": ("supports", "support"), "contradicts": ("contradicts", "contradict"), "undecided": ("lies across the edge", "lie across the edge")}  # fmt: skip
+    counts = [(says.count(s), verbs[s][says.count(s) != 1]) for s in verbs if s in says]
+    if len(counts) == 1:
+        n, verb = counts[0]
+        return f"{'both' if n == 2 else f'all {n}'} measurements {verb}" if n > 1 else f"the one measurement {verb}"
+    return ", ".join(f"{n} of {len(says)} measurements {verb}" if k == 0 else f"{n} {verb}" for k, (n, verb) in enumerate(counts))  # fmt: skip
+
+
+def why_open(record: dict) -> str:
+    """Why undecided rows leave a verdict open, though others support or contradict; what would decide."""
+    says = {e["says"] for e in record["evidence"] if e["setting"] == "stated"}
+    if record["quantifier"] == "can":
+        decides = "the claim holds if one that lies across supports it, and fails if none does"
+    else:
+        ends = ["holds"] * ("contradicts" not in says) + ["in part"] + ["fails"] * ("supports" not in says)
+        decides = f"those that lie across would decide between {', '.join(ends[:-1])} and {ends[-1]}"
+    return f"Open: {tally(record)} of the claimed values; {decides}."
+
+
 def margin(record: dict) -> str:
     """The smallest move of an edge that changes the verdict, in words."""
     m = record["margin"]
@@ -224,9 +246,12 @@ def environment(folder: Path) -> Environment:
         loader=FileSystemLoader([folder, Path(__file__).parent / "templates"]),
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    templates.globals |= {f.__name__: f for f in (badge, boundary, dots, identities, margin, measures, methods)}
+    templates.globals |= {
+        f.__name__: f for f in (badge, boundary, dots, identities, margin, measures, methods, tally, why_open)
+    }
     templates.globals["quantifiers"] = QUANTIFIERS
     templates.filters |= {
+        "quoted": quoted,
         "number": lambda v: number(float(v)),
         "region": lambda r: describe_region(tuple(map(float, r))),
     }

@@ -1,6 +1,8 @@
 """Numbers, regions, medians and shares as the book prints them."""
 
 import math
+import re
+import unicodedata
 
 import numpy as np
 
@@ -11,6 +13,15 @@ def typeset(text: str) -> str:
     """The text that Python gives a number, with a minus sign for its hyphen and a power of ten for its exponent."""
     digits, exponent, power = text.partition("e")
     return digits.replace("-", "−") + (f" × 10{str(int(power)).translate(SUPERSCRIPTS)}" if exponent else "")
+
+
+def quoted(phrase: str) -> str:
+    """A phrase of the text with a Greek letter in place of the formula that names it, as in τ."""
+
+    def letter(name):
+        return unicodedata.lookup(f"GREEK SMALL LETTER {name[1].upper()}")
+
+    return re.sub(r"\$\\([a-z]+)\$", letter, phrase)
 
 
 def number(value: float) -> str:
