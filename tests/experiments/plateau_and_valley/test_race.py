@@ -1,10 +1,12 @@
 """Races to settle: arithmetic says who can, and the tuning landscapes are not reported."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from companion.experiments.plateau_and_valley import race as module
 from companion.experiments.plateau_and_valley.landscapes import PlateauValley
 from companion.experiments.plateau_and_valley.race import (
     METHODS,
@@ -13,6 +15,7 @@ from companion.experiments.plateau_and_valley.race import (
     finite,
     plane_race,
     plateau_race,
+    settle_together,
     turned_race,
 )
 from mutants import mutant
@@ -153,3 +156,29 @@ def test_every_method_makes_a_rule_at_every_setting():
     for settings in METHODS.values():
         for make in settings.values():
             assert settle(make(0.1), lambda x, t: x, [1.0], lambda x: np.abs(x) < 2, 5).shape == (1,)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_cannot_settle_any_more_is_left_behind_without_a_trace(name):
+    lrs, steps = np.logspace(-3, 2, 11), 400
+    lr, settings = lrs[:, None, None], METHODS[name].items()
+    for _, make in settings:
+        whole = settle(make(lr), LAND.grad, LAND.start, LAND.settled, steps)
+        quick = settle_together(make(lr), LAND.grad, LAND.start, LAND.settled, steps, axis=-3, every=10)
+        np.testing.assert_array_equal(quick, whole)
+    assert np.isfinite(whole).any() or name in ("SGD", "clipped SGD", "ADOPT", "heavy ball")
+
+
+def test_runs_of_a_turned_valley_that_cannot_settle_are_left_behind_without_a_trace(monkeypatch):
+    args = [0, 30], np.logspace(-3, 1, 7), 3, 4, 1200, 5
+    for name, pooled in product(("AMSGrad", "Adam, β₂ = 0.9"), (False, True)):
+        quick = turned_race(name, *args, condition=30.0, pooled=pooled)
+        flat = plane_race(name, *args[:1], args[1], 6, 6, 1200, 2, pooled=pooled)
+        with monkeypatch.context() as m:
+            m.setattr(module, "settle_together", lambda *a, axis: settle(*a))
+            slow = turned_race(name, *args, condition=30.0, pooled=pooled)
+            slow_flat = plane_race(name, *args[:1], args[1], 6, 6, 1200, 2, pooled=pooled)
+        for one, other in zip(quick + flat, slow + slow_flat, strict=True):
+            np.testing.assert_array_equal(one.times, other.times)
+        assert np.isinf(slow[0].times).any()
+        assert np.isfinite(slow[0].times).any()
