@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from companion.experiments.risk_aversion.problems import PROBLEMS, noise_law, noise_laws, quadratic
+from companion.experiments.risk_aversion.problems import (
+    PROBLEMS,
+    noise_law,
+    noise_laws,
+    quadratic,
+    side_by_side,
+    through,
+)
 from mutants import mutant
 from stepsize.errors import HyperparameterError
 
@@ -33,6 +40,26 @@ def test_noise_depends_on_seed_and_step_alone(name):
     one, two = PROBLEMS[name]([7, 8], 20), PROBLEMS[name]([8], 20)
     x = np.full((1, 10), 0.2)
     np.testing.assert_allclose(one.grad(np.full((2, 10), 0.2), 11)[1], two.grad(x, 11)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_seeds_side_by_side_are_the_same_problem(name):
+    problem = PROBLEMS[name]([3, 4], 20)
+    x = np.random.default_rng(0).standard_normal((5, 3, 2, 10))
+    long, flat = side_by_side(problem), x.reshape(5, 3, 20)
+    np.testing.assert_allclose(long.grad(flat, 7).reshape(x.shape), problem.grad(x, 7), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(long.full(flat).reshape(x.shape), problem.full(x), rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(long.excess(flat), problem.excess(x))
+    np.testing.assert_array_equal(long.x0.reshape(2, 10), problem.x0)
+
+
+def test_gradients_of_a_seed_s_runs_are_one_product():
+    rng = np.random.default_rng(0)
+    A, x = rng.standard_normal((2, 4, 3)), rng.standard_normal((5, 6, 2, 3))
+    expected = np.einsum("sbi,...sb->...si", A, np.tanh(np.einsum("sbi,...si->...sb", A, x)))
+    np.testing.assert_allclose(through(A, x, np.tanh), expected, rtol=1e-12)
+    np.testing.assert_allclose(through(A, x[0, 0], np.tanh), expected[0, 0], rtol=1e-12)
+    assert through(A, x, np.tanh).flags.c_contiguous
 
 
 def test_heavy_tailed_noise_has_the_same_variance():

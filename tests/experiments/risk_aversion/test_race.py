@@ -11,6 +11,7 @@ from companion.experiments.risk_aversion.race import (
     ENTRIES,
     LONGER,
     entered,
+    ivon_units,
     late_excess,
     late_excess_of_mean,
     lesson,
@@ -18,6 +19,7 @@ from companion.experiments.risk_aversion.race import (
     misfit,
     misfit_of_ivon,
     misfits,
+    misfits_tuned,
     over_adam,
     powers_of_noise,
     race,
@@ -26,7 +28,9 @@ from companion.experiments.risk_aversion.race import (
     tail,
     tail_ratio,
     tails,
+    tuned_memory,
     typical_rates,
+    typical_units,
 )
 from companion.experiments.risk_aversion.rules import IVON, Observing, RiskAverse
 from mutants import mutant
@@ -39,7 +43,8 @@ RATES = np.array([0.01, 0.1])
 def test_rates_race_together_as_they_race_alone():
     problem = least_squares([1, 2, 3], 100)
     together = late_excess(RiskAverse(np.array([0.01, 0.1])[:, None, None]), problem, 100)
-    np.testing.assert_array_equal(together[1], late_excess(RiskAverse(np.full((1, 1, 1), 0.1)), problem, 100)[0])
+    alone = late_excess(RiskAverse(np.full((1, 1, 1), 0.1)), problem, 100)
+    np.testing.assert_allclose(together[1], alone[0], rtol=1e-11)
 
 
 def test_a_run_that_diverges_loses_without_hiding():
@@ -113,6 +118,53 @@ def test_ivon_is_an_agent_over_all_sizes_of_noise_and_adam_and_adabayes_are_not(
     others = misfits(16, 1000, 0)
     assert [np.median(of) > 1.5 for of in others.values()] == [True] * 4
     assert "AdaBayes" in list(others)[-1]
+
+
+def test_a_rate_follows_the_size_of_the_signal_as_its_rule_says():
+    one, ten = (typical_units(Adam(1.0, eps=0), 4, 600, 0, 2, [signal]) for signal in (1.0, 10.0))
+    np.testing.assert_allclose(ten.sizes, 10 * one.sizes)
+    # Adam's rate is inverse to the scale of its gradients
+    np.testing.assert_allclose(ten.rates, one.rates - np.log(10), rtol=1e-9)
+    both = typical_units(Adam(1.0, eps=0), 4, 600, 0, 2, [1.0, 10.0])
+    np.testing.assert_array_equal(both.rates, np.concatenate([one.rates, ten.rates]))
+
+
+def test_one_agent_for_several_signals_is_a_worse_match_than_one_for_each():
+    one, several = (ivon_units(16, 1500, 0, 4, 0.99, signals) for signals in ((1.0,), module.SIGNALS))
+    assert one.misfit().item() < 1.1
+    # 1 / (m^2 + s^2) at the least noise spans a factor of 100^2 over the signals, and 1 / (h + s^2) hardly anything
+    assert 5 < several.misfit().item() < 30
+    i = one.interval()
+    assert i.low <= i.estimate == pytest.approx(one.misfit().item(), rel=1e-12)
+    assert i.estimate <= i.high
+
+
+def test_the_memory_is_the_one_of_least_misfit_on_tuning_streams(monkeypatch):
+    monkeypatch.setattr(module, "MEMORIES", (0.5, 0.99))
+    memory = tuned_memory(16, 800, 3, (1.0,))
+    off = {beta2: ivon_units(16, 800, 3, 1, beta2).misfit().item() for beta2 in (0.5, 0.99)}
+    assert memory == min(off, key=off.get) != max(off, key=off.get)
+    rows, chosen = misfits_tuned(8, 400, 3, 4)
+    assert chosen == tuple(tuned_memory(8, 400, 3, signals) for signals in ((1.0,), module.SIGNALS))
+    units = [ivon_units(8, 400, 4, 4, beta2, s) for beta2, s in zip(chosen, ((1.0,), module.SIGNALS), strict=True)]
+    units.append(typical_units(Adam(1.0, eps=0), 8, 400, 4, 1, module.SIGNALS))
+    np.testing.assert_allclose([i.estimate for i in rows.values()], [of.misfit().item() for of in units], rtol=1e-12)
+
+
+def test_settings_race_together_as_they_race_alone():
+    names, seeds = ("Adam", "AdaBayes", "M-SVAG", "IVON"), range(3)
+    raced = race(quadratic("constant"), seeds, range(10, 12), 100, names, rates=RATES)
+    problem = quadratic("constant")(seeds, 100)
+    for name in names:
+        make, _, values = ENTRIES[name]
+        for value, curve in zip(values, raced[name].curve, strict=True):
+            rule = make(RATES[:, None, None], value)
+            alone = (
+                late_excess_of_mean(rule, problem, seeds, 100)
+                if name == "IVON"
+                else late_excess(Observing(rule), problem, 100)
+            )
+            np.testing.assert_allclose(curve, np.exp(np.log(alone).mean(-1)), rtol=1e-12)
 
 
 def test_powers_are_minus_one_under_loud_noise_and_none_where_the_signal_is_clear():

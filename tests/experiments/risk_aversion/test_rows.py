@@ -101,3 +101,11 @@ def test_the_numbers_of_the_misfits_are_medians():
     assert numbers["misfit"][0] == np.median(unlike["the method is Adam"])
     assert numbers["misfit-bayes"][0] == np.median(list(unlike.values())[-1])
     assert numbers["misfit-ivon"] == (3.0, ".2f")
+
+
+def test_the_numbers_of_several_signals_are_those_of_their_rows():
+    several = dict(zip("abc", (student(k + np.arange(5.0)) for k in (1, 2, 3)), strict=True))
+    numbers = rows.several_numbers(several, (0.98, 0.999))
+    assert {key: format(*value) for key, value in numbers.items()} == {
+        "misfit-tuned": "3.00", "misfit-several": "4", "misfit-several-adam": "5", "memory": "0.98", "memory-several": "0.999",
+    }  # fmt: skip

@@ -27,6 +27,31 @@ class Problem(NamedTuple):
     curvature: np.ndarray
 
 
+def side_by_side(problem: Problem) -> Problem:
+    """The same problem with x of shape (..., seeds d): a rule that looks at single coordinates walks the same, in fewer and longer loops."""
+
+    def apart(x):
+        return x.reshape(*x.shape[:-1], *problem.x0.shape)
+
+    def grad(x, t):
+        return problem.grad(apart(x), t).reshape(x.shape)
+
+    return problem._replace(
+        x0=problem.x0.ravel(),
+        grad=grad,
+        full=lambda x: problem.full(apart(x)).reshape(x.shape),
+        excess=lambda x: problem.excess(apart(x)),
+    )
+
+
+def through(A, x, error: Callable):
+    """A' error(A x) for A (seeds, batch, d) and x (..., seeds, d); `error` is given (seeds, ..., batch). All runs of a seed are one
+    product of matrices."""
+    runs = np.moveaxis(x.reshape(-1, len(A), A.shape[-1]), 0, 1)
+    back = error(runs @ np.swapaxes(A, -1, -2)) @ A
+    return np.ascontiguousarray(np.moveaxis(back, 1, 0)).reshape(x.shape)
+
+
 def _generators(seeds, key):
     return [np.random.default_rng([seed, key]) for seed in seeds]
 
@@ -50,7 +75,7 @@ def quadratic(noise: str, tail: str = "normal") -> Callable:
             draws = [r.standard_normal((steps, 10)) for r in rng]
         else:
             draws = [r.standard_t(3, (steps, 10)) / 3**0.5 for r in rng]
-        eta = np.stack(draws, axis=1) * s
+        eta, h = np.stack(draws, axis=1) * s, h + 0 * x0
         return Problem(x0, lambda x, t: h * x + eta[t], lambda x: h * x, lambda x: (h * x**2).sum(-1) / 2, 0 * x0,
                        h + 0 * x0)  # fmt: skip
 
@@ -65,8 +90,7 @@ def least_squares(seeds, steps: int, batch: int = 4, distance: float = 3.0) -> P
     noise = np.stack([r.standard_normal((steps, batch)) for r in rng], axis=1)
 
     def grad(x, t):
-        residual = (A[t] @ (x - w)[..., None])[..., 0] - noise[t]
-        return (residual[..., None, :] @ A[t])[..., 0, :] / batch
+        return through(A[t], x - w, lambda seen: seen - noise[t][:, None]) / batch
 
     return Problem(0 * w, grad, lambda x: size**2 * (x - w), lambda x: ((size * (x - w)) ** 2).sum(-1) / 2, w,
                    size**2 + 0 * w)  # fmt: skip
@@ -80,10 +104,26 @@ def logistic(seeds, steps: int, batch: int = 8, n: int = 400, d: int = 10) -> Pr
     y = np.stack([r.random(n) < p for r, p in zip(rng, Logistic(X, 0).mean(w), strict=True)]).astype(float)
     rows = np.stack([r.integers(n, size=(steps, batch)) for r in rng], axis=1)
     model, each = Logistic(X, y), np.arange(len(rng))[:, None]
-    best = model.minimiser()
-    least = model.loss(best)
-    return Problem(np.zeros_like(w), lambda x, t: Logistic(X[each, rows[t]], y[each, rows[t]]).grad(x), model.grad,
-                   lambda x: model.loss(x) - least, best, np.diagonal(model.fisher(best), axis1=-2, axis2=-1))  # fmt: skip
+    best, slope = model.minimiser(), ((0.5 - y)[..., None] * X).mean(1)
+
+    def loss(x):
+        # log(1 + e^z) - y z is |z| / 2 + log(1 + e^-|z|) + (1/2 - y) z; seed by seed, whose products stay in the cache
+        runs, total = x.reshape(-1, len(X), d), (x * slope).sum(-1).reshape(-1, len(X))
+        for k, inputs in enumerate(X):
+            z = np.abs(runs[:, k] @ inputs.T)
+            total[:, k] += z.mean(-1) / 2
+            np.exp(np.negative(z, out=z), out=z)
+            total[:, k] += np.log1p(z, out=z).mean(-1)
+        return total.reshape(x.shape[:-1])
+
+    least = loss(best)
+
+    def grad(x, t):
+        at = each, rows[t]
+        return through(X[at], x, lambda z: (1 + np.tanh(z / 2)) / 2 - y[at][:, None]) / batch
+
+    return Problem(np.zeros_like(w), grad, model.grad,
+                   lambda x: loss(x) - least, best, np.diagonal(model.fisher(best), axis1=-2, axis2=-1))  # fmt: skip
 
 
 PROBLEMS = {

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from companion.evidence import bootstrap, geometric
-from stepsize.descent import descend
+from stepsize.descent import descend, walk
 from stepsize.measures import late_loss
 from stepsize.rules import SGD, AdaBelief, AdaGrad, Adam, AMSGrad, HeavyBall, RMSProp
-from stepsize.signals import respond
-from stepsize.tuning import Choice, tune
+from stepsize.tuning import Choice, choose, require_apart
 
 from .filtering import averaged
-from .problems import PROBLEMS, Problem, quadratic
+from .problems import PROBLEMS, Problem, quadratic, side_by_side
 from .rules import IVON, MSVAG, AdaBayes, InverseDeviation, Observing, RiskAverse
 
 
@@ -49,7 +48,7 @@ def late_excess(rule, problem: Problem, steps: int):
 def late_excess_of_mean(rule: IVON, problem: Problem, seeds, steps: int):
     """`late_excess` of the mean of IVON's belief; every seed has perturbations of its own, the same for all rates."""
     draws = np.stack([np.random.default_rng([seed, 3]).standard_normal((steps + 1, 10)) for seed in seeds], axis=1)
-    rule, x, late = replace(rule, draws=draws), problem.x0, []
+    rule, x, late = replace(rule, draws=draws.reshape(-1, *problem.x0.shape)), problem.x0, []
     state = rule.init(x)
     with np.errstate(all="ignore"):
         for t in range(1, steps + 1):
@@ -65,21 +64,23 @@ def race(
     sample: Callable, tuning, reporting, steps: int, entries=tuple(ENTRIES), statistic=geometric, rates=RATES
 ) -> dict[str, Choice]:
     """Each entry's late excess on `sample`: rate and second number of least `statistic` on tuning seeds, scores on the reporting seeds."""
-    problems = {tuple(seeds): sample(seeds, steps) for seeds in (tuning, reporting)}
+    require_apart(tuning, reporting)
+    tuned, reported = ((seeds, side_by_side(sample(seeds, steps))) for seeds in (tuning, reporting))
 
-    def run(make):
-        def losses(lrs, seeds, second):
-            rule, problem = make(lrs[:, None, None], second), problems[tuple(seeds)]
-            if isinstance(rule, IVON):
-                return late_excess_of_mean(rule, problem, seeds, steps)
-            return late_excess(Observing(rule), problem, steps)
+    def losses(make, values, lrs, seeds, problem):
+        rule = make(np.reshape(lrs, (-1, 1)), np.reshape(values, (-1, 1, 1)))
+        if isinstance(rule, IVON):
+            return late_excess_of_mean(rule, problem, seeds, steps)
+        return late_excess(Observing(rule), problem, steps)
 
-        return losses
-
-    return {
-        name: tune(run(ENTRIES[name].make), rates, tuning, reporting, statistic, ENTRIES[name].values)
-        for name in entries
-    }
+    raced = {}
+    for name in entries:
+        make, _, values = ENTRIES[name]
+        # in two parts, whose arrays stay in the cache
+        parts = [losses(make, part, rates, *tuned) for part in (values[:4], values[4:])]
+        chosen = choose([[statistic(row) for row in of] for part in parts for of in part], rates, values)
+        raced[name] = chosen._replace(scores=losses(make, [chosen.setting], [chosen.lr], *reported)[0, 0])
+    return raced
 
 
 def races(tuning, reporting, steps: int) -> dict[str, dict[str, Choice]]:
@@ -174,11 +175,18 @@ def lessons(tuning, reporting, steps: int) -> dict[str, Lesson]:
     return {words: lesson(PROBLEMS[name], lr, tuning, reporting, steps) for words, (name, lr) in where.items()}
 
 
-def log_rates(rule, sizes, runs: int, steps: int, seed: int) -> np.ndarray:
-    """Log of a rule's rate under gradients N(1, s^2), mean of the second half of the steps: (sizes, runs)."""
+def log_rates(rule, sizes, runs: int, steps: int, seed: int, signal=1.0) -> np.ndarray:
+    """Log of a rule's rate under gradients N(signal, s^2), mean of the second half of the steps: (sizes, runs).
+
+    `signal` is one number or, like `sizes`, one for each row.
+    """
     z = np.random.default_rng(seed).standard_normal((steps, 1, runs, 1))
-    path = respond(rule, 1 + np.asarray(sizes, float)[:, None, None] * z)
-    return np.log(path.rate[steps // 2 :, ..., 0]).mean(0)
+    sizes, signal, total = np.asarray(sizes, float)[:, None, None], np.reshape(signal, (-1, 1, 1)), 0.0
+    walked = walk(rule, lambda x, t: signal + sizes * z[t], np.zeros((len(sizes), runs, 1)))
+    for t, now in zip(range(steps), walked, strict=False):
+        if t >= steps // 2:
+            total = total + np.log(now.rate[..., 0])
+    return total / (steps - steps // 2)
 
 
 def typical_rates(rules: dict, sizes, runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
@@ -217,15 +225,68 @@ def misfits(runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def misfit_of_ivon(runs: int, steps: int, seed: int, together: int = 16):
-    """Interval of the `misfit` of IVON's mean log rates, `together` streams of gradients in each of `runs` units.
+class Units(NamedTuple):
+    """Mean log rates (points, runs) of a rule, and the sizes (points,) of the noise: every size of `SIZES` times every signal."""
+
+    rates: np.ndarray
+    sizes: np.ndarray
+
+    def misfit(self, rows=slice(None)):
+        """`misfit` of the mean over the runs that `rows` names, one agent for all points."""
+        return misfit(self.rates[:, rows].mean(-1, keepdims=np.ndim(rows) < 2), self.sizes, grid=401)
+
+    def interval(self):
+        """Interval of that misfit over the runs."""
+        return bootstrap(np.arange(self.rates.shape[1]), lambda rows, axis: self.misfit(rows.astype(int)))
+
+
+def typical_units(rule, runs: int, steps: int, seed: int, together: int, signals=(1.0,)) -> Units:
+    """`log_rates` over `SIZES` and signals, the mean of `together` streams of gradients in each of `runs` units."""
+    signal, sizes = np.repeat(signals, len(SIZES)), np.outer(signals, SIZES).ravel()
+    rates = log_rates(rule, sizes, runs * together, steps, seed, signal)
+    return Units(rates.reshape(len(sizes), runs, together).mean(-1), sizes)
+
+
+def ivon_units(runs: int, steps: int, seed: int, together: int = 16, beta2: float = 0.99, signals=(1.0,)) -> Units:
+    """`typical_units` of IVON with perturbations of its own and an aversion of one, ess = 2 / (1 - beta2).
 
     Its h wanders about its balance like an exponential variable, so that one stream says little of the typical rate.
     """
     draws = np.random.default_rng([seed, 3]).standard_normal((steps + 1, runs * together, 1))
-    rule = IVON(1.0, ess=2 / (1 - 0.99), beta2=0.99, draws=draws)
-    units = log_rates(rule, SIZES, runs * together, steps, seed).reshape(len(SIZES), runs, together).mean(-1)
-    return bootstrap(np.arange(runs), lambda rows, axis: misfit(units[:, rows.astype(int)].mean(-1), SIZES, grid=401))
+    rule = IVON(1.0, ess=2 / (1 - beta2), beta2=beta2, draws=draws)
+    return typical_units(rule, runs, steps, seed, together, signals)
+
+
+def misfit_of_ivon(runs: int, steps: int, seed: int, together: int = 16):
+    """Interval of the `misfit` of IVON's mean log rates, signals of size one."""
+    return ivon_units(runs, steps, seed, together).interval()
+
+
+#: Values of beta2 from which IVON's memory is chosen, and the signals that one agent has to serve.
+MEMORIES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+SIGNALS = (0.1, 1.0, 10.0)
+
+
+def tuned_memory(runs: int, steps: int, seed: int, signals, together: int = 1) -> float:
+    """The beta2 of `MEMORIES` of least misfit of `ivon_units`."""
+    return min(MEMORIES, key=lambda beta2: ivon_units(runs, steps, seed, together, beta2, signals).misfit().item())
+
+
+def misfits_tuned(runs: int, steps: int, tuning: int, reporting: int) -> tuple[dict, tuple]:
+    """condition -> interval of the misfit: IVON with the memory of least misfit on tuning streams, on other streams, signals of one
+    size and of `SIGNALS`; Adam on the latter. And the two memories that were chosen."""  # fmt: skip
+    chosen = [tuned_memory(runs, steps, tuning, signals) for signals in ((1.0,), SIGNALS)]
+    one, many = (
+        ivon_units(runs, steps, reporting, 4, beta2, signals)
+        for beta2, signals in zip(chosen, ((1.0,), SIGNALS), strict=True)
+    )
+    several = "the signals are of sizes from 0.1 to 10"
+    units = {
+        "the method is IVON, its memory tuned, and the signals are of one size": one,
+        f"the method is IVON, its memory tuned, and {several}": many,
+        f"the method is Adam and {several}": typical_units(Adam(1.0, eps=0), runs, steps, reporting, 1, SIGNALS),
+    }
+    return {condition: of.interval() for condition, of in units.items()}, tuple(chosen)
 
 
 def misfit(rates, sizes, grid: int = 2001) -> np.ndarray:
@@ -235,5 +296,8 @@ def misfit(rates, sizes, grid: int = 2001) -> np.ndarray:
     """
     s2 = np.square(np.asarray(sizes, float))
     ratio = np.geomspace(1e-3 / s2.max(), 1e3 / s2.min(), grid)
-    off = rates + np.log1p(ratio[:, None, None] * s2[:, None])
-    return np.exp(np.ptp(off, axis=1).min(0) / 2)
+    least = np.inf
+    for agent in ratio:
+        off = rates + np.log1p(agent * s2)[:, None]
+        least = np.minimum(least, np.ptp(off, axis=0))
+    return np.exp(least / 2)

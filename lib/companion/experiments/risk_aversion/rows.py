@@ -101,6 +101,18 @@ def training_numbers(learned: Lesson) -> dict[str, tuple]:
     }
 
 
+def several_numbers(several: dict, memory: tuple) -> dict[str, tuple]:
+    """Factors of IVON with a tuned memory, signals of one size and of several, and of Adam's, from `misfits_tuned`, and the two memories."""
+    one, many, adam = (interval.estimate for interval in several.values())
+    return {
+        "misfit-tuned": (one, ".2f"),
+        "misfit-several": (many, ".0f"),
+        "misfit-several-adam": (adam, ".0f"),
+        "memory": (memory[0], "g"),
+        "memory-several": (memory[1], "g"),
+    }
+
+
 def misfit_numbers(unlike: dict, ivon: Interval) -> dict[str, tuple]:
     """Factors between the rates of Adam, of AdaBayes and of IVON and those of the best agent, from `misfits`: key -> (value, format)."""
     return {
