@@ -81,11 +81,11 @@ class Table:
     def read(self, rows):
         """x[rows], up to date."""
         self.touch(rows)
-        return self.x[rows]
+        return self.x.take(rows, 0)
 
     def _idle(self, rows, gap):
-        old = [leaf[rows] for leaf in self.memory]
-        state, x = _for_rows(self.rule, rows).idle(rebuild(self.state, iter(old)), before := self.x[rows], gap)
+        old = [leaf.take(rows, 0) for leaf in self.memory]  # three times as fast as leaf[rows]
+        state, x = _for_rows(self.rule, rows).idle(rebuild(self.state, iter(old)), before := self.x.take(rows, 0), gap)
         for leaf, was, (_, becomes) in zip(
             [*self.memory, self.x], [*old, before], [*leaves(state), ("x", x)], strict=True
         ):

@@ -15,6 +15,7 @@ from companion.experiments.sparse_embeddings.skip_gram import (
     gradients,
     losses,
     pairs,
+    together,
     train,
 )
 from mutants import mutant
@@ -134,8 +135,36 @@ def test_the_rows_with_a_gradient_are_the_words_that_are_looked_up_and_few_more_
 def test_lazy_rules_on_the_recorded_gradients_owe_what_the_chapter_says():
     visits, shape = race.recorded(30, 0)
     dense = lambda ps: torch.optim.Adagrad(ps, 0.1)  # noqa: E731
-    assert race.apart(AdaGrad(0.1), dense, visits, shape) <= 1e-12
-    assert race.apart(AdaGrad(0.2), dense, visits, shape) > 1e-3
+    end = race.dense_end(dense, visits, shape)
+    assert race.apart(AdaGrad(0.1), end, visits, shape) <= 1e-12
+    assert race.apart(AdaGrad(0.2), end, visits, shape) > 1e-3
+
+
+def test_the_dense_rule_leaves_rows_without_gradients_where_they_are_and_they_may_be_left_out():
+    visits, shape = race.recorded(20, 0)
+    p = torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    optimizer = torch.optim.Adam([p], 0.01, eps=1e-30)
+    for rows, g in visits:
+        p.grad = torch.zeros_like(p)
+        p.grad[torch.as_tensor(rows)] = torch.as_tensor(g)
+        optimizer.step()
+    seen = np.unique(np.concatenate([rows for rows, _ in visits]))
+    end = race.dense_end(lambda ps: torch.optim.Adam(ps, 0.01, eps=1e-30), visits, shape)
+    np.testing.assert_array_equal(end, p.detach().numpy()[seen])
+    assert np.abs(np.delete(p.detach().numpy(), seen, axis=0)).max() == 0
+
+
+def test_batches_that_are_drawn_once_for_several_rules_are_those_of_each():
+    text, seeds = small(), (3, 4)
+    drawn = [*together(text, seeds, 6, 8)]
+    for k, seed in enumerate(seeds):
+        for shared, alone in zip(drawn, batches(text, seed, 6, 8), strict=True):
+            for part, own in zip(shared, alone, strict=True):
+                np.testing.assert_array_equal(part[k], own)
+    apart, shared = (train(lambda lr, n: SGD(lr), text, [1.0], seeds, 6, 8, 4, drawn=d) for d in (None, drawn))
+    np.testing.assert_array_equal(apart.word.x, shared.word.x)
+    fewer = train(lambda lr, n: SGD(lr), text, [1.0], seeds, 6, 8, 4, drawn=drawn[:-1])
+    assert np.abs(fewer.neighbour.x - shared.neighbour.x).max() > 0
 
 
 def test_the_first_figure_shows_the_theorem():

@@ -18,7 +18,7 @@ from stepsize.rules import SGD, AdaGrad, Adam, RowAdaGrad
 from stepsize.tables import Table
 from stepsize.tuning import Choice, choose
 
-from .skip_gram import BINS, Trained, batches, corpus, gradients, held_out, score, towards_common, train
+from .skip_gram import BINS, Trained, batches, corpus, gradients, held_out, score, together, towards_common, train
 
 STEPS, BATCH, DIMENSION = 2000, 256, 16
 TUNING_SEEDS = (100, 101)
@@ -92,12 +92,19 @@ def _unread(plays: str, limit: int, seed: int):
     return held_out(corpus(), plays, limit, seed)
 
 
+@lru_cache(1)
+def _read(seeds: tuple[int, ...], steps: int):
+    """The batches that all methods read, drawn once."""
+    return [*together(corpus(), seeds, steps, BATCH)]
+
+
 def race(
     name: str, lrs, seeds, steps: int = STEPS, plays: str = "reporting", held: int = 100_000, pairs_seed: int = 7
 ) -> Raced:
     """One method trained at every rate with every seed, scored on at most `held` pairs of plays that it has not read."""
     text, shape = corpus(), (len(lrs), len(seeds), len(corpus().counts))
-    trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION)
+    drawn = _read(tuple(seeds), steps)
+    trained = train(METHODS[name][0], text, lrs, seeds, steps, BATCH, DIMENSION, drawn=drawn)
     facts = [fact.reshape(-1, shape[2]) for fact in last_visit(trained).values()]
     a, b = (table.settle().reshape(*shape, DIMENSION) for table in (trained.word, trained.neighbour))
     pairs = _unread(plays, held, pairs_seed)
@@ -153,18 +160,33 @@ def recorded(steps: int, seed: int):
     return visited, word.x.shape
 
 
-def apart(rule, dense, visits, shape) -> float:
-    """Largest distance, in units of lr, between a table stepped by `rule` and torch's `dense([parameter])` on the same gradients."""
+def _visited(visits):
+    """The rows that are visited at all, n of them, and the visits with rows named by their place among these: a row without gradients stays where it is."""
+    seen = np.unique(np.concatenate([rows for rows, _ in visits]))
+    return len(seen), [(np.searchsorted(seen, rows), g) for rows, g in visits]
+
+
+def dense_end(dense, visits, shape) -> np.ndarray:
+    """Where torch's `dense([parameter])` takes the rows of a table that are visited, from 0, in float64."""
     import torch
 
-    table, p = Table(rule, np.zeros(shape)), torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    n, visits = _visited(visits)
+    p = torch.nn.Parameter(torch.zeros(n, shape[1], dtype=torch.float64))
     optimizer = dense([p])
     for rows, g in visits:
-        table.step(rows, g)
         p.grad = torch.zeros_like(p)
         p.grad[torch.as_tensor(rows)] = torch.as_tensor(g)
         optimizer.step()
-    return float(np.abs(table.settle() - p.detach().numpy()).max() / rule.lr)
+    return p.detach().numpy()
+
+
+def apart(rule, end, visits, shape) -> float:
+    """Largest distance, in units of lr, between a table stepped by `rule` and where `dense_end` took it on the same gradients."""
+    n, visits = _visited(visits)
+    table = Table(rule, np.zeros((n, shape[1])))
+    for rows, g in visits:
+        table.step(rows, g)
+    return float(np.abs(table.settle() - end).max() / rule.lr)
 
 
 @lru_cache

@@ -127,6 +127,12 @@ def batches(text: Corpus, seed: int, steps: int, batch: int):
         yield chosen[:, 0], np.concatenate([chosen[:, 1:], drawn], axis=1)
 
 
+def together(text: Corpus, seeds, steps: int, batch: int):
+    """`batches` of several seeds, step by step: centre (seeds, batch), other (seeds, batch, 1 + NOISE)."""
+    for drawn in zip(*(batches(text, seed, steps, batch) for seed in seeds), strict=True):
+        yield tuple(np.stack(part) for part in zip(*drawn, strict=True))
+
+
 class Trained(NamedTuple):
     """The two tables of vectors, words and neighbours, as `Table`s of runs * V rows; `visits` and `distance` (runs * V,) of the words.
 
@@ -145,8 +151,13 @@ def _start(seed: int, V: int, d: int):
     return np.random.default_rng([seed, 1]).normal(size=(V, d)) * 0.1
 
 
-def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int = 16, dtype=np.float32) -> Trained:
-    """Every learning rate with every seed, runs in the order of (lrs, seeds). `rule(lr, counts)` takes columns of runs * V rows."""
+def train(
+    rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int = 16, dtype=np.float32, drawn=None
+) -> Trained:
+    """Every learning rate with every seed, runs in the order of (lrs, seeds). `rule(lr, counts)` takes columns of runs * V rows.
+
+    `drawn` are the batches, what `together` gives, where several rules are to share them.
+    """
     lrs, seeds, V = np.atleast_1d(np.asarray(lrs, float)), list(seeds), len(text.counts)
     if lrs.ndim != 1 or not seeds:
         raise ShapeError(f"train needs learning rates of shape (n,) and at least one seed, got {lrs.shape} and {seeds}")
@@ -159,10 +170,8 @@ def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int =
     neighbour = Table(made, np.zeros((runs * V, d), dtype))
     visits, distance, place = np.zeros(runs * V), np.zeros(runs * V), word.x.copy()
     offset = V * np.arange(runs)[:, None]
-    for drawn in zip(*(batches(text, seed, steps, batch) for seed in seeds), strict=True):
-        centre, other = (
-            np.tile(np.stack(part), (len(lrs),) + (1,) * part[0].ndim) for part in zip(*drawn, strict=True)
-        )
+    for parts in together(text, seeds, steps, batch) if drawn is None else drawn:
+        centre, other = (np.tile(part, (len(lrs),) + (1,) * (part.ndim - 1)) for part in parts)
         centre, other = (centre + offset).ravel(), (other + offset[..., None]).reshape(runs * batch, -1)
         word.touch(centre)
         neighbour.touch(other.ravel())
@@ -170,8 +179,9 @@ def train(rule, text: Corpus, lrs, seeds, steps: int, batch: int = 256, d: int =
         word.step(rows, g)
         neighbour.step(others, h)
         visits[rows] += 1
-        distance[rows] += np.sqrt(np.mean((word.x[rows] - place[rows]) ** 2, axis=1))
-        place[rows] = word.x[rows]
+        now = word.x.take(rows, 0)
+        distance[rows] += np.sqrt(np.mean((now - place.take(rows, 0)) ** 2, axis=1))
+        place[rows] = now
     return Trained(word, neighbour, visits, distance)
 
 
