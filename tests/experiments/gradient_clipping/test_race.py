@@ -298,11 +298,11 @@ def test_gains_are_those_of_every_stream_walked_alone():
     streams, (clip, raw) = {"t1.5": range(1, 9), "spikes": range(20, 24)}, (chain(ClipByNorm(1.0), Adam()), Adam())
     together = steady_gains({"clip": clip, "raw": raw}, raw, streams, 3, 60)
     for tail, seeds in streams.items():
-        for place, seed in enumerate(seeds):
+        for k, seed in enumerate(seeds):
             g = gradients(tail, 60, 3, 1, seed)
             rates = [respond(rule, g).rate[30:, :, 0] for rule in (clip, raw)]
             expected = np.median(rates[0], 0) / np.median(rates[1], 0)
-            np.testing.assert_array_equal(together["clip"][tail]["rate, median"][3 * place : 3 * place + 3], expected)
+            np.testing.assert_array_equal(together["clip"][tail]["rate, median"][3 * k : 3 * k + 3], expected)
             assert (expected > 1).all()
     assert (together["raw"]["spikes"]["step, longest"] == 1).all()
 
