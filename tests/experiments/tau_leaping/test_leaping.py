@@ -302,5 +302,7 @@ def test_a_fixed_step_gives_way_to_exact_events_where_its_leap_is_worth_fewer_th
     assert (short.events == 1000 - short.read("X")[:, 0]).all()
     assert np.array_equal(leap(network, end, FixedOrExact(0.05, 0), 20, 3).x, leap(network, end, Fixed(0.05), 20, 3).x)
     refused = leap(textbook.decay(12, 5.0), [4.0], FixedOrExact(0.4), 200, 7)
-    assert (refused.refused == 0).all()
-    assert (refused.events == 12 - refused.read("X")[:, 0]).all()
+    never = refused.leaps == 0  # leaps worth 24 and 12 of the twelve molecules are refused; half of that is exact
+    assert never.sum() > 50
+    assert (refused.refused[never] == 2).all()
+    assert (refused.events[never] == 12 - refused.read("X")[never, 0]).all()
