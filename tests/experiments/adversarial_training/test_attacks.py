@@ -17,13 +17,15 @@ from companion.experiments.adversarial_training.attacks import (
     checkpoints,
     confine,
     judge,
+    stands_walk,
+    walk_from,
     walk_in_ball,
 )
 from companion.experiments.adversarial_training.classifiers import Classifier, Images, digits, margin, train
 from mutants import mutant
 from stepsize import SGD, AdaGrad, Adam, AMSGrad, RMSProp, SignDescent, chain
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError
-from stepsize.wrappers import Pooled
+from stepsize.wrappers import InverseRoot, Pooled
 
 BALLS = [Box(0.1), Disc(0.6)]
 RNG = np.random.default_rng(0)
@@ -252,6 +254,48 @@ def test_the_kept_point_has_the_margin_it_says_and_lies_in_the_ball(victims):
             assert (again - found.margin).abs().max() < 1e-12
             assert float(ball.length(found.delta).max()) <= ball.radius + 1e-12
             assert found.robust.shape == (3, 1)
+
+
+@pytest.mark.parametrize("ball", BALLS)
+def test_the_margins_and_the_gradients_of_a_step_are_those_of_the_classifier(ball, victims):
+    x, images = victims
+    target = Target.of(Classifier(scale=3.0), x, images)
+    delta = torch.cat(
+        [target.start(ball, rngs(seed=k)) for k in range(3)], 1
+    )  # 180 points of a model: more than one block
+    z, g = target.look(delta)
+    lead, down = target.fall(delta)
+    assert torch.equal(lead, margin(z, target.y[:, None]))
+    assert torch.equal(down, -g)
+    assert torch.equal(target.fall(delta, steepest=False)[0], lead)
+
+
+@pytest.mark.parametrize("ball", BALLS)
+@pytest.mark.parametrize(
+    "make",
+    [SGD, Adam, RMSProp, AdaGrad, AMSGrad, lambda lr: Pooled(Adam(lr)), lambda lr: InverseRoot(chain(Unit(), SGD(lr)))],
+)
+def test_an_image_that_has_fallen_need_not_walk_on(ball, make, victims):
+    x, images = victims
+    rates = torch.tensor([0.005, 0.05, 0.2])
+    for k in range(3):
+        target = Target.of(Classifier(), x[k : k + 1], images)
+        starts = [target.start(ball, rngs(1, seed)) for seed in range(4)]
+        rule = make(rates[:, None, None].double())
+        stands = walk_from(starts[0], rule, target, ball, 7).margin > 0
+        assert torch.equal(stands_walk(starts[0], rule, target, ball, 7), stands)
+        again = [walk_from(start, make(0.05), target, ball, 7).margin > 0 for start in starts]
+        assert torch.equal(stands_walk(torch.cat(starts, 1), make(0.05), target, ball, 7), torch.cat(again, 1))
+
+
+def test_rows_keep_their_rates_and_states_when_others_fall(victims):
+    x, images = victims
+    target, rates = Target.of(Classifier(), x[:1], images), torch.tensor([0.2, 0.05, 0.005])[:, None, None].double()
+    start = target.start(BALLS[1], rngs(1))
+    sound = stands_walk(start, Adam(rates), target, BALLS[1], 7)
+    for name in ("v", "leaf", "rows"):
+        broken = mutant(stands_walk, f"{name}[on]", f"{name}[: len(on)]")(start, Adam(rates), target, BALLS[1], 7)
+        assert not torch.equal(broken, sound)
 
 
 def test_more_steps_never_spare_an_image(victims):

@@ -16,7 +16,7 @@ import torch
 from companion.experiments.compiled import compiled
 from companion.experiments.inputs import number, whole
 from stepsize.backend import constant, norm, positive, sign
-from stepsize.contract import Checked, Wrapper, require_rule
+from stepsize.contract import Checked, Wrapper, hyperparameters, leaves, rebuild, require_rule, substitute
 from stepsize.errors import HyperparameterError, NonFiniteError, ShapeError, short
 
 from .classifiers import Classifier, cross_entropy, losses, margin, require_labels
@@ -256,9 +256,15 @@ class Target(NamedTuple):
         z, g = self.classifier.by_image(self.x, self._at(delta), y, self.loss)
         return z.reshape(models, rates, n, -1), g.reshape(delta.shape)
 
-    def logits(self, delta):
-        """The logits alone."""
-        return self.classifier.logits(self.x, self._at(delta)).reshape(*delta.shape[:-1], -1)
+    def fall(self, delta, steepest=True):
+        """Margins (models, rates, images) at u + delta, and minus the gradient by the image; without `steepest` the margins alone."""
+        if self.loss is not cross_entropy:
+            z, g = self.look(delta)
+            return margin(z, self.y[:, None]), g.neg_()
+        u = self.u[:, None].expand(delta.shape)
+        y = self.y[:, None].expand(delta.shape[:-1]).flatten(1)
+        lead, g = self.classifier.fall(self.x, u.flatten(1, 2), delta.flatten(1, 2), y, steepest)
+        return lead.reshape(delta.shape[:-1]), g.reshape(delta.shape) if steepest else g
 
     def _at(self, delta):
         return (self.u[:, None] + delta).flatten(1, 2)
@@ -307,18 +313,53 @@ def walk_in_ball(rule, target: Target, ball, steps: int, rngs) -> WorstPoint:
 
 def walk_from(delta, rule, target: Target, ball, steps: int) -> WorstPoint:
     """`walk_in_ball` from the points delta (models, 1, images, pixels) that `target.start` gave."""
-    descent = target._replace(loss=lambda z, y: target.loss(z, y).neg_())
-    room, y = target.room(), target.y[:, None]
+    room = target.room()
     state, best = require_rule(rule, "walk_in_ball").init(delta), None
     for _ in range(whole(steps, "walk_in_ball: steps", 1)):
-        z, g = descent.look(delta)
-        worth = margin(z, y)
-        best = WorstPoint(delta.contiguous(), worth) if best is None else _keep(best, delta, worth)
+        worth, g = target.fall(delta)
+        best = WorstPoint(_own(delta), worth) if best is None else _keep(best, delta, worth)
         state, rate, direction = rule.step(state, g, delta)
         delta = ball.project_in_metric(torch.addcmul(delta, rate, direction, value=-1), rate).clamp_(*room)
         if best.delta.shape != delta.shape:  # the rule brought its rates along
             best = WorstPoint(_own(best.delta.expand_as(delta)), _own(best.margin.expand(delta.shape[:-1])))
-    return _keep(best, delta, margin(target.logits(delta), y))
+    return _keep(best, delta, target.fall(delta, steepest=False)[0])
+
+
+def stands_walk(delta, rule, target: Target, ball, steps: int) -> torch.Tensor:
+    """Whether no visited point of `walk_from` fools the image, (1, rates, images): what is fooled walks no further.
+
+    For one model and the cross-entropy. `delta` may hold several starts, (1, starts, images, pixels), for a rule with one
+    rate; a rule with rates lr (rates, 1, 1) has one start. Each start or rate of each image is a row, and rows that fall are
+    taken out.
+    """
+    many = [
+        delta.shape[1],
+        *(len(v) for v in hyperparameters(require_rule(rule, "stands_walk")).values() if np.ndim(v)),
+    ]
+    shape = (max(many), *delta.shape[2:])
+    x, image = target.x.contiguous(), torch.arange(shape[1]).repeat(shape[0])
+    u, y, delta = target.u[0, image], target.y[0, image], delta[0].expand(shape).reshape(-1, shape[2])
+    rule = _of_rows(rule, lambda v: v.reshape(-1, 1).repeat_interleave(shape[1], 0) if len(v) > 1 else v.reshape(1, 1))
+    state, rows, stands = rule.init(delta), torch.arange(len(u)), torch.ones(len(u), dtype=torch.bool)
+    for left in range(whole(steps, "stands_walk: steps", 1), -1, -1):
+        lead, g = (a[0] for a in target.classifier.fall(x, u[None], delta[None], y[None], left > 0))
+        up = lead > 0
+        stands[rows[~up]] = False
+        if up.sum() < 0.9 * len(rows):
+            on = up.nonzero()[:, 0]
+            rows, u, y, delta, g = rows[on], u[on], y[on], delta[on], g[on] if left else g
+            state = rebuild(state, iter([leaf[on] for _, leaf in leaves(state)]))
+            rule = _of_rows(rule, lambda v, on=on: v[on] if len(v) > 1 else v)
+        if left and len(rows):
+            state, rate, direction = rule.step(state, g, delta)
+            delta = ball.project_in_metric(torch.addcmul(delta, rate, direction, value=-1), rate)
+            torch.clamp(delta, -u, 1 - u, out=delta)
+    return stands.reshape(1, *shape[:-1])
+
+
+def _of_rows(rule, cut):
+    """The rule with `cut` applied to each hyper-parameter that is no number."""
+    return substitute(rule, iter([cut(v) if np.ndim(v) else v for v in hyperparameters(rule).values()]))
 
 
 def checkpoints(steps: int) -> list[int]:

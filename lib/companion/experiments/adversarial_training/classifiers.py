@@ -112,6 +112,29 @@ def _leads(z, y, out):
 forward, backpropagate, slopes, leads = (compiled(loop) for loop in (_forward, _backpropagate, _slopes, _leads))
 
 
+@compiled
+def _fall(x, sizes, scale, u, delta, y, lead, g):
+    """lead <- margins (models, n) at u + delta (models, n, inputs); g <- minus d loss / du, or nothing if it is empty.
+
+    128 images of one model at a time, whose layers stay in the cache.
+    """
+    for r in range(len(x)):
+        for first in range(0, u.shape[1], 128):
+            end = min(first + 128, u.shape[1])
+            at = np.empty((1, end - first, u.shape[2]))
+            at[0] = u[r, first:end] + delta[r, first:end]
+            z, hidden = np.empty((1, end - first, sizes[-1])), np.empty((1, (end - first) * sizes[1:-1].sum()))
+            forward(x[r : r + 1], sizes, at, hidden, z)
+            z *= scale
+            leads(z[0], y[r, first:end], lead[r, first:end])
+            if g.size:
+                slope = np.empty(z.shape)
+                slopes(z[0], y[r, first:end], slope[0])
+                slope *= -scale
+                backpropagate(x[r : r + 1], sizes, at, hidden, slope, np.empty((0, 0)), at)
+                g[r, first:end] = at[0]
+
+
 @dataclass(frozen=True)
 class Classifier:
     """z = relu(relu(u W1 + b1) W2 + b2) W3 + b3, times `scale`; the loss is the cross-entropy of softmax(z).
@@ -184,6 +207,16 @@ class Classifier:
         g, slope = z.new_empty(x.shape), cross_entropy(z, y).mul_(self.scale / z.shape[1])
         backpropagate(x, self._widths, u, hidden, slope.numpy(), g.numpy(), np.empty((0, 0, 0)))
         return z, g
+
+    def fall(self, x, u, delta, y, steepest=True):
+        """Margins (models, n) at u + delta (models, n, inputs), and minus the gradient of each image's cross-entropy by the image.
+
+        Without `steepest` the margins alone. Nothing is checked: that is done once, by `Target.check`.
+        """
+        lead, g = u.new_empty(y.shape), torch.empty_like(u if steepest else u[:, :0])
+        x, u, delta, y = (a.contiguous().numpy() for a in (x, u, delta, y))
+        _fall(x, self._widths, self.scale, u, delta, y, lead.numpy(), g.numpy())
+        return lead, g
 
     def right(self, x, images: Images) -> torch.Tensor:
         """Share of right answers of each run, (runs,)."""

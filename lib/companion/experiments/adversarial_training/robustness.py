@@ -17,7 +17,7 @@ from stepsize.transforms import chain
 from stepsize.tuning import choose, require_apart
 from stepsize.wrappers import InverseRoot, LinearDecay, Pooled
 
-from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, walk_from, walk_in_ball
+from .attacks import Box, Disc, EuclideanProjection, Target, Unit, WorstPoint, auto_pgd, stands_walk, walk_in_ball
 from .classifiers import BLOCK, Classifier, losses, of_runs, train
 
 #: Radii at which a standard model errs on about half of the images and a person reads nearly all.
@@ -150,25 +150,36 @@ def _walk(rule, target, ball, steps, rngs) -> WorstPoint:
 
 
 def _attack(rule, classifier, x, images, ball, steps, rngs) -> WorstPoint:
-    """Against one model after the other, and a rule some images at a time: what they need stays in the cache from step to step."""
-    walks = []
+    """Against one model after the other: what it needs stays in the cache from step to step."""
+    targets = (Target.of(classifier, x[k : k + 1], images) for k in range(len(x)))
+    rules = (rule and of_runs(rule, slice(k, k + 1), 4) for k in range(len(x)))
+    walks = [_walk(*own, ball, steps, [rng]) for *own, rng in zip(rules, targets, rngs, strict=True)]
+    return WorstPoint(*map(torch.cat, zip(*walks, strict=True)))
+
+
+def _standing(rule, classifier, x, images, ball, steps, *starts) -> torch.Tensor:
+    """Whether each image stands, (models, rates or starts, images): one model after the other, a rule some images at a time.
+
+    `starts` has the generators of one random start or of several, the latter for a rule with one rate per model.
+    """
+    if rule is None:
+        return _attack(rule, classifier, x, images, ball, steps, *starts).margin > 0
+    models = []
     for one in (slice(k, k + 1) for k in range(len(x))):
-        target = Target.of(classifier, x[one], images)
-        if rule is None:
-            walks.append(auto_pgd(target, ball, steps, rngs[one]))
-            continue
-        own, start = of_runs(rule, one, 4), target.start(ball, rngs[one])
+        target, own = Target.of(classifier, x[one], images), of_runs(rule, one, 4)
+        start = torch.cat([target.start(ball, rngs[one]) for rngs in starts], 1)
         rates = max(math.prod(np.shape(v)) for v in hyperparameters(own).values())
-        few = max(1, BLOCK // (rates * start.shape[-1]))
+        few = max(1, 2 * BLOCK // (max(rates, len(starts)) * start.shape[-1]))
         parts = (slice(k, k + few) for k in range(0, len(images.y), few))
-        walks.append(
-            _joined([walk_from(start[:, :, rows], own, target.of_images(rows), ball, steps) for rows in parts], 2)
+        models.append(
+            torch.cat([stands_walk(start[:, :, rows], own, target.of_images(rows), ball, steps) for rows in parts], 2)
         )
-    return _joined(walks, 0)
+    return torch.cat(models)
 
 
-def _joined(walks, axis):
-    return WorstPoint(*(torch.cat(parts, axis) for parts in zip(*walks, strict=True)))
+def _share(stands) -> torch.Tensor:
+    """Share of images that stand."""
+    return stands.double().mean(-1)
 
 
 def duel(name: str, victims: Victims, ball, steps: int, validation, test) -> Duel:
@@ -178,11 +189,11 @@ def duel(name: str, victims: Victims, ball, steps: int, validation, test) -> Due
     model, lr, edge, rates, curve, rule = victims.classifier, None, None, np.array([]), np.array([]), None
     if name != "Auto-PGD":
         make, rates = ATTACKERS[name].rule, ATTACKERS[name].rates(ball)
-        walked = _attack(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
-        lr, _, _, edge, curve, _ = choose(walked.robust.mean(0), rates)
+        stands = _standing(make(_across(rates)), model, victims.tuning, validation, ball, steps, generators(tuning, 0))
+        lr, _, _, edge, curve, _ = choose(_share(stands).mean(0), rates)
         rule = make(_across([lr, lazy_rate(ball)]))
-    walked = _attack(rule, model, victims.reporting, test, ball, steps, generators(reporting, 1))
-    fate = (walked.margin > 0).numpy().transpose(1, 0, 2)
+    stands = _standing(rule, model, victims.reporting, test, ball, steps, generators(reporting, 1))
+    fate = stands.numpy().transpose(1, 0, 2)
     return Duel(lr, edge, rates, curve, np.broadcast_to(fate, (2, *fate.shape[1:])))
 
 
@@ -215,8 +226,8 @@ def rate_of_each(x, seeds, names: dict, images, steps: int) -> dict[str, dict[st
     out = {kind: {} for kind in names}
     for kind, name in ((kind, name) for kind, of in names.items() for name in of):
         rates, rngs = ATTACKERS[name].rates(BALLS[kind]), generators(seeds, 0)
-        walked = _attack(ATTACKERS[name].rule(_across(rates)), Classifier(), x, images, BALLS[kind], steps, rngs)
-        out[kind][name] = np.array([choose(curve, rates).lr for curve in walked.robust])
+        stands = _standing(ATTACKERS[name].rule(_across(rates)), Classifier(), x, images, BALLS[kind], steps, rngs)
+        out[kind][name] = np.array([choose(curve, rates).lr for curve in _share(stands)])
     return out
 
 
@@ -229,8 +240,7 @@ def dependence_on_start(x, seeds, lrs: dict[str, dict[str, np.ndarray]], images,
     for kind, name, lr in ((kind, name, lr) for kind, of in lrs.items() for name, lr in of.items()):
         rule = ATTACKERS[name].rule(torch.as_tensor(lr).reshape(-1, 1, 1, 1))
         again = [generators(seeds, 1 + start) for start in range(starts)]
-        walked = [_attack(rule, Classifier(), x, images, BALLS[kind], steps, rngs) for rngs in again]
-        share = torch.stack([(walk.margin[:, 0] > 0).double() for walk in walked]).mean(0)
+        share = _standing(rule, Classifier(), x, images, BALLS[kind], steps, *again).double().mean(1)
         out[kind][name] = (200 * starts / (starts - 1) * share * (1 - share)).mean(-1).numpy()
     return out
 
@@ -309,8 +319,8 @@ def harden(kind: str, seeds, epochs: int, steps: int, images, validation, gradie
     rule = ATTACKERS[MATCHED[kind]].rule(ball.radius)
 
     def watch(x):
-        walked = _attack(rule, net, x, validation[:100], ball, steps, generators(seeds, 0))
-        seen.append(100 * walked.robust[:, 0].numpy())
+        stands = _standing(rule, net, x, validation[:100], ball, steps, generators(seeds, 0))
+        seen.append(100 * _share(stands)[:, 0].numpy())
 
     rate = learner(lr, epochs, len(images.y))
     x = train(net, rate, seeds, images, epochs, BATCH, trainer(rule, ball, gradients or steps), watch)
@@ -327,7 +337,7 @@ def masked(scales, x, seeds, images, steps: int, rules: dict[str, Callable]) -> 
     for scale in scales:
         for name, make in rules.items():
             net, rngs = Classifier(scale=scale), generators(seeds, 0)
-            robust = 100 * _attack(make(_across(rates)), net, x, images, ball, steps, rngs).robust.numpy()
+            robust = 100 * _share(_standing(make(_across(rates)), net, x, images, ball, steps, rngs)).numpy()
             out[name].append(robust[:, robust.mean(0).argmin()])
     return {name: np.stack(values) for name, values in out.items()}
 
