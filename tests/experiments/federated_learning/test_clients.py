@@ -87,6 +87,22 @@ def test_the_noise_of_an_own_fit_is_the_unbiased_residual_variance():
     assert fit.spread[2, 0] == pytest.approx(spread, rel=1e-12)
 
 
+def test_outcomes_of_the_same_covariates_are_each_a_federation_of_its_own():
+    X, y = hospitals()
+    X[0, 25:] = np.nan
+    present = np.arange(30) < np.array([[25], [30], [28], [30]])
+    redrawn = LeastSquares.outcomes(X, present)
+    for outcome in (y, y[:, ::-1] ** 2):
+        one, other = redrawn(outcome), LeastSquares.of(X, outcome, present)
+        for name, value in vars(other).items():
+            assert np.array_equal(getattr(one, name), value)
+
+
+def test_federations_are_drawn_once_for_all_rules():
+    assert sample([1, 2], shift=0.5) is sample((1, 2), shift=0.5)
+    assert not np.array_equal(sample([1, 2], shift=0.5).theta, sample([1, 2], shift=1.0).theta)
+
+
 def alone(clients, k):
     """The k-th client of a single federation."""
     arrays = {name: value[k] for name, value in vars(clients).items() if np.ndim(value)}

@@ -102,14 +102,31 @@ class LeastSquares:
     def of(cls, X, y, present=None):
         """From X (..., rows, d), y (..., rows) and, where clients differ in size, how often each row counts (..., rows)."""
         X, y, present = _data(X, y, present)
+        return cls._outcomes(X, present)(y)
+
+    @classmethod
+    def outcomes(cls, X, present):
+        """y -> `LeastSquares.of(X, y, present)` for many finite outcomes of the same covariates: their products are taken once."""
+        X, _, present = _data(X, np.zeros(np.shape(X)[:-1]), present)
+        return cls._outcomes(X, present)
+
+    @classmethod
+    def _outcomes(cls, X, present):
         n, root = present.sum(-1, keepdims=True), np.sqrt(present)
-        X, y = X * root[..., None], y * root
+        X = X * root[..., None]
         flat = np.swapaxes(X, -1, -2)
         with np.errstate(over="ignore"):
-            gram, power = flat @ X / n[..., None], (y * y).sum(-1, keepdims=True) / n
-        if not (np.isfinite(gram).all() and np.isfinite(power).all()):
-            raise FederationError("the squares of X or y overflow; measure them in a larger unit")
-        return cls(gram, apply(flat, y) / n, power, n)
+            gram = flat @ X / n[..., None]
+
+        def of(y):
+            y = y * root
+            with np.errstate(over="ignore"):
+                power = (y * y).sum(-1, keepdims=True) / n
+            if not (np.isfinite(gram).all() and np.isfinite(power).all()):
+                raise FederationError("the squares of X or y overflow; measure them in a larger unit")
+            return cls(gram, apply(flat, y) / n, power, n)
+
+        return of
 
     def gradient(self, theta):
         return apply(self.gram, theta) - self.moment

@@ -31,9 +31,9 @@ def log_variances(patients: Patients, draws: int, seed: int) -> tuple[np.ndarray
     left = (patients.y - (X @ own.theta[..., None])[..., 0]) * np.sqrt(1 / own.noise)
     rows, d = patients.present.sum(-1, keepdims=True), X.shape[-1]
     pool = (left * np.sqrt(rows / (rows - d)))[patients.present]
-    rng, drawn = np.random.default_rng(seed), []
+    rng, drawn, redrawn = np.random.default_rng(seed), [], LeastSquares.outcomes(X, patients.present)
     for _ in range(draws):
-        shared = LeastSquares.of(X, rng.choice(pool - pool.mean(), patients.y.shape), patients.present)
+        shared = redrawn(rng.choice(pool - pool.mean(), patients.y.shape))
         drawn.append(np.log(shared.fit().noise[..., 0]))
     middle = np.mean(drawn, axis=0) - math.log(pool.var())
     return np.log(own.noise[..., 0]) - middle, np.var(drawn, axis=0)

@@ -18,9 +18,9 @@ CONSORTIA: dict[str, Callable] = {
 }
 
 
-def noise_ratio(seed: int) -> dict[str, Interval]:
+def noise_ratio(seed: int, splits: int = 1000) -> dict[str, Interval]:
     """Residual variance of the noisiest of the four hospitals over that of the quietest (`noise.ratio_of_extremes`)."""
-    return {HEART: noise.ratio_of_extremes(patients.heart_rate(), seed=seed)}
+    return {HEART: noise.ratio_of_extremes(patients.heart_rate(), seed=seed, splits=splits)}
 
 
 def noise_levels(draws: int, seed: Callable[[str], int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

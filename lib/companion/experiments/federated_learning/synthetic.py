@@ -1,6 +1,7 @@
 """Federations with a known truth: linear hospitals, the last one noisy or different; and the race between rules."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,14 @@ class Federation(NamedTuple):
             return ((theta[..., None, :] - self.theta) ** 2).sum(-1)
 
 
-def sample(
-    seeds,
+def sample(seeds, **kwargs) -> Federation:
+    """The federations of `sampled_at`, kept: every rule of a race runs on the same."""
+    return sampled_at(tuple(seeds), **kwargs)
+
+
+@lru_cache(64)
+def sampled_at(
+    seeds: tuple,
     shift: float = 0.0,
     tau: float = 0.0,
     sigma: float = 3.0,
