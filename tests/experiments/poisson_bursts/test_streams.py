@@ -15,6 +15,7 @@ from companion.experiments.poisson_bursts.streams import (
     ImplicitSGD,
     Stream,
     _mean,
+    _Regression,
     calendar_stream,
     deviance,
     follow,
@@ -90,6 +91,21 @@ def test_the_linear_predictor_is_clipped_for_every_method_alike():
     assert mean(np.array([[50.0]]), x) == np.exp(ETA_LIMIT)
     assert mean(np.array([[-50.0]]), x) == np.exp(-ETA_LIMIT)
     assert mutant(_mean, "ETA_LIMIT", "99", 2)(np.array([[50.0]]), x) > np.exp(ETA_LIMIT)
+
+
+@pytest.mark.parametrize("leads", ["members", "coordinates"])
+def test_a_walk_has_the_means_and_gradients_of_the_formulas_bit_for_bit(leads):
+    rng = np.random.default_rng(5)
+    x, y, theta = rng.normal(size=(3, 5, 4)), rng.poisson(2.0, size=(3, 5)), rng.normal(size=(7, 5, 4))
+    theta[0], theta[1] = 40 * theta[0], np.nan  # where the clip acts, and a run that has diverged
+    if leads == "coordinates":
+        x, theta = (np.moveaxis(np.moveaxis(a, -1, -2).copy(), -2, -1) for a in (x, theta))
+    walked = _Regression(Stream(x, y), (7, 5))
+    for t in range(3):
+        mu = _mean(theta, x[t])
+        np.testing.assert_array_equal(walked.means(theta, t), mu)
+        np.testing.assert_array_equal(walked.gradient(mu, t), (mu - y[t])[..., None] * x[t])
+    assert {mu[0].min(), mu[0].max()} == {np.exp(-ETA_LIMIT), np.exp(ETA_LIMIT)}
 
 
 def test_twins_share_features_and_all_counts_outside_the_burst():

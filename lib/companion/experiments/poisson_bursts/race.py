@@ -145,8 +145,13 @@ class Twins(NamedTuple):
 def twins(method, seeds, **kind) -> Twins:
     """`method` on streams with a burst and on the same streams without: what the burst alone changed."""
     pair = [poisson_stream(seeds, **kind | only) for only in ({}, {"burst": 1})]
-    watched = np.stack([follow(method, s, watch=lambda now: (log_rate(now), length(now))).watched for s in pair])
-    return Twins(watched[:, :, 0], watched[:, :, 1])
+    x, y = (
+        np.concatenate([np.moveaxis(part[i], 1, -1) for part in pair], -1) for i in (0, 1)
+    )  # side by side in one walk
+    beside = Stream(np.moveaxis(x, -1, 1), y)
+    watched = follow(method, beside, watch=lambda now: (log_rate(now), length(now))).watched
+    apart = watched.reshape(len(y), 2, 2, -1)  # time, quantity, with or without the burst, members
+    return Twins(*apart.transpose(1, 2, 0, 3))
 
 
 def law(pair: Twins, rule, stop: int):
