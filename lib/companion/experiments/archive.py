@@ -120,6 +120,11 @@ GRIDS = {
         "-m companion.experiments.sparse_embeddings.readings",
         "10 minutes on one core",
     ),
+    "embedding_words": Grid(
+        _HERE / "sparse_embeddings/embedding_words.json",
+        "-m companion.experiments.sparse_embeddings.by_word",
+        "5 minutes on one core",
+    ),
     "lazy_rows": Grid(
         _HERE / "sparse_embeddings/lazy_rows.json",
         "benchmarks/lazy_rows.py --record",

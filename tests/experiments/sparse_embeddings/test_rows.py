@@ -5,7 +5,7 @@ import pytest
 
 from companion.evidence import Chapter, exact, student
 from companion.evidence.verdict import compare
-from companion.experiments.sparse_embeddings import epochs, race, readings, rows
+from companion.experiments.sparse_embeddings import by_word, epochs, race, readings, rows
 from companion.experiments.sparse_embeddings.skip_gram import BINS, corpus
 from mutants import mutant
 
@@ -135,3 +135,15 @@ def test_after_five_epochs_frequent_words_still_have_smaller_rates_and_shorter_s
         for n in ("lazy Adam, shared clock", "dense Adam")
     )
     assert 0.4 < shared / dense < 0.6
+
+
+def test_over_words_the_intervals_are_wider_and_on_the_same_side_of_zero():
+    found, said = rows.over_words(), rows._of_words()
+    assert len(found) == 2 * len(by_word.NAMES)
+    for name in by_word.NAMES:
+        over = found[f"words resampled, seen 3 to 9 times, {rows.title(name)}"]
+        assert over.estimate == pytest.approx(epochs.against_common(name, "3-9").mean(), abs=5e-4)
+        assert over.high < 0
+    assert said["words-below"] == said["words-rules"] == len(by_word.NAMES)
+    assert said["words-above"] == len(by_word.NAMES) - 1, "AdaGrad's is a tie"
+    assert 1 < said["words-wider"][0] < 20

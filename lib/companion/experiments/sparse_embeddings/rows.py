@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from companion.evidence import Interval
+from companion.evidence import Interval, student
 from stepsize.responses import reach
 
-from . import epochs, readings
+from . import by_word, epochs, readings
 from .race import GOALS, Raced, chosen, grid, slopes, speedup, table
 from .skip_gram import BINS, corpus
 
@@ -59,6 +59,16 @@ def beside_common(raced: dict[str, Raced]) -> dict[str, np.ndarray]:
             f"a fifth of an epoch, {title(name)}": (run.loss - run.common)[0, :, 1],
         }
     return rows
+
+
+def over_words() -> dict[str, Interval]:
+    """As the stated rows of N6, after five epochs, with intervals over words in place of trainings."""
+    classes = {"seen once or twice": RAREST, "seen 3 to 9 times": "3-9"}
+    return {
+        f"words resampled, {said}, {title(name)}": by_word.resampled(name, of)
+        for said, of in classes.items()
+        for name in by_word.NAMES
+    }
 
 
 def beside_sgd(raced: dict[str, Raced]) -> dict[str, np.ndarray]:
@@ -121,12 +131,28 @@ def _of_epochs() -> dict:
         said[f"kin-{key}-SGD"] = (100 * readings.kinship("SGD", words).mean(), "+.1f")
         points = [100 * readings.kinship(name, words, chance=2).mean() for name in ADAPTIVE]
         said |= {f"dealt-{key}-low": (min(points), "+.1f"), f"dealt-{key}-high": (max(points), "+.1f")}
+    said |= _of_words()
     *adaptive, static = (gain.mean() for gain in after_five_epochs().values())
     said |= {"five-low": (min(adaptive), "+.2f"), "five-high": (max(adaptive), "+.2f"), "five-static": (static, "+.2f")}
     chance = np.array(readings.recorded()["Adam"]["agreement"]["category"])[:, 1, 0].mean()
     known = (corpus().counts >= readings.KNOWN) & (readings.meanings()["category"] >= 0)
     kinds = len(np.unique(readings.meanings()["category"])) - 1
     return said | {"kin-chance": (chance, ".1%"), "known": (known.sum(), ","), "kinds": kinds}
+
+
+def _of_words() -> dict:
+    """How much wider the stated intervals of N6 are over words than over trainings, and how many of how many rules lie beside zero, at 95 %."""
+    over = {of: [by_word.resampled(name, of) for name in by_word.NAMES] for of in by_word.RARE}
+    trained = [student(epochs.against_common(name, of)) for of in by_word.RARE for name in by_word.NAMES]
+    wide = [i for intervals in over.values() for i in intervals]
+    wider = [(i.high - i.low) / (j.high - j.low) for i, j in zip(wide, trained, strict=True)]
+    above, below = sum(i.low > 0 for i in over[RAREST]), sum(i.high < 0 for i in over["3-9"])
+    return {
+        "words-wider": (np.median(wider), ".0f"),
+        "words-above": above,
+        "words-below": below,
+        "words-rules": len(by_word.NAMES),
+    }
 
 
 def cost_numbers(costs: dict[str, Interval], memory: dict[str, Interval]) -> dict:
