@@ -90,9 +90,10 @@ def contrast(page) -> list[str]:
     return violations(page, {"runOnly": ["color-contrast"]}, only="[data-sample]")
 
 
-# What stays unrendered: a dollar or a backslash command in running text, or a formula that MathJax marks as an error.
+# What stays unrendered: a dollar or a backslash command in running text, or a formula that MathJax marks as an error
+# or for which its font, lightened by the build, lacks a glyph.
 RAW_MATHS = r"""() => {
-  const found = [...document.querySelectorAll('mjx-container [data-mjx-error], mjx-merror')].map(e => e.textContent.slice(0, 80));
+  const found = [...document.querySelectorAll('mjx-container [data-mjx-error], mjx-merror, mjx-container svg text')].map(e => e.textContent.slice(0, 80));
   const walker = document.createTreeWalker(document.querySelector('.bd-article') ?? document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const parent = walker.currentNode.parentElement;

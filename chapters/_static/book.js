@@ -1,16 +1,20 @@
 // Small repairs that need the finished page: what scrolls can be reached by keyboard, what has no name gets one.
 (() => {
   // The search fetches every page that it finds, to show an excerpt. A page from the disk may not fetch another, so the
-  // texts come from a script, excerpts.js: by page, pieces of text with the id at which each begins.
+  // texts come from a script for each page, excerpts/PAGE.js: pieces of text with the id at which each begins.
   if (typeof DOCUMENTATION_OPTIONS !== "undefined" && DOCUMENTATION_OPTIONS.pagename === "search") {
-    const script = document.createElement("script"), loaded = new Promise(done => { script.onload = done; });
-    script.src = document.documentElement.dataset.content_root + "_static/excerpts.js";
-    document.head.append(script);
+    const excerpts = window.excerpts = {}, loads = {};
+    const load = page => loads[page] ??= new Promise(done => {
+      const script = document.createElement("script");
+      script.onload = script.onerror = done;
+      script.src = document.documentElement.dataset.content_root + "_static/excerpts/" + page + ".js";
+      document.head.append(script);
+    });
     window.fetch = async address => {
-      await loaded;
-      const main = document.createElement("div");
+      const page = address.replace(/^(\.\/)+|\.html$/g, ""), main = document.createElement("div");
+      await load(page);
       main.setAttribute("role", "main");
-      for (const [id, text] of excerpts[address.replace(/^(\.\/)+|\.html$/g, "")] ?? []) {
+      for (const [id, text] of excerpts[page] ?? []) {
         const piece = document.createElement("div");
         if (id) piece.id = id;
         piece.textContent = text + " ";
@@ -43,6 +47,37 @@
     }
   }
 
+  // a comma stays in the line of the formula before it, a bracket in that of the formula after it
+  function keep() {
+    for (const formula of document.querySelectorAll(".bd-article span.math")) {
+      const { previousSibling: before, nextSibling: after } = formula;
+      const opening = before?.nodeType === Node.TEXT_NODE ? before.data.match(/[(\[“‘]*$/)[0] : "";
+      const closing = after?.nodeType === Node.TEXT_NODE ? after.data.match(/^[,.;:!?)\]’”…]*/)[0] : "";
+      if (!opening && !closing) continue;
+      const line = document.createElement("span");
+      line.className = "kept";
+      formula.before(line);
+      line.append(opening, formula, closing);
+      if (opening) before.data = before.data.slice(0, -opening.length);
+      if (closing) after.data = after.data.slice(closing.length);
+    }
+  }
+
+  // a formula wider than its line is drawn smaller, down to little more than half; what is wider still scrolls
+  function fit() {
+    const formulas = [...document.querySelectorAll(".bd-article mjx-container:not([width])")].filter(e => !e.closest("table"));
+    for (const formula of formulas) formula.style.fontSize = "";
+    const ratios = formulas.map(formula => {
+      const display = formula.hasAttribute("display"), box = display ? formula : formula.closest("p, li, dd, div, section");
+      const style = getComputedStyle(box), room = box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+      const marks = formula.closest(".kept") ? 14 : 2; // pixels for a bracket and a comma
+      return display ? room / formula.scrollWidth : (room - marks) / formula.querySelector("svg").getBoundingClientRect().width;
+    });
+    formulas.forEach((formula, k) => {
+      if (ratios[k] > 0 && ratios[k] < 1) formula.style.fontSize = Math.max(55, Math.floor(100 * ratios[k])) + "%";
+    });
+  }
+
   // a figure fits the page; a click opens it large, in a box that scrolls
   function enlarge() {
     for (const image of document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")) {
@@ -54,6 +89,8 @@
       link.classList.add("enlarge");
       link.href = image.getAttribute("src");
       link.title = "Open the figure large";
+      const shape = () => image.classList.toggle("tall", image.naturalHeight > 1.3 * image.naturalWidth);
+      image.complete ? shape() : image.addEventListener("load", shape);
       link.addEventListener("click", event => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
@@ -235,6 +272,7 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
+    keep();
     checks();
     cards();
     roles();
@@ -243,10 +281,12 @@
     reach();
     land();
     paper();
-    addEventListener("resize", reach);
+    const arrange = () => { fit(); reach(); };
+    addEventListener("resize", arrange);
+    document.addEventListener("toggle", arrange, true);
     addEventListener("load", () => {
-      reach();
-      window.MathJax?.startup?.promise?.then(reach);
+      arrange();
+      window.MathJax?.startup?.promise?.then(arrange);
     });
   });
 })();

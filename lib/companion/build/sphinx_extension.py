@@ -17,9 +17,9 @@ from sphinx.util.docutils import SphinxRole
 from companion.evidence import explorer
 from companion.evidence.cards import badge
 from companion.evidence.figures import house_style
-from companion.evidence.wording import number
+from companion.evidence.wording import number, quoted
 
-from . import downloads, hover, sphinx_pictures, sphinx_site, tested
+from . import downloads, hover, sphinx_pictures, sphinx_site, tested, weight
 from .answers import Check
 
 
@@ -74,7 +74,7 @@ class TextSays(LedgerRole):
         claim = self.claim(self.text)
         if claim is None:
             return self.refuse("no such claim in claims.yml")
-        return [nodes.inline("", f"“{claim['phrase']}”" if claim["phrase"] else claim["text"])], []
+        return [nodes.inline("", f"“{quoted(claim['phrase'])}”" if claim["phrase"] else claim["text"])], []
 
 
 class Measured(LedgerRole):
@@ -221,4 +221,5 @@ def setup(app):
     app.connect("build-finished", tested.write)
     sphinx_pictures.setup(app)
     app.connect("build-finished", downloads.write)
+    weight.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -125,8 +125,11 @@ def write(app, error):
         for name in sorted(app.env.found_docs)
         if (page := site / f"{name}.html").is_file()
     }
-    data = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-    (site / "_static" / "excerpts.js").write_text(f"const excerpts = {data};\n", encoding="utf-8")
+    for name, parts in found.items():
+        data = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+        path = site / "_static" / "excerpts" / f"{name}.js"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"excerpts[{json.dumps(name)}] = {data};\n", encoding="utf-8")
     if EXPLORER in app.env.found_docs:
         with rc_context():
             house_style()

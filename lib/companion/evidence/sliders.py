@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 44
 
 _HOME = Path(__file__).parent / "templates"
 PAGES = environment(_HOME)
-PAGES.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+PAGES.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
 
 def part(name: str) -> Markup:
