@@ -256,7 +256,7 @@
       return { colour: ink.lane(style.colour), dash: again ? [2, 3] : style.dash, marker: style.marker };
     }
     const title = (k) => (state.lanes[k].clip === "none" ? "" : "clipped ") + state.lanes[k].rule;
-    const now = () => (hover === null ? state.t : hover);
+    const now = () => hover ?? (printing && state.t <= state.first ? state.steps : state.t); // whole on paper
     const land = () => data.landscapes[state.landscape];
     const preset = () => data.presets.find((p) => p.name === state.preset);
 
@@ -327,7 +327,7 @@
       axes = {};
       for (const [name, [low, high]] of Object.entries(range)) {
         const top = Math.ceil(10 * Math.log10(high || 1) + 0.6) / 10;
-        // no more than nine decades: what lies below is as good as nothing
+        // nine decades at most
         axes[name] = [Math.max(Math.floor(10 * Math.log10(low < high ? low : (high || 1) / 2) - 0.6) / 10, top - 9), top];
       }
     }
