@@ -40,7 +40,9 @@ def test_seeds_are_listed_under_the_versions_that_they_ran_with():
 
 
 def test_a_chapter_takes_the_median_of_its_seconds():
-    made = replication.gather({seed: [record(A="holds") | {"seconds": s}] for seed, s in enumerate((90.0, 61.4, 60.0))}, "smoke")
+    made = replication.gather(
+        {seed: [record(A="holds") | {"seconds": s}] for seed, s in enumerate((90.0, 61.4, 60.0))}, "smoke"
+    )
     assert made["seconds"] == {"one": 61}
 
 
