@@ -2,10 +2,12 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
+import small_book
 from companion.build import replication
 from companion.build.book import Book
 from companion.build.execution import execute, versions
@@ -110,6 +112,22 @@ def test_the_record_is_written_from_executed_chapters(tmp_path):
     made = replication.read(tmp_path)
     assert made["seeds"] == [1001, 1002, 1017], "a further seed that is complete counts, one that is not does not"
     assert made["claims"] == {"A": ["holds"] * 3}
+
+
+@pytest.mark.slow
+def test_a_record_that_came_without_its_replications_does_not_keep_them_from_running(tmp_path):
+    seeded = "runs, shift, nap = 20, 1.0, 0.0"
+    chapter = small_book.CHAPTER.replace(seeded, f"{seeded}\nseed = 0").replace("rng(0)", "rng(seed)")
+    root = small_book.write(tmp_path, chapter)
+    made = root / "_build/smoke/replications"
+    for _ in range(2):
+        run = small_book.build(root, "--profile", "smoke", "--replications", "2", target="replicate")
+        assert run.returncode == 0, run.stdout
+        assert sorted(p.relative_to(made).as_posix() for p in made.glob("*/*.json")) == [
+            "1001/tiny.json",
+            "1002/tiny.json",
+        ]
+        shutil.rmtree(made)
 
 
 @pytest.mark.slow

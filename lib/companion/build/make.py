@@ -62,7 +62,9 @@ def make(args) -> int:
     options += ["--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy"]
     options += [] if args.verbose else ["--logger", "book"]
     options += ["--config", f"profile={args.profile}", f"out={out}", f"gate={args.gate}", f"plan={plan}"]
-    options += [f"replications={args.replications}"] if "replicate" in targets else []
+    if "replicate" in targets:
+        # a clone brings the record and none of the replications, of whose absence an up-to-date record would say nothing
+        options += [f"replications={args.replications}", "--forcerun", "replicate"]
     code, interrupted = _run(["--snakefile", args.snakefile or "Snakefile", *options, *args.more, "--", *targets])
     lock.close()
     if interrupted:
