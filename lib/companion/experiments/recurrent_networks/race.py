@@ -91,12 +91,19 @@ _BASIC = tuple(name for name in METHODS if METHODS[name].beta2 is None)
 PROBLEMS = {
     "adding": Problem(Adding(), tuple(STARTS), 1500),
     "adding, 4,500 steps": Problem(
-        Adding(), ("gain 2",), 4500, range(100), ("Adam", "clipped heavy ball", "clipped Adam"), (1e-3, 0.11), tuning=32
+        Adding(),
+        ("gain 2",),
+        4500,
+        range(100),
+        ("Adam", "clipped heavy ball", "clipped Adam", "Adam, β₂ = 0.9"),
+        (1e-3, 0.11),
+        tuning=32,
     ),
     "digits": Problem(Digits(), ("gain 1", "gain 3", "orthogonal", "soft orthogonality"), 500, range(10), _BASIC),
     "digits from gain 2": Problem(
         Digits(), ("gain 2",), 500, range(10), ("RMSProp", "Adam", "clipped heavy ball", "SGD", "heavy ball")
     ),
+    "digits, forty networks": Problem(Digits(), ("gain 2", "gain 3"), 500, range(40), ("Adam, β₂ = 0.9",)),
     "recall": Problem(Recall(T=20), ("gain 0.3", "orthogonal"), 1500, methods=tuple(_PLAIN)),
     "recall, half as far": Problem(Recall(T=10), ("gain 0.3",), 1500, methods=tuple(_PLAIN)),
     "recall, 24,000 steps": Problem(
