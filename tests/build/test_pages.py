@@ -91,9 +91,9 @@ def rows(book, run):
     return pages.entries(book, ledger.records(book, run))
 
 
-def replicate(book, constant=(), **verdicts):
+def replicate(book, constant=None, **verdicts):
     path = book.root / "chapters" / "replication.json"
-    path.write_text(json.dumps({"seeds": list(range(10)), "claims": verdicts, "constant": constant}))
+    path.write_text(json.dumps({"seeds": list(range(10)), "claims": verdicts, "constant": constant or {}}))
 
 
 def html(name, rows, **more):
@@ -192,7 +192,7 @@ def test_fragile_claims_are_named(book, run, rows):
 
 
 def test_claims_that_no_seed_can_change_are_named(book, run, rows):
-    replicate(book, T1=["in part"] * 10, T2=["holds"] * 10, constant=["T2"])
+    replicate(book, T1=["in part"] * 10, T2=["holds"] * 10, constant={"T2": ["exact: all"]})
     entered = pages.entries(book, ledger.records(book, run))
     said = "No seed enters what 1 claims rest on; it is exact, or from a recorded grid: T2."
     assert said in html("subjects.html", entered).text

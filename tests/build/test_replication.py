@@ -22,8 +22,16 @@ def record(torch="2", **verdicts):
 
 
 def measured(*estimates, setting="stated"):
-    rows = [{"setting": setting, "interval": {"estimate": e}} for e in estimates]
+    rows = [
+        {"setting": setting, "key": "k", "condition": f"row {i}", "interval": {"estimate": e}}
+        for i, e in enumerate(estimates)
+    ]
     return record() | {"verdicts": [{"claim": "A", "verdict": "holds", "evidence": rows}]}
+
+
+def published(verdict, *conditions):
+    rows = [{"setting": "stated", "key": "k", "condition": c, "interval": {"estimate": 0}} for c in conditions]
+    return {"claim": "A", "computed": verdict, "evidence": rows}
 
 
 def test_every_claim_has_its_verdict_under_every_seed():
@@ -56,9 +64,9 @@ def test_a_claim_that_a_seed_lacks_is_named():
 @pytest.mark.parametrize(("same", "fragile"), [(20, False), (18, False), (17, True)])
 def test_a_claim_below_nine_in_ten_is_fragile(same, fragile):
     verdicts = {"claims": {"A": ["holds"] * same + ["open"] * (20 - same)}}
-    made = replication.replicated(verdicts, "A", "holds")
+    made = replication.replicated(verdicts, published("holds"))
     assert (made["runs"], made["same"], made["fragile"]) == (20, same, fragile)
-    assert replication.replicated({}, "A", "holds") is None
+    assert replication.replicated({}, published("holds")) is None
 
 
 def test_what_a_run_computes_is_recorded_where_the_claim_is_published_as_open():
@@ -78,15 +86,18 @@ def test_what_a_run_computes_is_recorded_where_the_claim_is_published_as_open():
 )
 def test_a_claim_is_constant_where_no_stated_estimate_depends_on_the_seed(first, second, same):
     made = {7: [measured(*first)], 8: [measured(*second)]}
-    assert replication.constant(made) == ["A"] * same
-    assert replication.constant({7: made[7]}) == [], "one seed shows nothing"
+    assert list(replication.constant(made)) == ["A"] * same
+    assert replication.constant({7: made[7]}) == {}, "one seed shows nothing"
     beyond = {7: [measured(1, setting="beyond")], 8: [measured(2, setting="beyond")]}
-    assert replication.constant(beyond) == ["A"], "rows beyond decide nothing"
+    assert replication.constant(beyond) == {"A": []}, "rows beyond decide nothing"
     found = replication.gather(made, "smoke") | {"claims": {"A": ["holds", "holds"]}}
-    assert replication.replicated(found, "A", "holds")["constant"] == same
-    registered_anew = replication.replicated(found, "A", "fails")
+    assert replication.replicated(found, published("holds", "row 0"))["constant"] == same
+    registered_anew = replication.replicated(found, published("fails", "row 0"))
     assert registered_anew["same"] == (2 if same else 0), "what no seed can change needs no new replications"
     assert registered_anew["fragile"] != same
+    with_a_new_row = replication.replicated(found, published("fails", "row 0", "another"))
+    assert with_a_new_row["constant"] is False, "what the register has added may depend on the seed"
+    assert with_a_new_row["same"] == 0
 
 
 def test_a_claim_is_registered_as_fragile_exactly_where_replications_disagree():

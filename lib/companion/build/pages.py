@@ -43,7 +43,7 @@ def entries(book, records: dict[str, dict]) -> list[dict]:
         done = {v["claim"]: v for v in records.get(chapter, {}).get("verdicts", [])}
         for name, claim in claims[chapter].items():
             record = done.get(name) or _untested(claim)
-            same = replication.replicated(replications, name, record["computed"]) if record["verdict"] else None
+            same = replication.replicated(replications, record) if record["verdict"] else None
             rows.append(record | {"title": title(book, chapter), "published": claim.verdict, "replication": same})
     return rows
 

@@ -52,20 +52,29 @@ def _seconds(records: dict[int, list[dict]]) -> dict[str, int]:
     return {chapter: round(median(seconds)) for chapter, seconds in taken.items()}
 
 
-def constant(records: dict[int, list[dict]]) -> list[str]:
-    """The claims of which no estimate in the text's own setting depends on the seed: they are exact, or from a recorded grid.
+def constant(records: dict[int, list[dict]]) -> dict[str, list[str]]:
+    """The claims of which no estimate in the text's own setting depends on the seed, exact or from a recorded grid, and their rows.
 
     Two seeds agree within 1e-6 of a value, or 1e-12 where it is zero: other processors add in another order.
     """
-    estimates: dict[str, list[list[float]]] = {}
+    estimates: dict[str, list[dict[str, float]]] = {}
     for v in (v for chapters in records.values() for record in chapters for v in record["verdicts"]):
-        stated = [float(e["interval"]["estimate"]) for e in v["evidence"] if e["setting"] == "stated"]
-        estimates.setdefault(v["claim"], []).append(stated)
+        estimates.setdefault(v["claim"], []).append(_stated(v))
 
     def same(a, b):
-        return len(a) == len(b) and all(map(lambda x, y: math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-12), a, b))
+        return a.keys() == b.keys() and all(math.isclose(a[row], b[row], rel_tol=1e-6, abs_tol=1e-12) for row in a)
 
-    return [claim for claim, (first, *others) in estimates.items() if others and all(same(first, o) for o in others)]
+    return {
+        claim: list(first)
+        for claim, (first, *others) in estimates.items()
+        if others and all(same(first, o) for o in others)
+    }
+
+
+def _stated(verdict: dict) -> dict[str, float]:
+    """measure and condition of the rows in the text's own setting -> estimate."""
+    rows = (e for e in verdict["evidence"] if e["setting"] == "stated")
+    return {f"{e['key']}: {e['condition']}": float(e["interval"]["estimate"]) for e in rows}
 
 
 def _versions(records: dict[int, list[dict]]) -> list[dict]:
@@ -100,20 +109,23 @@ def read(root: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def replicated(record: dict, claim: str, verdict: str) -> dict | None:
-    """{runs, same, others, fragile, constant} of one claim: in how many replications its verdict is `verdict`; None without a record.
+def replicated(record: dict, verdict: dict) -> dict | None:
+    """{runs, same, others, fragile, constant} of one claim: in how many replications its verdict is what `verdict` computes.
 
-    What no seed can change has the published verdict under every seed, also where the register has changed since the replications.
+    None without a record. What no seed can change has the published verdict under every seed, also where the register has taken
+    rows away since the replications; rows that it has added may depend on the seed.
     """
-    verdicts = record.get("claims", {}).get(claim)
+    verdicts = record.get("claims", {}).get(verdict["claim"])
     if not verdicts:
         return None
-    steady = claim in record.get("constant", ())
-    counts = Counter([verdict] * len(verdicts) if steady else verdicts)
+    constant = record.get("constant", {})
+    steady = verdict["claim"] in constant and _stated(verdict).keys() <= set(constant[verdict["claim"]])
+    counts = Counter([verdict["computed"]] * len(verdicts) if steady else verdicts)
+    same = counts[verdict["computed"]]
     return {
         "runs": len(verdicts),
-        "same": counts[verdict],
-        "others": {v: n for v, n in counts.items() if v != verdict},
-        "fragile": counts[verdict] < FRAGILE * len(verdicts),
+        "same": same,
+        "others": {v: n for v, n in counts.items() if v != verdict["computed"]},
+        "fragile": same < FRAGILE * len(verdicts),
         "constant": steady,
     }

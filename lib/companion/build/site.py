@@ -69,7 +69,7 @@ def assemble(book: Book, executed: Path, generated: Path, target: Path) -> None:
             cell["outputs"] = [out for out in cell["outputs"] if races.MIME not in out.get("data", {})]
             for out in cell["outputs"]:
                 verdict = out.get("data", {}).pop(MIME, None)  # the ledger has read it; MyST-NB does not know it
-                if verdict and (same := replication.replicated(replications, verdict["claim"], verdict["computed"])):
+                if verdict and (same := replication.replicated(replications, verdict)):
                     out["data"]["text/html"] = card(verdict | {"replication": same})
         (target / "chapters" / f"{chapter}.ipynb").write_text(
             json.dumps(notebook, ensure_ascii=False), encoding="utf-8"
