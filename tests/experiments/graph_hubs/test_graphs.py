@@ -234,6 +234,60 @@ def test_the_signal_of_a_node_is_the_slope_along_its_hidden_state():
     np.testing.assert_allclose(net.backward(x, graph.label, rows).signal[0], hidden.grad.norm(dim=1), atol=1e-14)
 
 
+@pytest.mark.parametrize("aggregate", ["symmetric", "mean"])
+def test_a_nodes_term_is_the_gradient_of_its_own_copy_of_the_weights(aggregate, monkeypatch):
+    graph, sound = small(), gcn.squared_terms
+    net = GCN.of(graph, 5, aggregate, float)
+    x, rows = net.start(0)[None], split(graph, 0)[2][None]
+    keep = np.random.default_rng(1).integers(3, size=(1, graph.n, 5)) * 0.7
+    A, smoothed, dropped = (torch.tensor(a) for a in (net.A.toarray(), net.smoothed, keep[0]))
+    W0, W1 = (torch.tensor(W[0]).repeat(graph.n, 1, 1).requires_grad_() for W in net.weights(x))
+    hidden = torch.relu(torch.einsum("nf,nfh->nh", smoothed, W0)) * dropped
+    out = A @ torch.einsum("nh,nhc->nc", hidden, W1)
+    torch.nn.functional.cross_entropy(out[rows[0]], torch.tensor(graph.label[rows[0]])).backward()
+    terms = torch.cat([W0.grad.flatten(1), W1.grad.flatten(1)], 1).numpy()
+    back = net.backward(x, graph.label, rows, keep)
+    np.testing.assert_allclose(terms.sum(0), back.gradient[0], atol=1e-14)
+    np.testing.assert_allclose(back.term[0], (terms**2).sum(1), rtol=1e-9, atol=1e-25)
+    whole = "of_features * delta + hidden * spread"
+    for part in ("delta + hidden * spread", "of_features * delta", "of_features * delta + spread"):
+        monkeypatch.setattr(gcn, "squared_terms", mutant(sound, whole, part))
+        wrong = net.backward(x, graph.label, rows, keep).term[0]
+        assert not np.allclose(wrong, back.term[0], rtol=1e-2)
+
+
+def test_without_features_a_nodes_term_has_the_squares_of_its_row_of_the_adjacency():
+    graph = small()
+    net = GCN.of(Graph(graph.n, graph.edges, graph.label), 5, dtype=float)
+    np.testing.assert_allclose(net.of_features, (net.A.toarray() ** 2).sum(1))
+    np.testing.assert_allclose(GCN.of(graph, 5).of_features, (GCN.of(graph, 5).smoothed ** 2).sum(1))
+
+
+def test_a_training_has_the_root_mean_square_of_its_nodes_terms():
+    graph, rule = small(), SGD(0.5)
+    net, rows = GCN.of(graph, dtype=float), split(graph, 3)[0][None]
+    x, squares = net.start(3)[None], 0.0
+    for _ in range(4):
+        back = net.backward(x, graph.label, rows)
+        x, squares = x - rule.lr * back.gradient, squares + back.term[0]
+    run = race.nodes(graph, [("SGD", 0.5, 3)], steps=4, every=2)[0]
+    np.testing.assert_allclose(run.term, np.sqrt(squares / 4), rtol=1e-9)
+
+
+def test_rows_of_terms_are_those_of_the_training_that_they_name():
+    degree = np.array([1.0, 10, 100, 1000])
+    run = race.Run("SGD", 0.1, 0, 1.0, *[None] * 3, degree, degree, None, None, degree**0.5)
+    flat = run._replace(term=np.ones(4))
+    rows = figures.gradient_exponents({"torch": [flat]}, {"torch": [run], "sympy": [flat]})
+    start = "a node's term in the weights' gradient"
+    np.testing.assert_allclose(rows[f"{start}, symmetric aggregation (classes, torch)"], 0.5)
+    np.testing.assert_allclose(rows[f"{start}, symmetric aggregation (classes, SymPy)"], 0, atol=1e-12)
+    np.testing.assert_allclose(rows[f"{start}, mean aggregation (classes, torch)"], 0, atol=1e-12)
+    np.testing.assert_allclose(rows["weights are shared, mean aggregation (classes, torch)"], 1)
+    shares = figures.hub_shares({}, {"torch": [run]})
+    np.testing.assert_allclose(shares[f"{start}, symmetric aggregation (classes, torch)"], 1000 / 1111)
+
+
 @pytest.mark.parametrize(
     "rule", [Adam(0.01), AdaGrad(0.1), SGD(0.5), Pooled(Adam(0.01))], ids=lambda r: type(r).__name__
 )
@@ -606,10 +660,11 @@ def test_on_torchs_classes_the_second_rival_supports_neither_side_of_the_gap_and
 def test_the_share_of_hidden_gradients_has_a_row_for_each_aggregation():
     averaged = {
         "torch": [
-            race.Run("SGD", 0.1, s, 1.0, *[None] * 3, np.arange(10.0), np.arange(10.0), *[None] * 2) for s in range(5)
+            race.Run("SGD", 0.1, s, 1.0, *[None] * 3, np.arange(10.0), np.arange(10.0), *[None] * 2, np.ones(10))
+            for s in range(5)
         ]
     }
-    shares = figures.hub_shares(averaged)
+    shares = figures.hub_shares(averaged, {})
     np.testing.assert_allclose(shares["weights are shared, mean aggregation (classes, torch)"], 81 / 285)
     np.testing.assert_array_equal(
         shares["sum aggregation (classes, torch)"], figures.values("nodes, torch, sum", "SGD", "hubs")
@@ -652,7 +707,7 @@ def test_rows_of_the_third_graph_and_of_longer_trainings_are_named_for_what_they
     assert lift.estimate == pytest.approx((gain[:, 0] - gain[:, 3]).mean())
     nouns = figures.values("links, wordnet", "Adam", "rate")[:, 0]
     np.testing.assert_array_equal(figures.rate_exponents()["Adam, WordNet, a row is a node (links)"], nouns)
-    mean = figures.gradient_exponents({})["WordNet, mean aggregation (classes)"]
+    mean = figures.gradient_exponents({}, {})["WordNet, mean aggregation (classes)"]
     np.testing.assert_array_equal(mean, figures.values("nodes, wordnet, mean", "SGD", "gradient"))
 
 
@@ -680,6 +735,21 @@ def test_the_table_has_the_chosen_rate_and_the_mean_over_the_reported_seeds():
     assert (row["tuning seeds"], row["seeds"]) == (3, len(runs))
     assert row["all"] == f"{np.mean([r['score'] for r in runs]):.3f}"
     assert row["≥ 25"] == f"{np.mean([r['bins'][3] for r in runs]):.3f}"
+
+
+def test_the_table_is_shown_with_all_its_rows(monkeypatch):
+    frame, shown = figures.table([*race.recorded(), *race.VARIANTS]), []
+    monkeypatch.setattr(figures, "display", lambda frame: shown.append(frame._repr_html_()))
+    figures.whole(frame)
+    assert len(frame) > 60
+    assert shown[0].count("<tr") == len(frame) + 1
+    assert frame._repr_html_().count("<tr") < len(frame)
+
+
+def test_pooled_adams_mean_is_above_sgds_in_every_bin_of_torchs_links():
+    gains = [figures.paired("links, torch", "pooled Adam", "SGD", "bins", b) for b in range(4)]
+    assert all(gain.estimate > 0 for gain in gains)
+    assert [gain.low > 0 for gain in gains] == [False, True, True, True]
 
 
 @pytest.mark.slow

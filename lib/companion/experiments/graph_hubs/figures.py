@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from IPython.display import display
 
 from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
@@ -69,8 +70,25 @@ def values(key: str, name: str, part: str) -> np.ndarray:
     return np.array([run[part] for run in cell(key)["runs"][name]])
 
 
-def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
-    """Place -> exponent of a node's gradient in its degree under SGD, seed by seed; `averaged` are the runs of `race.averaged`."""
+def of_terms(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]], measure) -> dict[str, np.ndarray]:
+    """Place -> `measure(degree, term)` of every run, term being what a node adds to the gradient of the shared weights.
+
+    The runs are those of `race.averaged` and `race.symmetric`.
+    """
+    return {
+        f"a node's term in the weights' gradient, {rule} aggregation (classes, {NAMES[name]})": np.array(
+            [measure(run.degree, run.term) for run in runs]
+        )
+        for rule, trained in (("symmetric", symmetric), ("mean", averaged))
+        for name, runs in trained.items()
+    }
+
+
+def gradient_exponents(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]]) -> dict[str, np.ndarray]:
+    """Place -> exponent of a node's gradient in its degree under SGD, seed by seed.
+
+    The runs are those of `race.averaged` and `race.symmetric`; the latter are for the rows of `of_terms` alone.
+    """
     rows = {
         PLACES[key]: values(key, "SGD", "gradient")
         for key in (*LINKS, *NODES, *variants("sum"), *NOUNS, "nodes, wordnet, mean")
@@ -79,13 +97,14 @@ def gradient_exponents(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
     for name, runs in averaged.items():
         title = f"weights are shared, mean aggregation (classes, {NAMES[name]})"
         rows[title] = np.array([exponent(run.degree, run.gradient) for run in runs])
-    return rows
+    return rows | of_terms(averaged, symmetric, exponent)
 
 
-def hub_shares(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
+def hub_shares(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]]) -> dict[str, np.ndarray]:
     """Place -> share of the squared gradient that the top tenth of the nodes has under a single rate, and the tops of other sizes.
 
-    Where weights are shared, the gradient is that of a node's hidden state, under SGD; `averaged` are the runs of `race.averaged`.
+    Where weights are shared, the gradient is that of a node's hidden state, under SGD, but in the rows of `of_terms`; the runs are
+    those of `race.averaged` and `race.symmetric`.
     """
     rows = {PLACES[key]: values(key, single(key), "hubs") for key in LINKS}
     hidden = (*NODES, *variants("sum"), NOUNS[1], "nodes, wordnet, mean")
@@ -105,7 +124,7 @@ def hub_shares(averaged: dict[str, list[Run]]) -> dict[str, np.ndarray]:
             }
         else:
             rows[PLACES[key]] = tenth
-    return rows
+    return rows | of_terms(averaged, symmetric, top_share)
 
 
 def learned() -> dict[str, Interval]:
@@ -227,6 +246,14 @@ def table(keys):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def whole(frame):
+    """Shows a table with all of its rows; pandas leaves out all but ten of more than sixty."""
+    import pandas as pd
+
+    with pd.option_context("display.max_rows", None):
+        display(frame)
+
+
 def cuts_table():
     """What the tops of the graph have of all ends of edges, and of the squared gradient under a single rate: means over seeds."""
     import pandas as pd
@@ -314,9 +341,9 @@ def degree_figure():
     return ax
 
 
-def numbers(averaged: dict[str, list[Run]]) -> dict:
-    """key -> (number, format) of the chapter's prose, from the files and from the runs of `race.averaged`."""
-    means = gradient_exponents(averaged)
+def numbers(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]]) -> dict:
+    """key -> (number, format) of the chapter's prose, from the files and from the runs of `race.averaged` and `race.symmetric`."""
+    means = gradient_exponents(averaged, symmetric)
     gains = {
         "gain-hub": ("links, torch", "SGD", 3, "+.1f"),
         "gain-low": ("links, torch", "SGD", 0, "+.1f"),
@@ -370,7 +397,14 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
         "wordnet-mean": PLACES["nodes, wordnet, mean"],
     }
     said |= {f"{kind}-gradient": (means[place].mean(), ".2f") for kind, place in kinds.items()}
-    shares = hub_shares(averaged)
+    shares = hub_shares(averaged, symmetric)
+    for rule, start in (("symmetric", "plain"), ("mean", "mean")):
+        for name, title in NAMES.items():
+            place = f"a node's term in the weights' gradient, {rule} aggregation (classes, {title})"
+            said |= {
+                f"{start}-term-{name}": (means[place].mean(), ".2f"),
+                f"{start}-term-share-{name}": (shares[place].mean(), ".0%"),
+            }
     kinds |= {
         "sum": PLACES["nodes, torch, sum"],
         "mean": "weights are shared, mean aggregation (classes, torch)",
@@ -396,6 +430,9 @@ def numbers(averaged: dict[str, list[Run]]) -> dict:
     said["wordnet-share"] = (shares[PLACES[NOUNS[0]]].mean(), ".0%")
     said["wordnet-mean-share"] = (shares[PLACES["nodes, wordnet, mean"]].mean(), ".0%")
     said["wordnet-lift"] = (100 * lifts()["WordNet, within bins (links)"].estimate, "+.1f")
+    for b, end in enumerate(("one", "three", "seven", "hub")):
+        gain = paired("links, torch", "pooled Adam", "SGD", "bins", b).estimate
+        said[f"pooled-{end}"] = (100 * gain, "+.1f")
     said["gain-pooled"] = (100 * paired("links, torch", "pooled Adam", "SGD", "bins", 3).estimate, "+.1f")
     for long in REGULARISED:
         short, name = long.removesuffix(", regularised"), long.split(", ")[1]

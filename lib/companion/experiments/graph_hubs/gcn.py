@@ -4,6 +4,7 @@ A is symmetric, so a gradient passes back through A again; A X is computed once.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +18,27 @@ CACHED = 2**15
 
 
 class Backward(NamedTuple):
-    """Losses (runs,), gradient (runs, d), and |dL / dh_i| of every node (runs, n), h = relu(A X W0)."""
+    """Losses (runs,), gradient (runs, d), and |dL / dh_i| of every node (runs, n), h = relu(A X W0).
+
+    `term` (runs, n) is the square of what a node adds to the gradient, see `squared_terms`.
+    """
 
     loss: np.ndarray
     gradient: np.ndarray
     signal: np.ndarray
+    term: np.ndarray
+
+
+def squared_terms(of_features, delta, hidden, spread):
+    """|G_i|^2 = |(A X)_i|^2 |delta_i|^2 + |h_i|^2 |s_i|^2 of every node, (runs, n).
+
+    G_i = ((A X)_i^T delta_i, h_i^T s_i) is the term of node i in the gradient of the shared weights, which is their sum over i: the
+    gradient of the copy that node i uses, had every node a copy of (W0, W1). Its own are the row i of A X and of h, not the row
+    of the output that is asked for. `delta` (runs, n, hidden) is the gradient at (A X W0)_i, `spread` (runs, n, classes) that
+    at (h W1)_i, and `of_features` (n,) is |(A X)_i|^2: an outer product is as long as the product of its two lengths.
+    """
+    delta, hidden, spread = (np.einsum("rnk,rnk->rn", a, a) for a in (delta, hidden, spread))
+    return of_features * delta + hidden * spread
 
 
 def side_by_side(A, a):
@@ -57,6 +74,12 @@ class GCN:
     @property
     def d(self) -> int:
         return (self.smoothed.shape[1] + self.classes) * self.hidden
+
+    @cached_property
+    def of_features(self) -> np.ndarray:
+        """|(A X)_i|^2 of every node, (n,)."""
+        squares = self.smoothed.multiply(self.smoothed) if hasattr(self.smoothed, "multiply") else self.smoothed**2
+        return np.asarray(squares.sum(1)).ravel()
 
     def start(self, seed: int) -> np.ndarray:
         """Glorot's uniform start, (d,)."""
@@ -116,8 +139,9 @@ class GCN:
         inner *= hidden > 0
         inner *= keep
         parts = side_by_side(self.smoothed.T, inner), hidden.transpose(0, 2, 1) @ spread
+        term = squared_terms(self.of_features, inner, hidden, spread)
         loss = -np.log(np.maximum(of_truth, np.finfo(out.dtype).tiny)).mean(1)
-        return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal)
+        return Backward(loss, np.concatenate([p.reshape(runs, -1) for p in parts], 1), signal, term)
 
 
 def split(graph: Graph, seed: int):

@@ -76,7 +76,8 @@ class Run(NamedTuple):
     """One training: method, rate, seed; best validation score and its series; test score of all, and of each degree bin.
 
     `degree` (n,), `gradient` (n,) and `rate` (rows,) tell of each node's root mean square gradient over training and of
-    each row's geometric mean rate after the last step; `row` (rows,) is a row's root mean square gradient.
+    each row's geometric mean rate after the last step; `row` (rows,) is a row's root mean square gradient. Where weights are
+    shared, `term` (n,) is the root mean square of what each node adds to their gradient, see `gcn.squared_terms`.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Run(NamedTuple):
     gradient: np.ndarray
     rate: np.ndarray
     row: np.ndarray
+    term: np.ndarray | None = None
 
 
 class _Watch:
@@ -181,7 +183,7 @@ def nodes(graph: Graph, plan, steps=NODE_STEPS, every=5, aggregate="symmetric", 
     ]
     fleet = Fleet(rules, np.stack([net.start(seed) for *_, seed in plan]))
     rows, squares, watch = np.stack([parts[seed][0] for *_, seed in plan]), 0.0, _Watch(fleet.x)
-    first, of_rows = F * net.hidden, 0.0
+    first, of_rows, terms = F * net.hidden, 0.0, 0.0
     masks, keep, units = {seed: np.random.default_rng([seed, 6]) for seed in parts}, None, None
     for t in range(1, steps + 1):
         if dropout:
@@ -191,7 +193,7 @@ def nodes(graph: Graph, plan, steps=NODE_STEPS, every=5, aggregate="symmetric", 
         if decay:
             back.gradient[:, :first] += decay * fleet.x[:, :first]
         fleet.step(back.gradient)
-        squares = squares + back.signal.astype(float) ** 2
+        squares, terms = squares + back.signal.astype(float) ** 2, terms + back.term
         of_rows = of_rows + (back.gradient[:, :first] ** 2).reshape(len(plan), F, net.hidden).mean(2)
         units = net.units(fleet.x) if t % every == 0 else None  # of a look, and of the gradient that comes next
         if units is not None:
@@ -203,7 +205,8 @@ def nodes(graph: Graph, plan, steps=NODE_STEPS, every=5, aggregate="symmetric", 
         test = parts[seed][2]
         rate = row_rates(fleet.runs[i], back.gradient[i], F, net.hidden)
         runs.append(Run(method, lr, seed, watch.best[i], series[:, i], right[i, test].mean(), _binned(right[i, test], where[test]),
-                        graph.degree, np.sqrt(squares[i] / steps), rate, np.sqrt(of_rows[i] / steps)))  # fmt: skip
+                        graph.degree, np.sqrt(squares[i] / steps), rate, np.sqrt(of_rows[i] / steps),
+                        np.sqrt(terms[i] / steps)))  # fmt: skip
     return runs
 
 
@@ -220,6 +223,12 @@ def averaged(tuned_on, reported_on, steps: int = NODE_STEPS) -> dict[str, list[R
         tuned = tuning("nodes", name, tuned_on, _some(NODE_RATES, "SGD"), **settings)
         runs[name] = reporting("nodes", name, {"SGD": best_rate(tuned["SGD"])}, reported_on, **settings)
     return runs
+
+
+def symmetric(reported_on, steps: int = NODE_STEPS) -> dict[str, list[Run]]:
+    """SGD on the symmetric convolution, at the rate that was chosen for the field: the runs on each graph."""
+    picked = {name: {"SGD": best_rate(recorded()[f"nodes, {name}"]["tuning"]["SGD"])} for name in ("torch", "sympy")}
+    return {name: reporting("nodes", name, of, reported_on, steps=steps) for name, of in picked.items()}
 
 
 class Renamed(NamedTuple):
