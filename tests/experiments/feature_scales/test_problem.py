@@ -347,17 +347,23 @@ def test_bad_input_is_named(call, names):
     assert "\n" not in str(caught.value)
 
 
-def test_the_later_pace_is_that_of_the_steps_after_the_loss_has_fallen():
-    land, rule = LAND.sized(30.0), Adam(0.05, eps=0.0)
+@pytest.mark.parametrize(("steps", "hold"), [(40, 100), (2, 4)])
+def test_the_later_pace_is_that_of_the_first_steps_in_a_row_with_a_low_loss(steps, hold):
+    land, rule = LAND.sized(10.0), Adam(0.5, eps=0.0)
     path = descend(rule, land.grad, land.start, 400)
     size = np.abs(path.rate * path.direction)[:, :, 0]
-    loss = np.stack([land.excess(x)[:, 0, 0] for x in path.x[1:]])
-    pace = later_pace(rule, land, 300, 0.1, 40)[:, 0]
-    for p in range(len(land.H)):
-        there = (loss[:, p] <= 0.1).argmax() + 1  # the step that arrives there is not counted
-        moved = size[there : there + 40, p].sum(0)
-        assert pace[p] == pytest.approx(moved[0] / moved[1:].mean(), rel=1e-12)
-    latest = max((loss <= 0.1).argmax(0)) + 1
-    assert np.isnan(later_pace(rule, land, latest - 1, 0.1, 40)).sum() == ((loss <= 0.1).argmax(0) + 1 == latest).sum()
-    late = mutant(later_pace, "left - 1", "left - 2")
-    assert (late(rule, land, 300, 0.1, 40)[:, 0] != pace).any()
+    high = (np.stack([land.excess(x)[:, 0, 0] for x in path.x[1:]]) > 0.1).T
+    opens = np.array([next(t for t in range(400) if not row[t : t + hold].any()) for row in high])
+    moved = np.stack([size[t : t + steps, p].sum(0) for p, t in enumerate(opens)])
+    settings = rule, land, 300, 0.1, steps, hold
+    pace = later_pace(*settings)[:, 0]
+    np.testing.assert_allclose(pace, moved[:, 0] / moved[:, 1:].mean(1), rtol=1e-12)
+    assert ((~high).argmax(1) < opens).all()  # a low loss in passing does not open the window
+    unsettled = np.isnan(later_pace(rule, land, opens.max(), 0.1, steps, hold))[:, 0]
+    np.testing.assert_array_equal(unsettled, opens == opens.max())
+    wrong = {"t - last <= steps": "t - last < steps", "total[above], last[above] = 0, t": "last[above] = t"}
+    if hold == 4:  # nor does a later relapse move it
+        assert any(row[t:].any() for row, t in zip(high, opens, strict=True))
+        wrong["t - last <= hold"] = "True"
+    for term, other in wrong.items():
+        assert (mutant(later_pace, term, other)(*settings)[:, 0] != pace).any()

@@ -162,9 +162,9 @@ def test_the_share_of_nan_is_exact():
 def test_later_paces_are_of_the_problems_whose_loss_falls_in_time_and_of_five_at_least():
     rules = {"fast": Adam(0.05, eps=0.0), "calm": Adam(1e-6, eps=0.0)}
     land = Regression.sample(range(12)).sized(10.0)
-    ((condition, ratio),) = rows.later_paces(rules, land, 60, 20).items()  # at the calm rate no loss falls in time
+    ((condition, ratio),) = rows.later_paces(rules, land, 60, 100, 20).items()  # at the calm rate no loss falls in time
     assert condition.endswith("20 steps after the loss has fallen tenfold, at the fast rate")
-    seen = later_pace(rules["fast"], land, 60, steps=20)
+    seen = later_pace(rules["fast"], land, 60, steps=20, hold=100)
     np.testing.assert_array_equal(ratio, seen[np.isfinite(seen)])
     assert ratio.size >= 5
-    assert not rows.later_paces(rules, Regression.sample(range(4)).sized(10.0), 60, 20)
+    assert not rows.later_paces(rules, Regression.sample(range(4)).sized(10.0), 60, 100, 20)

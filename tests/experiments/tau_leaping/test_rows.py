@@ -113,3 +113,21 @@ def test_the_prose_is_told_ratios_and_counts():
     assert (told["adam-gain"], told["one-for-all"]) == ("2 [2, 2]", "4 [4, 4]")
     assert (told["no-floor"][0], told["floor"]) == (4, 0.5)
     assert told["text-pairs"] == told["text-dimers"] == "3 [3, 3]"
+
+
+def test_a_dearer_event_raises_the_work_by_what_events_make_of_it():
+    def ran(*events):
+        none = np.zeros((2, 1, 1))
+        return Ensemble(None, np.ones(1), none, np.array(events), leaps=np.array([5, 7]), refused=np.array([1, 1]))
+
+    some, none = ((ran(40, 80), ran(120, 160)), (ran(0, 0), ran(0, 0)))
+    scores = {
+        problem: {"relative change": Score(np.zeros((2, 1)), np.mean([e.cost.mean() for e in of]), None, of)}
+        for problem, of in zip(rows._TOLD.values(), (some, none, none, none, none), strict=True)
+    }
+    grown = rows.dearer(scores, 1 / 10)
+    # 7 leaps and 100 events in the mean: 12 at a twentieth, 17 at a tenth
+    assert [value for value, _ in grown.values()] == pytest.approx([17 / 12, 1, 1, 1, 1])
+    assert rows.dearer(scores, 1 / 20)["dearer-pairs"][0] == pytest.approx(1)
+    free = mutant(rows.dearer, "event * e.events", "0 * e.events")
+    assert free(scores, 1 / 10)["dearer-pairs"][0] == pytest.approx(7 / 12)

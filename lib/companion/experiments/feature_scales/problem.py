@@ -279,17 +279,20 @@ def paces(rule, land: Regression, steps: int):
 
 
 @np.errstate(all="ignore")
-def later_pace(rule, land: Regression, within: int, fall: float = 0.1, steps: int = 100) -> np.ndarray:
-    """The pace in weights, (p, runs), as `paces` has it, over the `steps` steps that follow the first with excess <= `fall`; NaN where it is later than step `within`."""
-    total, left = np.zeros(land.start.shape), np.full(land.start.shape[:2], -1)  # -1: not there yet
-    for t, now in zip(range(1, within + steps + 1), walk(rule, land.grad, land.start), strict=False):
-        total += np.where(left[..., None] > 0, np.abs(now.rate * now.direction), 0)
-        left = np.where(left > 0, left - 1, left)
-        if t <= within:
-            left = np.where((left < 0) & (land.excess(now.x)[..., 0] <= fall), steps, left)
-        if not (left > 0).any() and (t >= within or not (left < 0).any()):
+def later_pace(rule, land: Regression, within: int, fall: float = 0.1, steps: int = 100, hold: int = 500) -> np.ndarray:
+    """sum |step of weight 0| / mean_j sum |step of weight j|, (p, runs), over the first `steps` of the first `hold` steps in a row with excess <= `fall`.
+
+    So the window opens after the last step with a larger excess, and what comes after `hold` steps is not asked for. NaN
+    where that step is `within` or a later one.
+    """
+    total, last = np.zeros(land.start.shape), np.zeros(land.start.shape[:2], int)
+    for t, now in zip(range(1, within + hold + 1), walk(rule, land.grad, land.start), strict=False):
+        total += np.where((t - last <= steps)[..., None], np.abs(now.rate * now.direction), 0)
+        above = ~(land.excess(now.x)[..., 0] <= fall) & (t - last <= hold)  # NaN is above
+        total[above], last[above] = 0, t
+        if (t - last >= hold).all():
             break
-    return np.where(left == 0, total[..., 0] / total[..., 1:].mean(-1), np.nan)
+    return np.where(last < within, total[..., 0] / total[..., 1:].mean(-1), np.nan)
 
 
 def rate_slopes(rules, seed: int, size: float = 1000.0, steps: int = 200, runs: int = 64) -> dict[str, float]:

@@ -33,9 +33,9 @@ def compared_paces(rules: dict, land: Regression, steps: int) -> tuple[dict, dic
     )
 
 
-def later_paces(rules: dict, land: Regression, within: int, steps: int = 100) -> dict[str, np.ndarray]:
-    """The paces in weights once the loss has fallen tenfold, of the problems on which it does so within so many steps; a rule needs five of them."""
-    pairs = {name: later_pace(rule, land, within, steps=steps) for name, rule in rules.items()}
+def later_paces(rules: dict, land: Regression, within: int, hold: int, steps: int = 100) -> dict[str, np.ndarray]:
+    """`later_pace` once the excess of the loss has fallen tenfold and stays there for `hold` steps, of the problems on which it does so within so many steps; a rule needs five of them."""
+    pairs = {name: later_pace(rule, land, within, steps=steps, hold=hold) for name, rule in rules.items()}
     return {
         f"pace is measured in weights, in the mean of {steps} steps after the loss has fallen tenfold, at the {name} rate": seen
         for name, ratio in pairs.items()

@@ -226,40 +226,33 @@ def misfits(runs: int, steps: int, seed: int) -> dict[str, np.ndarray]:
 
 
 class Units(NamedTuple):
-    """Mean log rates (points, runs) of a rule, and the sizes (points,) of the noise: every size of `SIZES` times every signal."""
+    """Mean log rates (points, streams) of a rule, and the sizes (points,) of the noise: every size of `SIZES` times every signal."""
 
     rates: np.ndarray
     sizes: np.ndarray
 
-    def misfit(self, rows=slice(None)):
-        """`misfit` of the mean over the runs that `rows` names, one agent for all points."""
-        return misfit(self.rates[:, rows].mean(-1, keepdims=np.ndim(rows) < 2), self.sizes, grid=401)
+    def misfits(self) -> np.ndarray:
+        """`misfit` of every stream, (streams,), one agent for all points of a stream: what `misfits` has of other methods."""
+        return misfit(self.rates, self.sizes)
 
-    def interval(self):
-        """Interval of that misfit over the runs."""
-        return bootstrap(np.arange(self.rates.shape[1]), lambda rows, axis: self.misfit(rows.astype(int)))
+    def typical(self) -> float:
+        """`misfit` of the mean log rates over the streams."""
+        return misfit(self.rates.mean(-1, keepdims=True), self.sizes).item()
 
 
-def typical_units(rule, runs: int, steps: int, seed: int, together: int, signals=(1.0,)) -> Units:
-    """`log_rates` over `SIZES` and signals, the mean of `together` streams of gradients in each of `runs` units."""
+def units(rule, streams: int, steps: int, seed: int, signals=(1.0,)) -> Units:
+    """`log_rates` over `SIZES` and signals."""
     signal, sizes = np.repeat(signals, len(SIZES)), np.outer(signals, SIZES).ravel()
-    rates = log_rates(rule, sizes, runs * together, steps, seed, signal)
-    return Units(rates.reshape(len(sizes), runs, together).mean(-1), sizes)
+    return Units(log_rates(rule, sizes, streams, steps, seed, signal), sizes)
 
 
-def ivon_units(runs: int, steps: int, seed: int, together: int = 16, beta2: float = 0.99, signals=(1.0,)) -> Units:
-    """`typical_units` of IVON with perturbations of its own and an aversion of one, ess = 2 / (1 - beta2).
+def ivon_units(streams: int, steps: int, seed: int, beta2: float = 0.99, signals=(1.0,)) -> Units:
+    """`units` of IVON with perturbations of its own and an aversion of one, ess = 2 / (1 - beta2).
 
     Its h wanders about its balance like an exponential variable, so that one stream says little of the typical rate.
     """
-    draws = np.random.default_rng([seed, 3]).standard_normal((steps + 1, runs * together, 1))
-    rule = IVON(1.0, ess=2 / (1 - beta2), beta2=beta2, draws=draws)
-    return typical_units(rule, runs, steps, seed, together, signals)
-
-
-def misfit_of_ivon(runs: int, steps: int, seed: int, together: int = 16):
-    """Interval of the `misfit` of IVON's mean log rates, signals of size one."""
-    return ivon_units(runs, steps, seed, together).interval()
+    draws = np.random.default_rng([seed, 3]).standard_normal((steps + 1, streams, 1))
+    return units(IVON(1.0, ess=2 / (1 - beta2), beta2=beta2, draws=draws), streams, steps, seed, signals)
 
 
 #: Values of beta2 from which IVON's memory is chosen, and the signals that one agent has to serve.
@@ -267,26 +260,26 @@ MEMORIES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 SIGNALS = (0.1, 1.0, 10.0)
 
 
-def tuned_memory(runs: int, steps: int, seed: int, signals, together: int = 1) -> float:
-    """The beta2 of `MEMORIES` of least misfit of `ivon_units`."""
-    return min(MEMORIES, key=lambda beta2: ivon_units(runs, steps, seed, together, beta2, signals).misfit().item())
+def tuned_memory(streams: int, steps: int, seed: int, signals) -> float:
+    """The beta2 of `MEMORIES` of least median misfit of the streams of `ivon_units`."""
+    return min(MEMORIES, key=lambda beta2: np.median(ivon_units(streams, steps, seed, beta2, signals).misfits()))
 
 
-def misfits_tuned(runs: int, steps: int, tuning: int, reporting: int) -> tuple[dict, tuple]:
-    """condition -> interval of the misfit: IVON with the memory of least misfit on tuning streams, on other streams, signals of one
+def misfits_tuned(streams: int, steps: int, tuning: int, reporting: int) -> tuple[dict, tuple]:
+    """condition -> `Units.misfits`: IVON with the memory of least misfit on tuning streams, on other streams, signals of one
     size and of `SIGNALS`; Adam on the latter. And the two memories that were chosen."""  # fmt: skip
-    chosen = [tuned_memory(runs, steps, tuning, signals) for signals in ((1.0,), SIGNALS)]
+    chosen = [tuned_memory(streams, steps, tuning, signals) for signals in ((1.0,), SIGNALS)]
     one, many = (
-        ivon_units(runs, steps, reporting, 4, beta2, signals)
+        ivon_units(4 * streams, steps, reporting, beta2, signals)
         for beta2, signals in zip(chosen, ((1.0,), SIGNALS), strict=True)
     )
     several = "the signals are of sizes from 0.1 to 10"
-    units = {
+    off = {
         "the method is IVON, its memory tuned, and the signals are of one size": one,
         f"the method is IVON, its memory tuned, and {several}": many,
-        f"the method is Adam and {several}": typical_units(Adam(1.0, eps=0), runs, steps, reporting, 1, SIGNALS),
+        f"the method is Adam and {several}": units(Adam(1.0, eps=0), streams, steps, reporting, SIGNALS),
     }
-    return {condition: of.interval() for condition, of in units.items()}, tuple(chosen)
+    return {condition: of.misfits() for condition, of in off.items()}, tuple(chosen)
 
 
 def misfit(rates, sizes, grid: int = 2001) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 from companion.evidence.intervals import Interval, exact, proportion
 
 from .filtering import excess, expected_proxy, mean_share, overstatement
-from .race import LONGER, Lesson, as_ratio
+from .race import LONGER, Lesson, Units, as_ratio
 from .theory import SPREAD, both_costs, implied_aversion, quoted_rate, sampled_rate, two_sided_rate
 
 RESTING = "it is Adam's and the gradient stands still"
@@ -102,8 +102,8 @@ def training_numbers(learned: Lesson) -> dict[str, tuple]:
 
 
 def several_numbers(several: dict, memory: tuple) -> dict[str, tuple]:
-    """Factors of IVON with a tuned memory, signals of one size and of several, and of Adam's, from `misfits_tuned`, and the two memories."""
-    one, many, adam = (interval.estimate for interval in several.values())
+    """Median factors of IVON with a tuned memory, signals of one size and of several, and of Adam's, from `misfits_tuned`, and the two memories."""
+    one, many, adam = map(np.median, several.values())
     return {
         "misfit-tuned": (one, ".2f"),
         "misfit-several": (many, ".0f"),
@@ -113,10 +113,11 @@ def several_numbers(several: dict, memory: tuple) -> dict[str, tuple]:
     }
 
 
-def misfit_numbers(unlike: dict, ivon: Interval) -> dict[str, tuple]:
-    """Factors between the rates of Adam, of AdaBayes and of IVON and those of the best agent, from `misfits`: key -> (value, format)."""
+def misfit_numbers(unlike: dict, ivon: Units) -> dict[str, tuple]:
+    """Median factors between the rates of Adam, of AdaBayes and of IVON and those of the best agent, from `misfits`, and that of IVON's mean over its streams."""
     return {
         "misfit": (np.median(unlike["the method is Adam"]), ".1f"),
         "misfit-bayes": (np.median(unlike["the method is AdaBayes and its two rates are equal"]), ".1f"),
-        "misfit-ivon": (ivon.estimate, ".2f"),
+        "misfit-ivon": (np.median(ivon.misfits()), ".2f"),
+        "misfit-typical": (ivon.typical(), ".3f"),
     }

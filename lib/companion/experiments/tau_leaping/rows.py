@@ -103,6 +103,16 @@ def ratios(key: str, rows: dict[str, Interval], when: str = "", lead: str = "") 
     return {f"{key}-{word}": ratio(rows[f"{lead}{PACE[problem]}{when}"]) for word, problem in _TOLD.items()}
 
 
+def dearer(scores: Scores, event: float, rule: str = "relative change") -> dict[str, tuple]:
+    """(leaps + `event` x exact events) / work of the runs of a rule, for the prose: how the work allowed to its rivals grows at another price of an event."""
+    grown = {}
+    for word, problem in _TOLD.items():
+        score = scores[problem][rule]
+        work = np.mean([(e.leaps + e.refused + event * e.events).mean() for e in score.ensembles])
+        grown[f"dearer-{word}"] = (work / score.cost, ".2f")
+    return grown
+
+
 def numbers(edge: Rest, small: Spread, large: Spread, work, clock, scores: Scores, raced: dict) -> dict:
     """The other numbers of the prose, key -> value or (value, format).
 
