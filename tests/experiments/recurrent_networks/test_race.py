@@ -12,6 +12,7 @@ from companion.experiments.recurrent_networks.gradient_flow import (
     Watched,
     far_share,
     gradient_reach,
+    growing,
     reach_by_method,
     reach_in_training,
     survivors,
@@ -165,6 +166,14 @@ def test_the_gradient_is_one_at_the_last_step_and_watching_does_not_disturb():
     np.testing.assert_array_equal(run.scores, plain)
     assert run.better_half().tolist() == np.argsort(plain)[:2].tolist()
     assert 0.99 < run.longest <= adam_worst()
+
+
+def test_a_network_grows_if_its_first_gradient_is_so_many_times_its_last():
+    reach = gradient_reach(SMALL.task, 2.0, range(20))[:, 0]
+    assert growing(SMALL.task, 2.0, range(20), np.median(reach)).sum() == 10
+    assert (growing(SMALL.task, 2.0, range(20)) == (reach >= 10)).all()
+    assert growing(Adding(), 3.0, range(9)).mean() > 0.5
+    assert not growing(Adding(), 0.5, range(9)).any()
 
 
 def test_the_spikes_of_the_better_half_are_those_of_networks_with_the_lower_scores():

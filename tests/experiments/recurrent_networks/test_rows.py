@@ -100,13 +100,18 @@ def test_the_longest_steps_are_shares_of_the_supremum():
 
 
 def test_learning_is_counted_on_the_digits_that_were_watched_and_elsewhere_in_the_grid():
-    races, exploding = recorded(), {("Adam", 2): spiked(5.0, 1.0), ("Adam", 3): spiked(5.0, 1.0)}
+    races = recorded()
+    exploding = {(name, gain): spiked(5.0, 1.0) for name in ("Adam", "RMSProp") for gain in (2, 3)}
+    exploding["RMSProp", 3] = exploding["RMSProp", 3]._replace(scores=np.full(10, 0.82))
     exploding["Adam", 3] = exploding["Adam", 3]._replace(scores=np.full(10, 0.2))
     found = estimates(learned_rows(races, exploding))
     assert (
         found.pop("networks learn, digits from gain 2") == 0.8
     )  # chance level is 0.9, so that 0.81 and more is not learned
     assert found.pop("networks learn, digits from gain 3") == 1
+    assert found.pop("RMSProp: networks learn, digits from gain 2") == 0.8
+    assert found.pop("RMSProp: networks learn, digits from gain 3") == 0
+    found.pop("gradients grow tenfold: networks learn, adding problem from gain 2")  # below
     assert found == {
         "networks learn, adding problem from gain 2": learned("adding, 4,500 steps", "gain 2", "Adam"),
         "heavy ball with a clip: networks learn, digits from gain 2": learned(
@@ -125,7 +130,29 @@ def test_learning_is_counted_on_the_digits_that_were_watched_and_elsewhere_in_th
         "clipped Adam: networks learn, adding problem from gain 2": learned(
             "adding, 4,500 steps", "gain 2", "clipped Adam"
         ),
+        "Adam, β₂ = 0.9: networks learn, digits from gain 2": learned(
+            "digits, forty networks", "gain 2", "Adam, β₂ = 0.9"
+        ),
+        "Adam, β₂ = 0.9: networks learn, digits from gain 3": learned(
+            "digits, forty networks", "gain 3", "Adam, β₂ = 0.9"
+        ),
+        "Adam, β₂ = 0.9: networks learn, adding problem from gain 2": learned(
+            "adding, 4,500 steps", "gain 2", "Adam, β₂ = 0.9"
+        ),
     }
+
+
+def test_networks_whose_gradients_grow_tenfold_are_counted_alone():
+    cell = "adding, 4,500 steps", "gain 2", "Adam"
+    reach = gradient_reach(Adding(), 2.0, PROBLEMS[cell[0]].seeds)[:, 0]
+    races = recorded()
+    races[cell] = races[cell] | {"scores": np.where(reach >= 10, 0.01, 0.2)}  # these learn and no others
+    exploding = {(name, gain): spiked(5.0, 1.0) for name in ("Adam", "RMSProp") for gain in (2, 3)}
+    found = learned_rows(races, exploding)
+    row = found["gradients grow tenfold: networks learn, adding problem from gain 2"]
+    assert (row.estimate, row.n) == (1, (reach >= 10).sum())
+    assert found["networks learn, adding problem from gain 2"].estimate == np.mean(reach >= 10)
+    assert 0 < row.n < len(reach)
 
 
 def learned(*cell):
@@ -200,12 +227,18 @@ def test_each_share_of_the_defence_is_that_of_its_own_rule_and_task():
     learn = {f"networks learn, {w}": proportion(k, 10) for k, w in enumerate(words)}
     learn |= {f"heavy ball with a clip: networks learn, {w}": proportion(5 + k, 10) for k, w in enumerate(words)}
     learn["clipped Adam: networks learn, adding problem from gain 2"] = proportion(9, 10)
+    learn |= {f"Adam, β₂ = 0.9: networks learn, {w}": proportion(6 + k, 10) for k, w in enumerate(words)}
+    learn |= {f"RMSProp: networks learn, digits from gain {gain}": proportion(gain, 10) for gain in (2, 3)}
+    learn["gradients grow tenfold: networks learn, adding problem from gain 2"] = proportion(3, 12)
     plain = [(name, gain) for name in ("SGD", "heavy ball") for gain in (2, 3)]
     for k, (name, gain) in enumerate(plain):
         learn[f"no defence, {name}: networks learn, digits from gain {gain}"] = proportion(k, 20)
     found = values(defence_numbers(finite, learn))
     assert [found[f"none {name} {gain}"] for name, gain in plain] == [0, 0.05, 0.1, 0.15]
     assert found["clip"] == 0.9
+    assert (found["tenfold"], found["tenfold networks"]) == (0.25, 12)
+    assert [found[f"short {w}"] for w in words] == [0.6, 0.7, 0.8]
+    assert [found[f"RMSProp {gain}"] for gain in (2, 3)] == [0.2, 0.3]
     assert [found[f"kept {name}"] for name in ("Adam", "heavy ball", "SGD")] == [1, 0.9, 0.8]
     assert [found[f"alive {w}"] for w in words] == [0, 0.1, 0.2]
     assert [found[f"ball {w}"] for w in words] == [0.5, 0.6, 0.7]
@@ -235,10 +268,11 @@ def test_each_number_of_the_grid_comes_from_its_own_cell_alone():
         half = np.full(5, PROBLEMS[cell[0]].task.chance / 2)
         found = values(recorded_numbers(races | {cell: races[cell] | {"scores": half}}))
         assert found.pop(key) == pytest.approx(0.5)
-        if key == "recall short":  # the same scores over the constant answer's
+        beside = {"recall short": "same 19", "linear 19": "linear same 19"}  # over the constant answer
+        if same := beside.get(key):
             constant = PROBLEMS["recall"].task
-            assert found.pop("same 19") == pytest.approx(constant.chance / 2 / constant.score_of_constant())
-            found["same 19"] = before["same 19"]
+            assert found.pop(same) == pytest.approx(constant.chance / 2 / constant.score_of_constant())
+            found[same] = before[same]
         assert found == {other: value for other, value in before.items() if other != key}
 
 
@@ -247,6 +281,12 @@ def test_the_numbers_of_the_grid_count_cells_networks_and_edges():
     assert (found["cells"], found["tuned"], found["tuned-adding"], found["tuned-least"]) == (len(races), 8, 16, 3)
     at_edge = {cell: entry | {"at_edge": True} for cell, entry in races.items()}
     assert values(recorded_numbers(at_edge))["edges"] == len(races) > found["edges"]
+    for name in ("SGD", "heavy ball", "Adam"):
+        assert found[f"turned {name}"] == round(found["turned"] * learned("recall", "orthogonal", name))
+        assert found[f"calm {name}"] == learned("digits", "gain 1", name)
+    assert found["turned"] == len(PROBLEMS["recall"].seeds)
+    short = races["digits, forty networks", "gain 3", "Adam, β₂ = 0.9"]
+    assert (found["short tuning"], found["short tuning learned"]) == (short["tuning"], short["learned"])
     late = "recall, twice as far, 24,000 steps", "gain 0.3", "Adam"
     assert found["learned 39"] == round(10 * learned(*late))
     assert found["most-exploding"] == max(learned("adding", "gain 3", name) for name in METHODS)
@@ -257,6 +297,8 @@ def test_the_constant_answer_is_a_few_per_cent_below_chance_level_and_near_it_al
     assert [0.02 < found[f"constant {name}"] < 0.06 for name in ("9", "19", "39", "adding")] == [True] * 4
     assert found["recall short"] / found["same 19"] == pytest.approx(1 - found["constant 19"])
     assert found["same 19"] > 0.99
+    assert found["linear 19"] / found["linear same 19"] == pytest.approx(1 - found["constant 19"])
+    assert found["linear same 19"] == pytest.approx(1, abs=0.005)
     cell = "adding, 4,500 steps", "gain 2"
     for key, name in (("alive", "Adam"), ("ball", "clipped heavy ball")):
         assert 0 <= learned(*cell, name) - found[f"{key} same"] <= 0.03

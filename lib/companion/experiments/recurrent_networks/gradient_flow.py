@@ -16,6 +16,11 @@ def gradient_reach(task, gain: float | None, seeds) -> np.ndarray:
     return size[:, 1:] / size[:, -1:]
 
 
+def growing(task, gain: float | None, seeds, least: float = 10.0) -> np.ndarray:
+    """Which networks explode before any training: |dL / dh_1| / |dL / dh_T| >= `least` on their first batch, (seeds,)."""
+    return gradient_reach(task, gain, seeds)[:, 0] >= least
+
+
 def far_share(task, x, seeds, reach: int) -> np.ndarray:
     """|g - g_near| / |g| per network, g_near the gradient that is cut off after `reach` steps: what the far past contributes."""
     batch = next(task.stream(seeds))

@@ -7,7 +7,7 @@ from companion.evidence.intervals import middle
 from stepsize import responses
 
 from .comparisons import COMPANY, PROBLEMS_IN_WORDS, paired, paired_with_choice
-from .gradient_flow import Watched, far_share, gradient_reach, survivors
+from .gradient_flow import Watched, far_share, gradient_reach, growing, survivors
 from .race import METHODS, PROBLEMS, STARTS, WHOLE, chosen_on, failed, over_chance, over_constant
 from .spikes import corrected, largest_spikes
 from .tasks import Adding
@@ -16,6 +16,13 @@ from .tasks import Adding
 LEARNABLE = {
     "digits from gain 2": ("digits from gain 2", "gain 2"),
     "digits from gain 3": ("digits", "gain 3"),
+    "adding problem from gain 2": ("adding, 4,500 steps", "gain 2"),
+}
+
+#: The same for Adam with beta2 = 0.9.
+SHORT_MEMORY = {
+    "digits from gain 2": ("digits, forty networks", "gain 2"),
+    "digits from gain 3": ("digits, forty networks", "gain 3"),
     "adding problem from gain 2": ("adding, 4,500 steps", "gain 2"),
 }
 
@@ -86,9 +93,10 @@ def learned_share(over_chance: np.ndarray) -> Interval:
 
 
 def learned_rows(races: dict, exploding: dict[tuple[str, int], Watched]) -> dict[str, Interval]:
-    """`learned_share` of exploding networks: of Adam's on the digits from those watched, all others from the recorded grid.
+    """`learned_share` of exploding networks: of Adam's and RMSProp's on the digits from those watched, all others from the recorded grid.
 
-    Those without a defence, SGD and heavy ball without a clip, where the grid has them: on the digits.
+    Those without a defence, SGD and heavy ball without a clip, where the grid has them: on the digits. And of Adam's in the
+    adding problem those that explode before any training (`growing`).
     """
     chance = PROBLEMS["digits"].task.chance
     adam = {f"digits from gain {gain}": exploding["Adam", gain].scores / chance for gain in (2, 3)}
@@ -101,8 +109,17 @@ def learned_rows(races: dict, exploding: dict[tuple[str, int], Watched]) -> dict
             if (*cell, name) in races:
                 errors = over_chance(races, *cell, name)
                 rows[f"no defence, {name}: networks learn, {words}"] = learned_share(errors)
+    for words, cell in SHORT_MEMORY.items():
+        rows[f"Adam, β₂ = 0.9: networks learn, {words}"] = learned_share(over_chance(races, *cell, "Adam, β₂ = 0.9"))
+    for gain in (2, 3):
+        rows[f"RMSProp: networks learn, digits from gain {gain}"] = learned_share(
+            exploding["RMSProp", gain].scores / chance
+        )
     words = "adding problem from gain 2"
-    errors = over_chance(races, *LEARNABLE[words], "clipped Adam")
+    (where, start), errors = LEARNABLE[words], adam[words]
+    grown = growing(PROBLEMS[where].task, STARTS[start].gain, PROBLEMS[where].seeds)
+    rows[f"gradients grow tenfold: networks learn, {words}"] = learned_share(errors[grown])
+    errors = over_chance(races, where, start, "clipped Adam")
     return rows | {f"clipped Adam: networks learn, {words}": learned_share(errors)}
 
 
@@ -192,10 +209,16 @@ def defence_numbers(finite: dict[str, Interval], learn: dict[str, Interval]) -> 
         shares[f"alive {words}"] = learn[f"networks learn, {words}"]
         shares[f"ball {words}"] = learn[f"heavy ball with a clip: networks learn, {words}"]
     shares["clip"] = learn["clipped Adam: networks learn, adding problem from gain 2"]
+    tenfold = learn["gradients grow tenfold: networks learn, adding problem from gain 2"]
+    shares["tenfold"] = tenfold
+    for words in SHORT_MEMORY:
+        shares[f"short {words}"] = learn[f"Adam, β₂ = 0.9: networks learn, {words}"]
+    for gain in (2, 3):
+        shares[f"RMSProp {gain}"] = learn[f"RMSProp: networks learn, digits from gain {gain}"]
     for name in ("SGD", "heavy ball"):
         for gain in (2, 3):
             shares[f"none {name} {gain}"] = learn[f"no defence, {name}: networks learn, digits from gain {gain}"]
-    return {key: (share.estimate, ".0%") for key, share in shares.items()}
+    return {key: (share.estimate, ".0%") for key, share in shares.items()} | {"tenfold networks": tenfold.n}
 
 
 def recorded_numbers(races: dict) -> dict:
@@ -231,6 +254,15 @@ def recorded_numbers(races: dict) -> dict:
             f"linear {distance}": (over(f"{where}, linear memory"), ".3f"),
             f"ring {distance}": (over(f"{where}, linear memory", "orthogonal"), ".3f"),
         }
+    still = over_constant(races, "recall, linear memory", "gain 0.3", "Adam")
+    numbers["linear same 19"] = np.median(still), ".3f"
+    for name in ("SGD", "heavy ball", "Adam"):  # how many learn where nothing explodes, without a defence or with one
+        turned = over_chance(races, "recall", "orthogonal", name)
+        numbers[f"turned {name}"] = (~failed(turned, 1.0)).sum()
+        numbers[f"calm {name}"] = learned_share(over_chance(races, "digits", "gain 1", name)).estimate, ".0%"
+    numbers["turned"] = turned.size
+    short = races[*SHORT_MEMORY["digits from gain 3"], "Adam, β₂ = 0.9"]
+    numbers |= {"short tuning": short["tuning"], "short tuning learned": short["learned"]}
     for name, where in CONSTANTS.items():
         task = PROBLEMS[where].task
         numbers[f"constant {name}"] = 1 - task.score_of_constant() / task.chance, ".1%"
