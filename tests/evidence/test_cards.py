@@ -140,7 +140,11 @@ def test_a_control_shows_its_share_of_the_effect_and_no_sign():
     html = card(record(row(), row("contradicts", "control"), shares={"contradicts, control": 0.62}))
     assert strips(html)[1].endswith("outside them; attains 62% of the effect.")
     assert "attains 62% of the effect" in Page(html).text
-    for share, words in ((129.0, "attains 129 times the effect"), (-0.5, "attains −50% of the effect")):
+    for share, words in (
+        (129.0, "attains 129 times the effect"),
+        (8.04, "attains 8 times the effect"),
+        (-0.5, "attains −50% of the effect"),
+    ):
         assert words in card(record(row(), row("contradicts", "control"), shares={"contradicts, control": share}))
     assert "✗" not in Page(html).text.partition("✓:")[0]
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.evidence.wording import apart, describe_region, number, quoted
+from companion.evidence.wording import apart, attains, describe_region, number, quoted, typeset
+from mutants import mutant
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,39 @@ def test_a_printed_number_is_within_five_percent(value):
     text = number(value).translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789"))
     assert "e" not in text
     assert float(text.replace(",", "").replace(" × 10", "e")) == pytest.approx(value, rel=0.051)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.62, "62% of"),
+        (0.0, "0% of"),
+        (-0.001, "0% of"),
+        (-0.5, "−50% of"),
+        (1.99, "199% of"),
+        (2.0, "2 times"),
+        (8.04, "8 times"),
+        (2.37, "2.4 times"),
+        (-8.04, "−8 times"),
+        (9.97, "10 times"),
+        (129.0, "129 times"),
+        (math.inf, "∞ times"),
+    ],
+)
+def test_a_share_far_above_the_whole_is_said_as_a_multiple(share, words):
+    assert attains(share) == f"{words} the effect"
+
+
+def test_with_the_border_elsewhere_a_share_would_read_otherwise():
+    assert mutant(attains, "abs(share) < 2", "abs(share) < 10")(8.04) == "804% of the effect"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [("-0.00", "0.00"), ("-0", "0"), ("-0%", "0%"), ("-0.01", "−0.01"), ("0.00", "0.00"), ("-1e-05", "−1 × 10⁻⁵")],
+)
+def test_what_is_rounded_to_zero_has_no_sign(text, printed):
+    assert typeset(text) == printed
 
 
 def test_a_region_in_words():

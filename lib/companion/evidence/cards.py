@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from .wording import apart, describe_region, number, quoted, typeset
+from .wording import apart, attains, describe_region, number, quoted
 
 VERDICT_SIGNS = {"holds": "✓", "in part": "◐", "fails": "✗", "open": "?"}
 SAYS = {"supports": ("✓", "supports the claim"), "contradicts": ("✗", "contradicts the claim"), "undecided": ("?", "undecided")}  # fmt: skip
@@ -103,8 +103,7 @@ def _row(e: dict, axis: Axis, shares: dict) -> dict:
     says = PLACES[e["says"]] if control else SAYS[e["says"]][1]
     share = ""
     if control and (attained := shares.get(e["condition"])) is not None:
-        of_it = f"{typeset(f'{attained:.0%}')} of" if abs(attained) < 10 else f"{number(attained)} times"
-        share = f"attains {of_it} the effect"
+        share = f"attains {attains(attained)}"
     sentence = f"{e['condition']}: {e['measure']} is {value}; claimed {region}; {says}{share and f'; {share}'}."
     return {
         "condition": e["condition"], "says": e["says"], "control": control, "share": share,

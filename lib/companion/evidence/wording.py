@@ -12,6 +12,8 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def typeset(text: str) -> str:
     """The text that Python gives a number, with a minus sign for its hyphen and a power of ten for its exponent."""
     digits, exponent, power = text.partition("e")
+    if not digits.strip("-0.%"):
+        digits = digits.lstrip("-")  # what is rounded to zero has no sign
     return digits.replace("-", "−") + (f" × 10{str(int(power)).translate(SUPERSCRIPTS)}" if exponent else "")
 
 
@@ -31,6 +33,13 @@ def number(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return typeset(f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}")
     return typeset(f"{value:.1e}")
+
+
+def attains(share: float) -> str:
+    """What a control attains of the effect: a share in per cent, and from twice the effect on how many times it is."""
+    if abs(share) < 2:
+        return f"{typeset(f'{share:.0%}')} of the effect"
+    return f"{number(float(f'{share:.2g}') if abs(share) < 10 else share)} times the effect"
 
 
 def apart(a: float, b: float) -> tuple[str, str]:

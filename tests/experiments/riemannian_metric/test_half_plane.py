@@ -217,6 +217,25 @@ def test_a_start_s_walks_depend_on_no_other_start_and_stop_with_it():
     np.testing.assert_array_equal(both[-1], np.broadcast_to(TARGET, both[-1].shape))
 
 
+def test_from_elsewhere_the_walks_are_those_of_the_charts_and_start_in_their_rings():
+    found = half_plane.strays_elsewhere([7, 8], 4)
+    assert len(found) == 4
+    for words, seed, ring in (("nearer starts, 0.3 to 1", 7, (0.3, 1.0)), ("farther starts, 2.5 to 4", 8, (2.5, 4.0))):
+        begin = around(np.random.default_rng(seed), 4, *ring)
+        paths = half_plane.walks(begin, (NATURAL,), steps=30000)
+        full = detour(paths["Adam", NATURAL.name]) - detour(paths["SGD", NATURAL.name])
+        np.testing.assert_allclose(found[f"{words}, natural parameters"], full, atol=1e-9)
+        limit = detour(approach(flow(PLAIN, False, begin, 60.0, 800, adam=True)))
+        plain = detour(approach(flow(PLAIN, False, begin, 400.0, 800)))
+        small = found[f"{words}, limit of small rates, batches of one, mean and deviation"]
+        np.testing.assert_allclose(small, limit - plain, atol=1e-9)
+    turned = mutant(
+        half_plane.strays_elsewhere, "detour(walked) - detour(gradient)", "detour(gradient) - detour(walked)"
+    )
+    wrong = turned([7, 8], 4)["nearer starts, 0.3 to 1, natural parameters"]
+    assert np.abs(wrong - found["nearer starts, 0.3 to 1, natural parameters"]).max() > 1
+
+
 @pytest.mark.parametrize("chart", CHARTS)
 def test_a_covector_is_carried_by_the_transposed_jacobian(chart):
     phi, g = chart.coordinates(STARTS), np.random.default_rng(0).standard_normal(STARTS.shape)

@@ -227,6 +227,25 @@ def test_races_hold_the_race_of_each_method_on_each_kind(monkeypatch):
     np.testing.assert_array_equal(raced["natural gradient", "unequal units"].scores, one.scores)
 
 
+def test_where_the_median_is_not_solved_the_rate_with_most_arrivals_is_chosen(monkeypatch):
+    solved_first = natural_gradient.solved_first
+    assert solved_first([10, 20, 31], 30) == 20
+    assert solved_first([10, 31, 31], 30) == pytest.approx(30 + 2 / 3)
+    assert solved_first([31, 31, 31], 30) == 31
+    assert mutant(solved_first, "np.mean(steps > cap)", "1")([10, 31, 31], 30) == 31
+    # of three rates the second solves one data set of four in time, the others none
+    counts = np.array([[31, 31, 31, 31], [31, 9, 31, 31], [31, 31, 31, 31]])
+    known = {0.1: 0, 1.0: 1, 10.0: 2}
+
+    def steps_to(rule, *rest):
+        return counts[[known[lr] for lr in np.ravel(rule.lr)]]
+
+    monkeypatch.setattr(natural_gradient, "steps_to", steps_to)
+    choice = race("SGD", "unequal units", list(known), range(4), range(4, 8), cap=30)
+    assert choice.lr == 1.0
+    np.testing.assert_array_equal(choice.scores, counts[1])
+
+
 def test_steps_from_a_distance_are_those_of_the_two_rules():
     needed = steps_from([3.0], range(3), cap=100)
     model, best, x0 = distant([3.0], range(3))

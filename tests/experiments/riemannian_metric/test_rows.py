@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from companion.evidence.intervals import exact
-from companion.experiments.riemannian_metric import rows
+from companion.experiments.riemannian_metric import half_plane, rows
 from companion.experiments.riemannian_metric.natural_gradient import KINDS, batch_moments, regression, spread
 from mutants import mutant
 
@@ -128,16 +128,33 @@ def test_the_numbers_of_the_steps_count_data_sets_that_are_never_solved():
 
 
 def test_arrivals_are_counted_within_the_cap():
-    names, kinds = ("Adam", "Adam without momentum", "heavy ball"), ("unit scales", "unequal units")
+    names, kinds = ("Adam", "Adam without momentum", "heavy ball", "RMSProp"), ("unit scales", "unequal units")
+    # on the tuning sets some rate solves a share, but none of them for Adam without momentum
+    curves = {"Adam without momentum": [101.0, 101.0]}
     raced = {
-        (name, kind): SimpleNamespace(scores=np.array([k, 100, 101, 101]))
+        (name, kind): SimpleNamespace(scores=np.array([k, 100, 101, 101]), curve=curves.get(name, [101.0, 100.9]))
         for k, (name, kind) in enumerate(((n, kind) for n in names for kind in kinds), start=97)
     }
     counts = rows.arrivals(raced, 100)
     assert counts == {
         "arrive-adam-unit": 2, "arrive-adam-unequal": 2, "arrive-plain-unit": 2, "arrive-plain-unequal": 2,
-        "arrive-heavy-unit": 1, "arrive-heavy-unequal": 1,
+        "arrive-heavy-unit": 1, "arrive-heavy-unequal": 1, "arrive-rmsprop-unit": 1, "arrive-rmsprop-unequal": 1,
+        "nowhere": "Adam without momentum",
     }  # fmt: skip
+    for name in names[:3]:
+        raced[name, "unequal units"].curve = [100.5, 101.0]
+    assert rows.arrivals(raced, 100)["nowhere"] == "none of them"
+
+
+def test_the_numbers_from_elsewhere_are_the_means_of_its_four_rows():
+    found = half_plane.strays_elsewhere([7, 8], 2)
+    near, far = ([w for w in found if w.startswith(which)] for which in ("nearer", "farther"))
+    numbers = {key: value for key, (value, _) in rows.elsewhere_numbers(found).items()}
+    assert numbers == {
+        f"{where}-{what}": found[next(w for w in words if part in w)].mean()
+        for where, words in (("near", near), ("far", far))
+        for what, part in (("natural", "natural parameters"), ("limit", "small rates"))
+    }
 
 
 def test_the_numbers_of_the_paths_are_angles_and_extra_lengths_in_one_chart():

@@ -315,3 +315,29 @@ def strays(off: dict) -> dict:
         if name == walked
     }
     return strays | {"the metric is the exact Fisher information": off["natural gradient", "μ, σ"] - off["SGD", "μ, σ"]}
+
+
+#: Nearer and farther than the starts of `all_walks`: Fisher distances of the nearest and of the farthest start.
+_ELSEWHERE = {"nearer starts, 0.3 to 1": (0.3, 1.0), "farther starts, 2.5 to 4": (2.5, 4.0)}
+
+
+def strays_elsewhere(seeds, starts: int, steps: int = 30000) -> dict:
+    """angle(Adam) - angle(gradient flow) in degrees, `detour` of each, from nearer and farther starts: condition -> (starts,).
+
+    In natural parameters Adam sees full gradients, in (mu, sigma) it is the limit of small rates on batches of one.
+    """
+    strays = {}
+    for (words, ring), seed in zip(_ELSEWHERE.items(), seeds, strict=True):
+        begin = around(np.random.default_rng(seed), starts, *ring)
+        adam = (NATURAL.point(now.x) for now in walk(Adam(1e-2), NATURAL.grad, NATURAL.coordinates(begin)))
+        pairs = {
+            "natural parameters": (NATURAL, approach(until_near(adam, begin, steps))),
+            "limit of small rates, batches of one, mean and deviation": (
+                PLAIN,
+                approach(flow(PLAIN, False, begin, 60.0, 800, adam=True)),
+            ),
+        }
+        for where, (chart, walked) in pairs.items():
+            gradient = approach(flow(chart, False, begin, 400.0, 800))
+            strays[f"{words}, {where}"] = detour(walked) - detour(gradient)
+    return strays

@@ -135,15 +135,24 @@ def step_numbers(middle: dict, distances, needed: dict, cap: int = 4000) -> dict
     }
 
 
-def arrivals(raced: dict, cap: int) -> dict[str, int]:
-    """On how many of the reported data sets Adam, Adam without momentum and heavy ball arrive within `cap` steps, units equal or unequal."""
-    rules = {"adam": "Adam", "plain": "Adam without momentum", "heavy": "heavy ball"}
+def arrivals(raced: dict, cap: int) -> dict[str, int | str]:
+    """On how many of the reported data sets Adam, Adam without momentum, heavy ball and RMSProp arrive within `cap` steps, units equal
+    or unequal; and for which of the first three no rate of the grid arrives on any tuning data set, units unequal.
+    """
+    rules = {"adam": "Adam", "plain": "Adam without momentum", "heavy": "heavy ball", "rmsprop": "RMSProp"}
     kinds = {"unit": "unit scales", "unequal": "unequal units"}
+    nowhere = [name for name in list(rules.values())[:3] if np.min(raced[name, "unequal units"].curve) >= cap + 1]
     return {
         f"arrive-{rule}-{kind}": int((raced[name, words].scores <= cap).sum())
         for rule, name in rules.items()
         for kind, words in kinds.items()
-    }
+    } | {"nowhere": ", ".join(nowhere) or "none of them"}
+
+
+def elsewhere_numbers(elsewhere: dict) -> dict[str, tuple]:
+    """mean(stray) from nearer and from farther starts, in natural parameters and in the limit of small rates, of `strays_elsewhere`."""
+    keys = "near-natural", "near-limit", "far-natural", "far-limit"
+    return {key: (degrees.mean(), "+.1f") for key, degrees in zip(keys, elsewhere.values(), strict=True)}
 
 
 def path_numbers(off: dict, paths: dict) -> dict[str, tuple]:

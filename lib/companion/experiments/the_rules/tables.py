@@ -1,5 +1,7 @@
 """Tables of the primer on rules and the numbers of its prose. A path is that of `respond`, paths[rule][signal] that of a signal."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -72,14 +74,18 @@ def decay_numbers(shrunk: pd.DataFrame) -> dict:
 
 
 def paired_losses(results: dict[str, Choice], best: str) -> dict[str, Interval]:
-    """The loss of every other rule over that of `best`, seed by seed, which met the same noise: medians with intervals that hold jointly."""
+    """median(loss of a rule / loss of `best`), seed by seed, which met the same noise, for every other rule.
+
+    The intervals hold jointly over all pairs of the k rules, each at 1 - 0.05 / (k (k - 1) / 2): so they do whichever rule is the best.
+    """
+    pairs = math.comb(len(results), 2)
     others = {name: result.scores / results[best].scores for name, result in results.items() if name != best}
-    return {name: bootstrap(ratio, np.median, level=1 - 0.05 / len(others)) for name, ratio in others.items()}
+    return {name: bootstrap(ratio, np.median, level=1 - 0.05 / pairs) for name, ratio in others.items()}
 
 
 def tuning_numbers(results: dict[str, Choice]) -> dict:
     """The factor between the largest and the smallest chosen rate, the rule with the lowest median loss, who cannot be told from it,
-    by intervals of paired losses that reach 1, and the nearest of the others.
+    by intervals of median ratios of paired losses that reach 1, and the nearest of the others.
     """
     lrs = [result.lr for result in results.values()]
     best = min(results, key=lambda name: np.median(results[name].scores))
