@@ -8,7 +8,7 @@ from convolution import Propagation, TwoLayers
 
 from companion.errors import DatasetError
 from companion.evidence import Chapter, student
-from companion.evidence.verdict import compare
+from companion.evidence.verdict import Evidence, Verdict, compare
 from companion.experiments import datasets
 from companion.experiments.graph_hubs import figures, gcn, graphs, import_graph, link_prediction, race
 from companion.experiments.graph_hubs.gcn import GCN, split
@@ -286,6 +286,40 @@ def test_rows_of_terms_are_those_of_the_training_that_they_name():
     np.testing.assert_allclose(rows["weights are shared, mean aggregation (classes, torch)"], 1)
     shares = figures.hub_shares({}, {"torch": [run]})
     np.testing.assert_allclose(shares[f"{start}, symmetric aggregation (classes, torch)"], 1000 / 1111)
+
+
+def test_a_verdict_by_terms_has_them_in_the_place_of_hidden_states():
+    book, start = Chapter("graph_hubs"), "a node's term in the weights' gradient, symmetric aggregation (classes, "
+    low, high = (student(np.full(5, v) + np.arange(5) / 1e4) for v in (0.1, 0.9))
+    rows = {"a row is a node (links, torch)": high, "weights are shared (classes, torch)": low}
+    verdicts = {
+        claim: Verdict(
+            book.claims[claim],
+            tuple(
+                Evidence(m, place, interval, m.setting(place))
+                for m in book.claims[claim].measures.values()
+                for place, interval in of.items()
+            ),
+        )
+        for claim, of in (
+            ("GN1", rows | {f"{start}torch)": high}),
+            ("GN2", rows | {"a row is a node (links, torch)": low, f"{start}torch)": low}),
+        )
+    }
+    assert figures.by_terms(verdicts) == {"GN1": "holds", "GN2": "fails"}
+    assert verdicts["GN1"].computed == "in part"
+
+
+def test_the_features_of_a_hub_are_longer_or_shorter_by_the_normalisation():
+    fitted = figures.feature_exponents()
+    graph = race.graph_of("sympy")
+    smoothed = adjacency(graph, "mean") @ graph.features
+    assert fitted["mean-sympy"] == pytest.approx(
+        race.exponent(graph.degree, np.linalg.norm(smoothed, axis=1)), abs=1e-4
+    )
+    assert (
+        min(fitted["symmetric-torch"], fitted["symmetric-sympy"]) > 0 > max(fitted["mean-torch"], fitted["mean-sympy"])
+    )
 
 
 @pytest.mark.parametrize(

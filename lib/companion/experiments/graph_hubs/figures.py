@@ -7,7 +7,9 @@ from IPython.display import display
 
 from companion.evidence import Interval, student
 from companion.evidence.figures import WIDTH, ends, error_bars, method, plt
+from companion.evidence.verdict import decide
 
+from .gcn import GCN
 from .graphs import BIN_NAMES, adjacency
 from .link_prediction import LinkTask, propagated_visits, visits
 from .race import (
@@ -98,6 +100,29 @@ def gradient_exponents(averaged: dict[str, list[Run]], symmetric: dict[str, list
         title = f"weights are shared, mean aggregation (classes, {NAMES[name]})"
         rows[title] = np.array([exponent(run.degree, run.gradient) for run in runs])
     return rows | of_terms(averaged, symmetric, exponent)
+
+
+def by_terms(verdicts) -> dict[str, str]:
+    """Claim -> verdict with the rows of `of_terms` in the place of the stated rows on hidden states; those of tables stay.
+
+    The intervals are as the rows have them: of rows beyond, jointly with the others beyond.
+    """
+    return {
+        claim: decide(
+            verdicts[claim].claim.quantifier,
+            [e.says for e in verdicts[claim].evidence if e.condition.startswith(("a row is a node", "a node's term"))],
+        )
+        for claim in ("GN1", "GN2")
+    }
+
+
+def feature_exponents() -> dict[str, float]:
+    """Aggregation and graph -> exponent in the degree of |(A X)_i|, a factor of a node's term in the gradient of W0."""
+    return {
+        f"{rule}-{name}": exponent(graph_of(name).degree, np.sqrt(GCN.of(graph_of(name), aggregate=rule).of_features))
+        for rule in ("symmetric", "mean")
+        for name in NAMES
+    }
 
 
 def hub_shares(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]]) -> dict[str, np.ndarray]:
@@ -398,6 +423,7 @@ def numbers(averaged: dict[str, list[Run]], symmetric: dict[str, list[Run]]) -> 
     }
     said |= {f"{kind}-gradient": (means[place].mean(), ".2f") for kind, place in kinds.items()}
     shares = hub_shares(averaged, symmetric)
+    said |= {f"features-{place}": (fitted, ".2f") for place, fitted in feature_exponents().items()}
     for rule, start in (("symmetric", "plain"), ("mean", "mean")):
         for name, title in NAMES.items():
             place = f"a node's term in the weights' gradient, {rule} aggregation (classes, {title})"

@@ -225,10 +225,10 @@ def averaged(tuned_on, reported_on, steps: int = NODE_STEPS) -> dict[str, list[R
     return runs
 
 
-def symmetric(reported_on, steps: int = NODE_STEPS) -> dict[str, list[Run]]:
-    """SGD on the symmetric convolution, at the rate that was chosen for the field: the runs on each graph."""
-    picked = {name: {"SGD": best_rate(recorded()[f"nodes, {name}"]["tuning"]["SGD"])} for name in ("torch", "sympy")}
-    return {name: reporting("nodes", name, of, reported_on, steps=steps) for name, of in picked.items()}
+def symmetric(reported_on: dict, steps: int = NODE_STEPS) -> dict[str, list[Run]]:
+    """SGD on the symmetric convolution, at the rate that was chosen for the field: the runs on each graph, {"torch": seeds, ...}."""
+    picked = {name: {"SGD": best_rate(recorded()[f"nodes, {name}"]["tuning"]["SGD"])} for name in reported_on}
+    return {name: reporting("nodes", name, of, reported_on[name], steps=steps) for name, of in picked.items()}
 
 
 class Renamed(NamedTuple):
