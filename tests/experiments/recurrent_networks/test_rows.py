@@ -64,7 +64,8 @@ def test_rows_of_reach_are_medians_of_what_was_measured_at_their_gain():
 def test_a_share_of_networks_counts_those_that_are_finite_or_learned():
     races = {("adding", "gain 3", name): {"lr": 0.01, "limit": None, "penalty": 0.0} for name in ("Adam", "heavy ball")}
     races["adding", "gain 3", "SGD"] = {"lr": 1e30, "limit": None, "penalty": 0.0}
-    found = finite_rows(races, {"adding": 40}, range(5), factor=1.0)
+    found = finite_rows(races, {"adding": 40}, range(5), range(7), factor=1.0)
+    assert [row.n for row in found.values()] == [7, 5, 5]
     assert estimates(found) == {
         "weights stay finite, adding problem": 1,
         "heavy ball: weights stay finite, adding problem": 1,

@@ -71,16 +71,17 @@ def longest_rows(longest: dict[str, float], exploding: dict[tuple[str, int], Wat
     return {when: exact(size / float(responses.adam_worst())) for when, size in longest.items()}
 
 
-def finite_rows(races: dict, trainings: dict[str, int], seeds, factor: float = 10.0) -> dict[str, Interval]:
+def finite_rows(races: dict, trainings: dict[str, int], seeds, of_adam, factor: float = 10.0) -> dict[str, Interval]:
     """The share of networks from gain 3 that are finite after training at `factor` times the tuned rate, for Adam, heavy ball and SGD.
 
-    `trainings`: problem -> training steps.
+    `trainings`: problem -> training steps; `of_adam` are the seeds of Adam's networks, `seeds` those of the others.
     """
     rows = {}
     for where, steps in trainings.items():
         problem = PROBLEMS[where]._replace(steps=steps)
         for name in ("Adam", "heavy ball", "SGD"):
-            kept = survivors(name, races[where, "gain 3", name], problem, STARTS["gain 3"], seeds, factor)
+            some = of_adam if name == "Adam" else seeds
+            kept = survivors(name, races[where, "gain 3", name], problem, STARTS["gain 3"], some, factor)
             lead = "" if name == "Adam" else f"{name}: "
             rows[f"{lead}weights stay finite, {PROBLEMS_IN_WORDS[where]}"] = proportion(kept.sum(), kept.size)
     return rows
