@@ -141,3 +141,25 @@ def test_the_digits_are_split_without_overlap():
 def test_weights_of_another_size_are_refused():
     with pytest.raises(ShapeError, match="flatten"):
         classifiers.Classifier().layers(torch.zeros(2, 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("delta", lambda a: a[:, :2]),
+        ("delta", lambda a: a.float()),
+        ("u", lambda a: a[..., :-1]),
+        ("y", lambda a: a[:, :2]),
+        ("y", lambda a: a + 99),
+        ("y", lambda a: -1 - a),
+        ("y", lambda a: a.double()),
+        ("x", lambda a: a[:, 1:]),
+    ],
+)
+def test_a_step_of_an_attack_sees_only_arrays_that_fit(name, spoil):
+    x = Classifier().start([1, 2])
+    u = torch.zeros(2, 3, Classifier().sizes[0], dtype=torch.float64)
+    given = {"x": x, "u": u, "delta": u.clone(), "y": torch.zeros(2, 3, dtype=torch.int64)}
+    Classifier().fall(**given)
+    with pytest.raises(ShapeError):
+        Classifier().fall(**given | {name: spoil(given[name])})

@@ -211,8 +211,16 @@ class Classifier:
     def fall(self, x, u, delta, y, steepest=True):
         """Margins (models, n) at u + delta (models, n, inputs), and minus the gradient of each image's cross-entropy by the image.
 
-        Without `steepest` the margins alone. Nothing is checked: that is done once, by `Target.check`.
+        Without `steepest` the margins alone. Labels y (models, n), integers. ShapeError where shapes, types or labels do not fit.
         """
+        self.layers(x)  # refuses weights of another size
+        fits = u.shape == delta.shape == (len(x), *y.shape[1:], self.sizes[0]) and y.shape == u.shape[:2]
+        if not fits or not u.dtype == delta.dtype == x.dtype == torch.float64:
+            raise ShapeError(
+                f"images {tuple(u.shape)} {u.dtype}, steps {tuple(delta.shape)} {delta.dtype} and labels {tuple(y.shape)} "
+                f"do not fit {len(x)} models; give (models, n, {self.sizes[0]}) twice, as float64, and (models, n)"
+            )
+        require_labels(y, self.sizes[-1])
         lead, g = u.new_empty(y.shape), torch.empty_like(u if steepest else u[:, :0])
         x, u, delta, y = (a.contiguous().numpy() for a in (x, u, delta, y))
         _fall(x, self._widths, self.scale, u, delta, y, lead.numpy(), g.numpy())
